@@ -1,0 +1,1 @@
+//! Linux' user ABI as Rust types: numbers, structs, flags and Errno.

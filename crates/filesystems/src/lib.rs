@@ -1,0 +1,1 @@
+//! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.

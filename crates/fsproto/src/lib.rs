@@ -1,0 +1,1 @@
+//! The protocol between the kernel process and the gofer, both ends.

@@ -1,0 +1,1 @@
+//! The file server process and its lock-down.

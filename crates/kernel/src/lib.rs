@@ -1,0 +1,1 @@
+//! The kernel: tasks, signals, memory, VFS, descriptors, namespaces, time, IPC, loader.

@@ -1,0 +1,1 @@
+//! Sockets: unix now, others later.

@@ -1,0 +1,1 @@
+//! Log, counters and trace points.

@@ -1,0 +1,1 @@
+//! Runs guest code: stub, mailbox, doorbell, guest memory, workers.

@@ -1,0 +1,2 @@
+//! The binary `stockade`: OCI commands, states, host namespaces and cgroups.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The kernel process: composition root, boot, control server, lock-down.

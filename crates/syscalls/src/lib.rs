@@ -1,0 +1,1 @@
+//! The system call table and every handler, by family.

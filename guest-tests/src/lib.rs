@@ -1,0 +1,1 @@
+//! Guest programs and the harness that runs them natively and in stockade.

@@ -1,0 +1,2 @@
+//! Build, test, bench and check commands of the project.
+fn main() {}
