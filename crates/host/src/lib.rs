@@ -3,3 +3,8 @@
 pub mod fd;
 
 pub use fd::HostFd;
+pub mod capabilities;
+pub mod lockdown;
+pub mod message;
+pub mod namespaces;
+pub mod spawn;

@@ -1,0 +1,101 @@
+//! Unix sockets that keep message boundaries and carry descriptors (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+//!
+//! The control protocol of `sandbox` and the console socket of `runtime` use it. Owns no locks.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::{self, Errno};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    recvmsg, sendmsg, socket_with, socketpair,
+};
+
+/// Most descriptors in one message (the host's own limit is 253).
+pub const MAX_FDS: usize = 64;
+/// Longest message sent inline; well below the smallest default of net.core.wmem_default.
+pub const MAX_INLINE: usize = 64 * 1024;
+
+/// Two connected ends.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// A listener at `name` in the folder `dir`, whose path may be longer than the 108 bytes that an address holds.
+pub fn listen_in(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &address(dir, name)?)?;
+    listen(&socket, 64)?;
+    Ok(socket)
+}
+
+/// Connects to the listener at `name` in `dir`.
+pub fn connect_in(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &address(dir, name)?)?;
+    Ok(socket)
+}
+
+/// Connects a stream socket to a path of the user's (`--console-socket`).
+pub fn connect_stream(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// The next connection; does not wait (EAGAIN) when the listener is non-blocking.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    accept_with(listener, SocketFlags::CLOEXEC)
+}
+
+/// Sends one message with its descriptors. `wait`: sleep while the other's queue is full; else EAGAIN.
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
+    if fds.len() > MAX_FDS {
+        return Err(Errno::TOOBIG);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    let flags = if wait { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
+    io::retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, flags)).map(|_| ())
+}
+
+/// A received message.
+#[derive(Debug, Default)]
+pub struct Received {
+    pub bytes: Vec<u8>,
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Receives one message; `None` at the end of the connection. A message that is too long, or has too many descriptors, is EMSGSIZE.
+pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Received>> {
+    let mut bytes = vec![0u8; MAX_INLINE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = if wait { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT };
+    let got = io::retry_on_intr(|| recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags))?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(list) = message {
+            fds.extend(list);
+        }
+    }
+    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Errno::MSGSIZE);
+    }
+    if got.bytes == 0 && fds.is_empty() {
+        return Ok(None);
+    }
+    bytes.truncate(got.bytes);
+    Ok(Some(Received { bytes, fds }))
+}
+
+fn address(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {
+    use std::os::fd::AsRawFd;
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()).as_str())
+}
