@@ -1,1 +1,49 @@
-//! The protocol between the kernel process and the gofer, both ends.
+//! The protocol between the kernel process and the gofer, both ends (docs/gofer-protocol.md).
+//!
+//! The kernel process holds a [`Client`], which is a [`Gofer`]; the gofer answers over a [`Channel`]. `message` says what is asked and answered,
+//! `types` what it is about, `bounds` how much of it at most. Neither end trusts the other: the gofer serves a kernel process that guest code may have
+//! taken over, so every request is checked by [`Request::check`] after decoding, and decoding never panics.
+//!
+//! Locks: the client's pool of channels and its list of handles to forget; neither is held over a host call.
+
+mod bounds;
+mod channel;
+mod client;
+mod message;
+mod types;
+
+pub use bounds::*;
+pub use channel::{Channel, Received};
+pub use client::{Client, ConnectError};
+pub use message::{Done, Envelope, Reply, Request, decode, encode};
+pub use types::*;
+
+use abi::Errno;
+
+/// A gofer, as the kernel's file system sees it. Each method is one trip, which may sleep: callers hand over first (`platform::block_in_place`).
+///
+/// A `path` is a list of names below `from`; none of them is empty, "." or "..", none holds a slash. An empty path means `from` itself. EIO from any
+/// method also says that the gofer is gone.
+pub trait Gofer: Send + Sync {
+    /// The folders and files that this gofer serves, in the order in which it was told of them.
+    fn mounts(&self) -> &[MountInfo];
+    /// Looks names up, one below the other, as far as it goes.
+    fn walk(&self, from: Handle, path: &[&[u8]]) -> Result<Walked, Errno>;
+    /// Opens an existing file or directory, or makes a regular file. A symbolic link on the way or at the end is ELOOP.
+    fn open(&self, from: Handle, path: &[&[u8]], how: OpenHow) -> Result<Opened, Errno>;
+    /// Names and attributes of a directory, from `cursor` (0: the start) on.
+    fn list(&self, from: Handle, path: &[&[u8]], cursor: u64) -> Result<Listing, Errno>;
+    /// Carries out changes in their order up to the first one that fails; the answer has one result for each change that was tried.
+    fn change(&self, changes: Vec<Change>) -> Result<Vec<Result<Changed, Errno>>, Errno>;
+    /// Handles that are used no more. No trip of its own: it goes along with a later one.
+    fn forget(&self, handles: &[Handle]);
+    /// Fresh attributes.
+    fn attr(&self, of: Handle) -> Result<Attr, Errno>;
+    fn read_link(&self, of: Handle) -> Result<Bytes, Errno>;
+    fn get_xattr(&self, of: Handle, name: &[u8]) -> Result<Bytes, Errno>;
+    /// Names, each ended by a NUL, as listxattr(2) gives them.
+    fn list_xattr(&self, of: Handle) -> Result<Bytes, Errno>;
+    fn statfs(&self, of: Handle) -> Result<Statfs, Errno>;
+    /// Brings a directory, or a file of which the kernel process has no descriptor, to the disk; or the whole file system it is on.
+    fn sync(&self, of: Handle, how: SyncHow) -> Result<(), Errno>;
+}

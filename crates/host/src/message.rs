@@ -75,10 +75,20 @@ pub struct Received {
 /// Receives one message; `None` at the end of the connection. A message that is too long, or has too many descriptors, is EMSGSIZE.
 pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Received>> {
     let mut bytes = vec![0u8; MAX_INLINE];
+    let (length, fds) = receive_into(socket, &mut bytes, wait)?;
+    if length == 0 && fds.is_empty() {
+        return Ok(None);
+    }
+    bytes.truncate(length);
+    Ok(Some(Received { bytes, fds }))
+}
+
+/// Like [`receive`], into a buffer that is used again: the length of the message, which is 0 without descriptors at the end of the connection.
+pub fn receive_into(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = if wait { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT };
-    let got = io::retry_on_intr(|| recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags))?;
+    let got = io::retry_on_intr(|| recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(list) = message {
@@ -88,11 +98,7 @@ pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Received>> {
     if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    if got.bytes == 0 && fds.is_empty() {
-        return Ok(None);
-    }
-    bytes.truncate(got.bytes);
-    Ok(Some(Received { bytes, fds }))
+    Ok((got.bytes, fds))
 }
 
 fn address(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {

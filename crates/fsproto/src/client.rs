@@ -1,0 +1,246 @@
+//! The kernel process' end: a pool of channels, one for each request under way.
+//!
+//! A request takes an idle channel, or asks the gofer for another one, or waits where `MAX_CHANNELS` are busy. Locks: `pool`, `forgotten`: leaves,
+//! not held over a host call.
+
+use crate::Gofer;
+use crate::bounds::*;
+use crate::channel::{Channel, Received};
+use crate::message::{Done, Envelope, Reply, Request};
+use crate::types::*;
+use abi::Errno;
+use host::HostFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A connected gofer.
+pub struct Client {
+    mounts: Vec<MountInfo>,
+    pool: Mutex<Pool>,
+    freed: Condvar,
+    forgotten: Mutex<Vec<Handle>>,
+}
+
+struct Pool {
+    idle: Vec<Channel>,
+    /// Idle and busy ones.
+    channels: usize,
+    /// The gofer is gone; every request is EIO.
+    gone: bool,
+}
+
+/// Why a gofer could not be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the gofer did not answer ({0}): look for its own message in the log")]
+    Silent(Errno),
+    #[error("the gofer closed its connection before it answered: look for its own message in the log")]
+    Closed,
+    #[error("the gofer speaks version {gofer} of the protocol, not {VERSION}: both must be of one stockade binary")]
+    Version { gofer: u32 },
+    #[error("the gofer answered with something else than a greeting")]
+    Protocol,
+}
+
+impl Client {
+    /// Greets the gofer at the other end of `socket` (SOCK_SEQPACKET) and learns what it serves. Sleeps until it answers.
+    pub fn connect(socket: Arc<HostFd>) -> Result<Client, ConnectError> {
+        let mut channel = Channel::new(socket);
+        let hello = Envelope { forget: Vec::new(), request: Request::Hello { version: VERSION } };
+        channel.send(&hello, &[]).map_err(ConnectError::Silent)?;
+        let reply = channel.receive::<Reply>().map_err(ConnectError::Silent)?.ok_or(ConnectError::Closed)?;
+        let mounts = match reply.message {
+            Ok(Done::Hello { version: VERSION, mounts }) => mounts,
+            Ok(Done::Hello { version, .. }) => return Err(ConnectError::Version { gofer: version }),
+            Ok(_) => return Err(ConnectError::Protocol),
+            Err(code) => return Err(ConnectError::Silent(Errno::from_raw(code.into()))),
+        };
+        let pool = Pool { idle: vec![channel], channels: 1, gone: false };
+        Ok(Client { mounts, pool: Mutex::new(pool), freed: Condvar::new(), forgotten: Mutex::default() })
+    }
+
+    /// One trip.
+    fn ask(&self, request: Request) -> Result<Received<Done>, Errno> {
+        let mut channel = self.take()?;
+        let forget = {
+            let mut forgotten = lock(&self.forgotten);
+            let keep = forgotten.len().saturating_sub(MAX_FORGET);
+            forgotten.split_off(keep)
+        };
+        let answer = exchange(&mut channel, &Envelope { forget, request });
+        let mut pool = lock(&self.pool);
+        match answer {
+            Ok(Received { message, fds }) => {
+                pool.idle.push(channel);
+                drop(pool);
+                self.freed.notify_one();
+                message.map(|message| Received { message, fds }).map_err(|code| Errno::from_raw(code.into()))
+            }
+            Err(Errno::EMSGSIZE) => {
+                // Nothing was sent: the channel is as good as before.
+                pool.idle.push(channel);
+                drop(pool);
+                self.freed.notify_one();
+                Err(Errno::EMSGSIZE)
+            }
+            Err(_) => {
+                pool.gone = true;
+                pool.channels -= 1;
+                drop(pool);
+                self.freed.notify_all();
+                Err(Errno::EIO)
+            }
+        }
+    }
+
+    /// A channel of one's own for the time of a trip.
+    fn take(&self) -> Result<Channel, Errno> {
+        let mut pool = lock(&self.pool);
+        let mut waited = false;
+        loop {
+            if pool.gone {
+                return Err(Errno::EIO);
+            }
+            match pool.idle.pop() {
+                Some(channel) if waited && pool.channels < MAX_CHANNELS => return Ok(self.grow(pool, channel)),
+                Some(channel) => return Ok(channel),
+                None => pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner),
+            }
+            waited = true;
+        }
+    }
+
+    /// Uses a channel that had to be waited for to get another, so that fewer wait. Where the gofer has none, all goes on as it is.
+    fn grow(&self, mut pool: MutexGuard<'_, Pool>, mut channel: Channel) -> Channel {
+        pool.channels += 1;
+        drop(pool);
+        let ask = Envelope { forget: Vec::new(), request: Request::Channel };
+        let socket = match exchange(&mut channel, &ask) {
+            Ok(Received { message: Ok(Done::Nothing), mut fds }) if fds.len() == 1 => fds.pop(),
+            _ => None,
+        };
+        let mut pool = lock(&self.pool);
+        match socket {
+            Some(socket) => pool.idle.push(Channel::new(socket)),
+            None => pool.channels -= 1,
+        }
+        drop(pool);
+        self.freed.notify_one();
+        channel
+    }
+}
+
+/// Sends a request and waits for its answer on a channel that nobody else uses.
+fn exchange(channel: &mut Channel, envelope: &Envelope) -> Result<Received<Reply>, Errno> {
+    channel.send(envelope, &[])?;
+    match channel.receive::<Reply>() {
+        Ok(Some(received)) => Ok(received),
+        // Of the receiving side, EMSGSIZE is a broken peer.
+        Ok(None) | Err(_) => Err(Errno::EIO),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn owned(path: &[&[u8]]) -> Vec<Bytes> {
+    path.iter().map(|name| Bytes::from(*name)).collect()
+}
+
+impl Gofer for Client {
+    fn mounts(&self) -> &[MountInfo] {
+        &self.mounts
+    }
+
+    fn walk(&self, from: Handle, path: &[&[u8]]) -> Result<Walked, Errno> {
+        let mut whole = Walked { steps: Vec::new(), end: WalkEnd::Complete };
+        let mut from = from;
+        for part in path.chunks(MAX_PATH) {
+            let Done::Walked(walked) = self.ask(Request::Walk { from, path: owned(part) })?.message else {
+                return Err(Errno::EIO);
+            };
+            if walked.steps.len() > part.len() {
+                return Err(Errno::EIO);
+            }
+            whole.steps.extend(walked.steps);
+            whole.end = walked.end;
+            match (&whole.end, whole.steps.last()) {
+                (WalkEnd::Complete, Some((last, _))) => from = *last,
+                _ => break,
+            }
+        }
+        Ok(whole)
+    }
+
+    fn open(&self, from: Handle, path: &[&[u8]], how: OpenHow) -> Result<Opened, Errno> {
+        if path.len() > MAX_PATH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut received = self.ask(Request::Open { from, path: owned(path), how })?;
+        match received.message {
+            Done::Opened { handle, attr, created, contents } => {
+                Ok(Opened { handle, attr, created, contents, fd: received.fds.pop() })
+            }
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn list(&self, from: Handle, path: &[&[u8]], cursor: u64) -> Result<Listing, Errno> {
+        match self.ask(Request::List { from, path: owned(path), cursor })?.message {
+            Done::Listing(listing) => Ok(listing),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn change(&self, changes: Vec<Change>) -> Result<Vec<Result<Changed, Errno>>, Errno> {
+        match self.ask(Request::Change(changes))?.message {
+            Done::Changed(results) => {
+                Ok(results.into_iter().map(|r| r.map_err(|code| Errno::from_raw(code.into()))).collect())
+            }
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn forget(&self, handles: &[Handle]) {
+        lock(&self.forgotten).extend_from_slice(handles);
+    }
+
+    fn attr(&self, of: Handle) -> Result<Attr, Errno> {
+        match self.ask(Request::Attr { of })?.message {
+            Done::Attr(attr) => Ok(attr),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn read_link(&self, of: Handle) -> Result<Bytes, Errno> {
+        self.bytes(Request::ReadLink { of })
+    }
+
+    fn get_xattr(&self, of: Handle, name: &[u8]) -> Result<Bytes, Errno> {
+        self.bytes(Request::GetXattr { of, name: name.into() })
+    }
+
+    fn list_xattr(&self, of: Handle) -> Result<Bytes, Errno> {
+        self.bytes(Request::ListXattr { of })
+    }
+
+    fn statfs(&self, of: Handle) -> Result<Statfs, Errno> {
+        match self.ask(Request::Statfs { of })?.message {
+            Done::Statfs(statfs) => Ok(statfs),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn sync(&self, of: Handle, how: SyncHow) -> Result<(), Errno> {
+        self.ask(Request::Sync { of, how }).map(|_| ())
+    }
+}
+
+impl Client {
+    fn bytes(&self, request: Request) -> Result<Bytes, Errno> {
+        match self.ask(request)?.message {
+            Done::Bytes(bytes) => Ok(bytes),
+            _ => Err(Errno::EIO),
+        }
+    }
+}
