@@ -24,6 +24,8 @@ pub struct Allow {
     pub number: u32,
     pub name: &'static str,
     pub checks: &'static [Check],
+    /// Instead of being allowed, the call fails with this errno (for libraries that fall back by themselves).
+    pub errno: Option<u16>,
     pub why: &'static str,
 }
 
@@ -43,7 +45,21 @@ macro_rules! allow {
         $crate::allow!($name, [], $why)
     };
     ($name:ident, [$($check:expr),*], $why:expr) => {
-        $crate::lockdown::Allow { number: $crate::lockdown::numbers::$name, name: stringify!($name), checks: &[$($check),*], why: $why }
+        $crate::lockdown::Allow { number: $crate::lockdown::numbers::$name, name: stringify!($name), checks: &[$($check),*], errno: None, why: $why }
+    };
+}
+
+/// Declares a host call that fails with an errno: `refuse!(clone3, ENOSYS, "why")`.
+#[macro_export]
+macro_rules! refuse {
+    ($name:ident, $errno:expr, $why:expr) => {
+        $crate::lockdown::Allow {
+            number: $crate::lockdown::numbers::$name,
+            name: stringify!($name),
+            checks: &[],
+            errno: Some($errno as u16),
+            why: $why,
+        }
     };
 }
 
@@ -101,7 +117,7 @@ pub fn program(table: &[Allow], otherwise: Otherwise) -> Vec<libc::sock_filter> 
     // Calls without conditions first, in one run of comparisons: the host caches their verdict anyway (Linux 5.11).
     for entry in table.iter().filter(|e| e.checks.is_empty()) {
         code.push(jump(libc::BPF_JEQ, entry.number, 0, 1));
-        code.push(ret(libc::SECCOMP_RET_ALLOW));
+        code.push(ret(entry.errno.map_or(libc::SECCOMP_RET_ALLOW, |e| libc::SECCOMP_RET_ERRNO | u32::from(e))));
     }
     for entry in table.iter().filter(|e| !e.checks.is_empty()) {
         let mut body = Vec::new();
@@ -182,7 +198,8 @@ pub fn markdown(table: &[Allow]) -> String {
     let mut rows: Vec<&Allow> = table.iter().collect();
     rows.sort_by_key(|e| e.name);
     for entry in rows {
-        let checks: Vec<String> = entry.checks.iter().map(describe).collect();
+        let mut checks: Vec<String> = entry.checks.iter().map(describe).collect();
+        checks.extend(entry.errno.map(|e| format!("refused with errno {e}")));
         let _ = writeln!(out, "| {} | {} | {} |", entry.name, checks.join(", "), entry.why);
     }
     out

@@ -1,1 +1,61 @@
 //! The kernel process: composition root, boot, control server, lock-down.
+//!
+//! `enter` empties the process' world, `boot` makes the kernel, `lockdown` shuts the door, `server` answers the command line. `runtime` starts the
+//! process (as `stockade sandbox`, PID 1 of its own PID namespace) and talks to it through `client`.
+
+pub mod boot;
+pub mod client;
+pub mod enter;
+pub mod lockdown;
+pub mod machine;
+pub mod protocol;
+pub mod server;
+pub mod spec;
+
+use std::os::fd::OwnedFd;
+
+use host::signals::SignalFd;
+
+use crate::machine::{Boot, BootContext, Failure, Kind};
+use crate::protocol::{Reply, Request, receive, send};
+
+/// Descriptors that the process is started with, after the standard streams (of which only standard error is more than /dev/null).
+pub struct Donated {
+    /// The creator's end of the control protocol.
+    pub control: OwnedFd,
+    /// Where further commands connect; none for `do`.
+    pub listener: Option<OwnedFd>,
+}
+
+/// Runs the kernel process to its end; its exit status, which is that of the container's first program.
+pub fn run(donated: Donated, boot: Boot) -> u8 {
+    match start(&donated.control, boot) {
+        Ok((machine, signals)) => match server::Server::new(machine, signals, donated.control, donated.listener) {
+            Ok(server) => server.run(),
+            Err(_) => 1,
+        },
+        Err(failure) => {
+            // The answer to `Create`, which the creator has sent or will send.
+            let _ = send(&donated.control, &Reply::Failed(failure), &[], false);
+            1
+        }
+    }
+}
+
+fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::Machine>, SignalFd), Failure> {
+    let config = match receive::<Request>(control, true) {
+        Ok((Request::Boot(config), _)) => config,
+        Ok(_) => return Err(Failure::new(Kind::Other, "the sandbox' first message was not its configuration")),
+        Err(e) => return Err(Failure::new(Kind::Other, e.to_string())),
+    };
+    let debug = config.debug;
+    let step = |what: &'static str| {
+        move |e: host::rustix::io::Errno| Failure::new(Kind::Other, format!("setting up the sandbox: {what}: {e}"))
+    };
+    let proc = enter::enter().map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
+    let prepared = boot(BootContext { config, proc })?;
+    lockdown::install(debug).map_err(step("installing the seccomp filter"))?;
+    // After the zygotes exist (they must not inherit it), before threads do (they must).
+    let signals = SignalFd::block(&server::FORWARDED).map_err(step("blocking signals"))?;
+    Ok((prepared()?, signals))
+}

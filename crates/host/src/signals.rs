@@ -1,0 +1,105 @@
+//! Signals of a process of ours as a descriptor to poll (signalfd(2)), and the wait status of its children (waitid(2)).
+//!
+//! Neighbours: the control server of `sandbox` and the foreground loop of `runtime`. Owns no locks.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+/// One signal that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    pub number: i32,
+    /// A process sent it (SI_USER, SI_QUEUE, SI_TKILL), not the host's kernel or a terminal.
+    pub by_process: bool,
+}
+
+/// A non-blocking signalfd.
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// Blocks the signals for this thread, and all threads it starts from now on, and delivers them here.
+    pub fn block(signals: &[i32]) -> Result<SignalFd, Errno> {
+        // SAFETY: `set` is initialised by sigemptyset before use; plain host calls.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in signals {
+                libc::sigaddset(&raw mut set, *signal);
+            }
+            if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+                return Err(last());
+            }
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if fd < 0 { Err(last()) } else { Ok(SignalFd(OwnedFd::from_raw_fd(fd))) }
+        }
+    }
+
+    /// The next signal; `None` when there is none now.
+    pub fn next(&self) -> Option<Incoming> {
+        let mut bytes = [0u8; 128];
+        let got = rustix::io::read(&self.0, &mut bytes).ok()?;
+        if got < 128 {
+            return None;
+        }
+        let word = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+        // SI_USER 0, SI_QUEUE -1, SI_TKILL -6; SI_KERNEL is 0x80.
+        Some(Incoming { number: word(0), by_process: word(8) <= 0 })
+    }
+}
+
+impl std::os::fd::AsFd for SignalFd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends a signal to the caller itself after setting it to its default action: to end as a child did.
+pub fn die_of(signal: i32) {
+    // SAFETY: plain host calls on this process.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}
+
+/// The exit status of a child by its pidfd, when it has ended: code, or 128 + signal. `None`: it lives, or is not our child.
+pub fn ended(pidfd: &OwnedFd) -> Option<u8> {
+    // SAFETY: waitid fills `info`, which is plain data; P_PIDFD with an open pidfd.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        if libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, libc::WEXITED | libc::WNOHANG)
+            != 0
+            || info.si_pid() == 0
+        {
+            return None;
+        }
+        let status = info.si_status();
+        Some(if info.si_code == libc::CLD_EXITED { status as u8 } else { 128 | status as u8 })
+    }
+}
+
+/// A copy of this process (fork(2)): `None` in the child. Only for a process with one thread.
+pub fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: the caller promises one thread, so the child finds no lock taken.
+    match unsafe { libc::fork() } {
+        -1 => Err(last()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Ends this process without running anything more of it.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit does not return.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+fn last() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

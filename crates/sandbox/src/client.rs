@@ -1,0 +1,173 @@
+//! The command line's end of the control protocol.
+//!
+//! Neighbours: `protocol`, `server` at the other end; used by `runtime`. Owns no locks.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::machine::{ExitStatus, Failure, Kind, Pid, Process, Stats, Status, Target};
+use crate::protocol::{BootConfig, IoShape, ProtocolError, Reply, Request, receive, send};
+use crate::spec::{ContainerSpec, ProcessSpec};
+
+/// Name of the control socket in the container's state folder.
+pub const SOCKET: &str = "control.sock";
+
+/// A connection to a kernel process.
+pub struct Client {
+    socket: OwnedFd,
+}
+
+/// A process' descriptors, as the command line has them.
+#[derive(Clone, Default)]
+pub struct Io<'a> {
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
+    pub console: Option<BorrowedFd<'a>>,
+    pub extra: Vec<BorrowedFd<'a>>,
+}
+
+/// Why a request failed: the sandbox refused it, or cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    #[error("talking to the sandbox: {0}")]
+    Lost(#[from] ProtocolError),
+}
+
+impl ClientError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            ClientError::Refused(failure) => failure.kind,
+            ClientError::Lost(_) => Kind::Other,
+        }
+    }
+}
+
+impl Client {
+    /// Over a socket that is already connected (the creator's).
+    pub fn new(socket: OwnedFd) -> Self {
+        Client { socket }
+    }
+
+    /// Connects to the sandbox whose state folder is `dir`.
+    pub fn connect(dir: &Path) -> Result<Self, ProtocolError> {
+        use host::rustix::fs::{CWD, Mode, OFlags, openat};
+        let dir = openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Client { socket: host::message::connect_in(dir.as_fd(), SOCKET)? })
+    }
+
+    /// Sends the first message of a creator.
+    pub fn boot(&self, config: BootConfig) -> Result<(), ClientError> {
+        Ok(send(&self.socket, &Request::Boot(config), &[], true)?)
+    }
+
+    pub fn create(&self, spec: ContainerSpec, io: &Io<'_>, gofer: BorrowedFd<'_>) -> Result<(), ClientError> {
+        let (shape, mut fds) = io.split();
+        fds.push(gofer);
+        self.done(&Request::Create { spec: Box::new(spec), io: shape, gofer: true }, &fds)
+    }
+
+    pub fn detach(&self) -> Result<(), ClientError> {
+        self.done(&Request::Detach, &[])
+    }
+
+    pub fn start(&self, container: &str) -> Result<(), ClientError> {
+        self.done(&Request::Start { container: container.into() }, &[])
+    }
+
+    pub fn exec(&self, container: &str, process: ProcessSpec, io: &Io<'_>) -> Result<Pid, ClientError> {
+        let (shape, fds) = io.split();
+        match self.call(&Request::Exec { container: container.into(), process: Box::new(process), io: shape }, &fds)? {
+            Reply::Pid(pid) => Ok(pid),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    pub fn signal(&self, container: &str, target: Target, signal: i32) -> Result<(), ClientError> {
+        self.done(&Request::Signal { container: container.into(), target, signal }, &[])
+    }
+
+    /// Asks to be told of a process' end; [`Client::exited`] takes the answer.
+    pub fn ask_exit(&self, container: &str, pid: Pid) -> Result<(), ClientError> {
+        Ok(send(&self.socket, &Request::Wait { container: container.into(), pid }, &[], true)?)
+    }
+
+    /// The answer to [`Client::ask_exit`]; `None` when it is not there yet and `wait` is false.
+    pub fn exited(&self, wait: bool) -> Result<Option<ExitStatus>, ClientError> {
+        match receive::<Reply>(&self.socket, wait) {
+            Ok((Reply::Exited(status), _)) => Ok(Some(status)),
+            Ok((Reply::Failed(failure), _)) => Err(failure.into()),
+            Ok(_) => Err(ProtocolError::Malformed.into()),
+            Err(ProtocolError::Host(host::rustix::io::Errno::AGAIN)) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub fn processes(&self, container: &str) -> Result<Vec<Process>, ClientError> {
+        match self.call(&Request::Processes { container: container.into() }, &[])? {
+            Reply::Processes(list) => Ok(list),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    pub fn status(&self, container: &str) -> Result<Status, ClientError> {
+        match self.call(&Request::State { container: container.into() }, &[])? {
+            Reply::State(status) => Ok(status),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    pub fn stats(&self, container: &str) -> Result<Stats, ClientError> {
+        match self.call(&Request::Stats { container: container.into() }, &[])? {
+            Reply::Stats(stats) => Ok(stats),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    /// No answer comes.
+    pub fn resize(&self, container: &str, pid: Pid, rows: u16, cols: u16) -> Result<(), ClientError> {
+        Ok(send(&self.socket, &Request::Resize { container: container.into(), pid, rows, cols }, &[], true)?)
+    }
+
+    pub fn pause(&self, container: &str, paused: bool) -> Result<(), ClientError> {
+        self.done(&Request::Pause { container: container.into(), paused }, &[])
+    }
+
+    /// The sandbox ends; no answer but the end of the connection.
+    pub fn shutdown(&self) -> Result<(), ClientError> {
+        Ok(send(&self.socket, &Request::Shutdown, &[], true)?)
+    }
+
+    fn done(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), ClientError> {
+        match self.call(request, fds)? {
+            Reply::Done => Ok(()),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, ClientError> {
+        send(&self.socket, request, fds, true)?;
+        match receive::<Reply>(&self.socket, true)?.0 {
+            Reply::Failed(failure) => Err(failure.into()),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<'a> Io<'a> {
+    fn split(&self) -> (IoShape, Vec<BorrowedFd<'a>>) {
+        let shape = IoShape {
+            stdio: self.stdio.map(|fd| fd.is_some()),
+            console: self.console.is_some(),
+            extra: self.extra.len() as u32,
+        };
+        let fds = self.stdio.iter().flatten().chain(&self.console).chain(&self.extra).copied().collect();
+        (shape, fds)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a container is, as plain data: made from config.json by `runtime`, sent over the control socket, used by the kernel at boot.
+//!
+//! Neighbours: `protocol` (carries it), `machine` (receives it). Strings that a program sees are bytes, because Linux' are. Owns no locks.
+
+use serde::{Deserialize, Serialize};
+
+/// A container, complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    pub id: String,
+    pub process: ProcessSpec,
+    pub root: Root,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    /// In the order of config.json.
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<Device>,
+    pub masked_paths: Vec<String>,
+    pub readonly_paths: Vec<String>,
+    /// Name and value, as in `net.ipv4.ip_forward`.
+    pub sysctls: Vec<(String, String)>,
+    pub limits: Limits,
+    pub annotations: Vec<(String, String)>,
+}
+
+/// The container's root: mount 0 of the gofer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Guests may not change it at all (`root.readonly`).
+    pub readonly: bool,
+    /// Where changes go; ignored with `readonly`.
+    pub overlay: Overlay,
+    pub propagation: Propagation,
+}
+
+/// Where changes of a root or mount go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overlay {
+    /// To the host's files themselves.
+    #[default]
+    None,
+    /// To memory of the sandbox; gone at its end.
+    Memory,
+}
+
+/// How mounts below the root propagate (`linux.rootfsPropagation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    #[default]
+    Private,
+    Slave,
+    Shared,
+    Unbindable,
+}
+
+/// One entry of `mounts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the container.
+    pub destination: String,
+    /// `bind` for all bind mounts, whatever config.json called them; else proc, tmpfs, ...
+    pub kind: String,
+    pub source: String,
+    pub options: Vec<String>,
+    /// For bind mounts: which of the gofer's mounts serves it (the root is 0, so these start at 1).
+    pub gofer: Option<u32>,
+}
+
+/// One entry of `linux.devices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub path: String,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    Character,
+    Block,
+    Fifo,
+}
+
+/// Limits that the kernel enforces or shows by itself, beside the host's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Tasks in the container.
+    pub pids: Option<u64>,
+    /// CPU time per wall time, in thousandths of one CPU.
+    pub cpu_millis: Option<u64>,
+}
+
+/// A program to run: the container's first, or one of `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Never empty. `args[0]` is looked up in the PATH of `env`, inside the container.
+    pub args: Vec<Vec<u8>>,
+    pub env: Vec<Vec<u8>>,
+    /// Absolute path in the container.
+    pub cwd: Vec<u8>,
+    pub user: User,
+    pub capabilities: Capabilities,
+    pub rlimits: Vec<Rlimit>,
+    pub no_new_privileges: bool,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// The streams that were not donated are a terminal of the kernel's, relayed to the console descriptor.
+    pub terminal: bool,
+    /// Rows and columns.
+    pub console_size: Option<(u16, u16)>,
+}
+
+/// Ids inside the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub umask: Option<u32>,
+}
+
+/// Bit `n` is capability number `n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    pub bounding: u64,
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub ambient: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// RLIMIT_* number.
+    pub resource: u32,
+    pub soft: u64,
+    pub hard: u64,
+}
