@@ -1,0 +1,107 @@
+//! Switches of the platform, why it may not start, and what it counts.
+//!
+//! Owns no locks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Each fallback can be forced, for tests and for hosts that lack a feature.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners, one for each core that the sandbox may use; 0: as many as the process may run on. They are made when first needed.
+    pub shards: usize,
+    /// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, where the host has it (Linux 6.6).
+    pub sync_wakeup: bool,
+    /// Long waits leave the list of open notifications.
+    pub park: bool,
+    /// Rewriting of hot call sites.
+    pub patching: bool,
+    /// Polling of mailboxes instead of doorbells.
+    pub polling: bool,
+    /// Every call by SIGSYS and doorbell, no direct notification.
+    pub force_trap: bool,
+    /// Prints what threads do to standard error.
+    pub trace: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            shards: 0,
+            sync_wakeup: true,
+            park: true,
+            patching: false,
+            polling: false,
+            force_trap: false,
+            trace: false,
+        }
+    }
+}
+
+/// Why no guest can run here: the step, what the host said, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no free range for the stub's region in this process: start it with another address layout (setarch -R)")]
+    NoRegion,
+    #[error("{step}: {errno}; a kernel process needs Linux 5.15 with seccomp user notification")]
+    Host { step: &'static str, errno: abi::Errno },
+    #[error(
+        "the first stub process could not be set up at step {step} ({errno}): see docs/platform.md, \"Start of a shard\""
+    )]
+    Stub { step: u32, errno: abi::Errno },
+    #[error(
+        "a listener exists already in this chain of seccomp filters (another container manager's interception): switch that off for this container"
+    )]
+    SecondListener,
+}
+
+/// Counters since the start; each is exact, but they are not read at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub direct: u64,
+    pub trapped: u64,
+    pub kicks: u64,
+    pub faults: u64,
+    pub parks: u64,
+    pub forks: u64,
+    pub spawns: u64,
+    pub fresh: u64,
+    pub handovers: u64,
+    pub violations: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub direct: AtomicU64,
+    pub trapped: AtomicU64,
+    pub kicks: AtomicU64,
+    pub faults: AtomicU64,
+    pub parks: AtomicU64,
+    pub forks: AtomicU64,
+    pub spawns: AtomicU64,
+    pub fresh: AtomicU64,
+    pub handovers: AtomicU64,
+    pub violations: AtomicU64,
+}
+
+/// Adds one; counters order nothing.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub fn read(&self) -> Stats {
+        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        Stats {
+            direct: get(&self.direct),
+            trapped: get(&self.trapped),
+            kicks: get(&self.kicks),
+            faults: get(&self.faults),
+            parks: get(&self.parks),
+            forks: get(&self.forks),
+            spawns: get(&self.spawns),
+            fresh: get(&self.fresh),
+            handovers: get(&self.handovers),
+            violations: get(&self.violations),
+        }
+    }
+}
