@@ -1,0 +1,41 @@
+//! The Debian packages that a command needs: installed by apt-get where they are missing and we are root.
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+/// A program and the package that brings it.
+pub type Need = (&'static str, &'static str);
+
+pub const TESTS: &[Need] = &[("gcc", "gcc libc6-dev"), ("debootstrap", "debootstrap"), ("unshare", "util-linux")];
+pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
+#[allow(dead_code)] // until bench is there
+pub const BENCH: &[Need] = &[
+    ("gcc", "gcc libc6-dev"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("bwrap", "bubblewrap"),
+    ("busybox", "busybox-static"),
+];
+
+pub fn install(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !run::exists(need.0)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.1.split(' ')).collect();
+    let line = format!("apt-get install {}", packages.join(" "));
+    let is_root = run::output(&mut run::command("id", &["-u"]))?.trim() == "0";
+    if !is_root || !run::exists("apt-get") {
+        bail!("missing: {}. Install them first, on Debian as root: {line}", packages.join(" "));
+    }
+    println!("installing {}", packages.join(" "));
+    let mut args = vec!["-q", "-y", "--no-install-recommends", "install"];
+    args.extend(&packages);
+    let environment = [("DEBIAN_FRONTEND", "noninteractive")];
+    if run::output(run::command("apt-get", &args).envs(environment)).is_err() {
+        run::output(&mut run::command("apt-get", &["-q", "update"]))?;
+        run::output(run::command("apt-get", &args).envs(environment))?;
+    }
+    Ok(())
+}

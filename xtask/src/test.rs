@@ -1,0 +1,168 @@
+//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs. The last line is
+//! "N passed, N failed, N skipped"; a known failure of expectations.toml counts as skipped.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use guest_tests::expectations::Expectations;
+use guest_tests::place::Place;
+use guest_tests::suite::{self, Sums};
+use guest_tests::{programs, scripts};
+
+use crate::{build, check, checkout, packages, root, run};
+
+#[derive(Args)]
+pub struct Options {
+    /// Only these stages (default: all): check, unit, native, guest, real.
+    #[arg(long, value_delimiter = ',')]
+    stage: Vec<String>,
+    /// Only guest programs and scripts whose FAMILY/NAME contains this.
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// Run real programs natively too (done once by whoever changes them).
+    #[arg(long)]
+    real_native: bool,
+    /// Use this binary instead of building target/stockade.
+    #[arg(long)]
+    stockade: Option<std::path::PathBuf>,
+    /// Flags for `stockade` itself, such as --platform-force-trap: each guest test runs with them.
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ' ')]
+    flags: Vec<String>,
+    /// Run the guest tests once for every switch of the platform, and with the hook that forces a wait and a re-run.
+    #[arg(long)]
+    matrix: bool,
+}
+
+/// The stages in their order.
+const STAGES: [&str; 5] = ["check", "unit", "native", "guest", "real"];
+
+/// The platform's fallbacks and hooks, each of which must pass all guest tests by itself.
+const MATRIX: &[&[&str]] = &[];
+
+pub fn test(options: &Options) -> Result<()> {
+    let wanted: BTreeSet<&str> = if options.stage.is_empty() {
+        STAGES.into_iter().collect()
+    } else {
+        options.stage.iter().map(String::as_str).collect()
+    };
+    if let Some(stranger) = wanted.iter().find(|stage| !STAGES.contains(stage)) {
+        bail!("no stage `{stranger}`: there are {}", STAGES.join(", "));
+    }
+    packages::install(packages::TESTS)?;
+    let mut sums = Sums::default();
+    if wanted.contains("check") {
+        sums.add(checks());
+    }
+    if wanted.contains("unit") {
+        sums.add(units()?);
+    }
+    if wanted.iter().any(|stage| ["native", "guest", "real"].contains(stage)) {
+        sums.add(guests(options, &wanted)?);
+    }
+    println!("{} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.skipped);
+    if sums.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+/// Each check counts as one test.
+fn checks() -> Sums {
+    let mut sums = Sums::default();
+    for (name, check) in check::STEPS {
+        match check() {
+            Ok(()) => {
+                println!("check    {name:32} ok");
+                sums.passed += 1;
+            }
+            Err(error) => {
+                println!("check    {name:32} FAILED: {error:#}");
+                sums.failed += 1;
+            }
+        }
+    }
+    sums
+}
+
+/// All unit tests of the workspace, counted from cargo's own summary lines.
+fn units() -> Result<Sums> {
+    let out = run::cargo(&["test", "--workspace", "--no-fail-fast", "--quiet"]).output()?;
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let sums = count(&text);
+    if !out.status.success() {
+        println!("{text}");
+    }
+    println!("unit     {:32} {} ok, {} failed", "cargo test --workspace", sums.passed, sums.failed);
+    if !out.status.success() && sums.failed == 0 {
+        return Ok(Sums { failed: 1, ..sums });
+    }
+    Ok(sums)
+}
+
+fn count(text: &str) -> Sums {
+    let mut sums = Sums::default();
+    for line in text.lines().filter(|line| line.starts_with("test result:")) {
+        let number = |word: &str| -> usize {
+            let before = line.split(word).next().unwrap_or("");
+            before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
+        };
+        sums.add(Sums { passed: number(" passed"), failed: number(" failed"), skipped: number(" ignored") });
+    }
+    sums
+}
+
+fn guests(options: &Options, wanted: &BTreeSet<&str>) -> Result<Sums> {
+    let sources = checkout().join("guest-tests/programs");
+    let folder = build::target_folder().join("guest-tests");
+    let (out, logs) = (folder.join("bin"), folder.join("logs"));
+    let expectations = Expectations::load(&checkout().join("guest-tests/expectations.toml"))?;
+    let mut sums = Sums::default();
+
+    let launcher = programs::one(&sources, &out, "support/launch")?;
+    let all = programs::ready(&sources, &out, &options.filter)?;
+    let native = suite::run(&Place::Native, &launcher, &all, None, &logs)?;
+    sums.add(suite::sum_up(&Place::Native, &native, None));
+    if !wanted.contains("guest") && !wanted.contains("real") {
+        return Ok(sums);
+    }
+
+    let binary = match &options.stockade {
+        Some(binary) => binary.clone(),
+        None => build::build()?,
+    };
+    let base = Place::Stockade { binary: binary.clone(), flags: options.flags.clone(), do_flags: Vec::new() };
+    if wanted.contains("guest") {
+        let seen = suite::run(&base, &launcher, &all, Some(&native), &logs)?;
+        sums.add(suite::sum_up(&base, &seen, Some(&expectations)));
+        for flags in MATRIX.iter().filter(|_| options.matrix) {
+            println!("with {}:", flags.join(" "));
+            let flags = options.flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).into())).collect();
+            let place = Place::Stockade { binary: binary.clone(), flags, do_flags: Vec::new() };
+            let seen = suite::run(&place, &launcher, &all, Some(&native), &logs)?;
+            sums.add(suite::sum_up(&place, &seen, Some(&expectations)));
+        }
+    }
+    if wanted.contains("real") {
+        let root = root::ready()?;
+        let found = scripts::find(&checkout().join("guest-tests/real"), &options.filter)?;
+        if options.real_native {
+            sums.add(scripts::run_all(&Place::Native, &root, &found, None, &logs)?);
+        }
+        sums.add(scripts::run_all(&base, &root, &found, Some(&expectations), &logs)?);
+    }
+    Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_summaries_are_added_up() {
+        let sums = count(
+            "x\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\ntest result: FAILED. 2 passed; 1 failed; 0 ignored",
+        );
+        assert_eq!((sums.passed, sums.failed, sums.skipped), (5, 1, 1));
+    }
+}
