@@ -1,0 +1,71 @@
+//! The kernel object: what exists once per sandbox. `sandbox` makes it and registers the modules with it.
+
+use crate::call::Handler;
+use crate::locks::{Leaf, TaskTree};
+use crate::task::{PidNs, Task};
+use crate::vfs::FsType;
+use lock::{Mutex, RwLock};
+use platform::Platform;
+use std::sync::{Arc, OnceLock};
+
+/// A row of the system call table as the task loop needs it.
+#[derive(Clone, Copy)]
+pub struct Row {
+    pub name: &'static str,
+    pub handler: Handler,
+    /// Needs the registers or the stub's hands: a direct notification comes back by trap first.
+    pub framed: bool,
+}
+
+/// Who traces calls: `--strace`.
+pub trait Tracer: Send + Sync {
+    fn enter(&self, task: &Arc<Task>, nr: u32, args: &[u64; 6]);
+    /// `None`: the call blocks.
+    fn leave(&self, task: &Arc<Task>, nr: u32, args: &[u64; 6], result: Option<i64>);
+}
+
+/// One sandbox' kernel.
+pub struct Kernel {
+    pub platform: Arc<Platform>,
+    pub root_pid_ns: Arc<PidNs>,
+    /// Serialises changes of parents, groups and sessions.
+    pub tree: Mutex<(), TaskTree>,
+    /// Looks a call's row up by its number.
+    pub table: fn(u32) -> Option<Row>,
+    pub tracer: OnceLock<Box<dyn Tracer>>,
+    fs_types: RwLock<Vec<&'static FsType>, Leaf>,
+    /// CLOCK_BOOTTIME when the sandbox began, ns: /proc/uptime and start times of processes count from it.
+    pub boot: u64,
+    /// Memory in bytes that a guest sees in sysinfo(2) and /proc/meminfo.
+    pub memory_total: u64,
+    pub cpus: usize,
+}
+
+impl Kernel {
+    pub fn new(platform: Arc<Platform>, table: fn(u32) -> Option<Row>, memory_total: u64, cpus: usize) -> Arc<Kernel> {
+        Arc::new(Kernel {
+            platform,
+            root_pid_ns: PidNs::root(),
+            tree: Mutex::new(()),
+            table,
+            tracer: OnceLock::new(),
+            fs_types: RwLock::new(Vec::new()),
+            boot: crate::time::monotonic(),
+            memory_total,
+            cpus,
+        })
+    }
+
+    /// Makes a file system type known to mount(2).
+    pub fn register_fs(&self, fs: &'static FsType) {
+        self.fs_types.write().push(fs);
+    }
+
+    pub fn fs_type(&self, name: &[u8]) -> Option<&'static FsType> {
+        self.fs_types.read().iter().find(|t| t.name.as_bytes() == name).copied()
+    }
+
+    pub fn fs_types(&self) -> Vec<&'static FsType> {
+        self.fs_types.read().clone()
+    }
+}

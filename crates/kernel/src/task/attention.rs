@@ -1,0 +1,206 @@
+//! What a task looks at before it goes back to its guest: exit, stop, signals. signal(7).
+//!
+//! Locks: `ProcessSignals`, then `TaskSignals`.
+
+use super::drive::{Phase, Run};
+use super::send::{SigChild, notify_parent, send};
+use super::{ChildEvent, ExitStatus, Stop, Task};
+use crate::op::Restart;
+use crate::signal::{
+    Default, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP, SS_AUTODISARM,
+    SS_ONSTACK, STOP_SIGNALS, SigAction, SigInfo, SigSet, UNMASKABLE, bit, default_action,
+};
+use crate::wait::Events;
+use std::sync::Arc;
+
+/// What comes before going on.
+pub(super) enum Attention {
+    None,
+    /// Stopped: wait for SIGCONT.
+    Wait,
+    Exit,
+    Handler(Delivery),
+}
+
+/// A signal taken out for a handler.
+pub struct Delivery {
+    info: SigInfo,
+    action: SigAction,
+    /// The mask that the handler's return restores.
+    old_mask: SigSet,
+    /// The interrupted call: None outside of one, Some(None) to be restarted, Some(Some(v)) with its value.
+    pub(super) result: Option<Option<i64>>,
+    pub(super) nr: u32,
+}
+
+impl Delivery {
+    /// Whether a call that was interrupted this way is made again after the handler.
+    pub(super) fn restarts(&self, how: Restart) -> bool {
+        match how {
+            Restart::NoIntr => true,
+            Restart::Sys => self.action.flags & SA_RESTART != 0,
+            Restart::NoHand | Restart::Block => false,
+        }
+    }
+}
+
+impl Task {
+    /// Whether there is anything for `attention` to do.
+    pub(super) fn wants_attention(&self) -> bool {
+        if self.group.is_exiting() || self.is_dying() {
+            return true;
+        }
+        let group = self.group.signals.lock();
+        if matches!(group.stop, Stop::Stopped(_)) {
+            return true;
+        }
+        let mine = self.signals.lock();
+        (mine.pending.set() | group.pending.set()) & !mine.mask != 0
+    }
+
+    /// Takes out signals and acts on them until one has a handler or nothing is left.
+    pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
+        if matches!(run.phase, Phase::Stub(_)) {
+            return if self.group.is_exiting() && self.group.space_is_gone() { Attention::Exit } else { Attention::None };
+        }
+        loop {
+            if self.group.is_exiting() || self.is_dying() {
+                return Attention::Exit;
+            }
+            let mut group = self.group.signals.lock();
+            if let Stop::Stopped(_) = group.stop {
+                let kill = bit(SIGKILL);
+                if (group.pending.set() | self.signals.lock().pending.set()) & kill == 0 {
+                    drop(group);
+                    run.waits.begin_run();
+                    run.waits.add(&self.group.continued, Events::IN);
+                    if matches!(self.group.signals.lock().stop, Stop::Stopped(_)) {
+                        return Attention::Wait;
+                    }
+                    continue;
+                }
+            }
+            let mut mine = self.signals.lock();
+            let wanted = !mine.mask | UNMASKABLE;
+            let Some(info) = mine.pending.take(wanted).or_else(|| group.pending.take(wanted)) else {
+                // A mask that was only for the call's time goes when the call returns.
+                if !matches!(run.phase, Phase::Interrupted(_))
+                    && let Some(saved) = mine.saved_mask.take()
+                {
+                    mine.mask = saved;
+                    continue;
+                }
+                return Attention::None;
+            };
+            let sig = info.sig();
+            let action = group.actions.get(sig);
+            if action.handler == SIG_IGN {
+                continue;
+            }
+            if action.handler != SIG_DFL {
+                if action.flags & SA_RESETHAND != 0 {
+                    group.actions.set(sig, SigAction { handler: SIG_DFL, ..action });
+                }
+                let old_mask = mine.saved_mask.take().unwrap_or(mine.mask);
+                mine.mask |= action.mask;
+                if action.flags & SA_NODEFER == 0 {
+                    mine.mask |= bit(sig);
+                }
+                mine.mask &= !UNMASKABLE;
+                return Attention::Handler(Delivery { info, action, old_mask, result: None, nr: 0 });
+            }
+            let unkillable = group.unkillable && sig != SIGKILL;
+            drop(mine);
+            drop(group);
+            match default_action(sig) {
+                Default::Ignore | Default::Continue => {}
+                _ if unkillable => {}
+                Default::Stop => self.stop_group(sig),
+                Default::Terminate | Default::Core => {
+                    self.group.begin_exit(ExitStatus::Signal { sig, core: false });
+                    return Attention::Exit;
+                }
+            }
+        }
+    }
+
+    /// A stop signal's default action: all threads stop, the parent is told.
+    fn stop_group(self: &Arc<Self>, sig: i32) {
+        if sig != SIGSTOP && super::tree::is_orphaned(self, &self.group.pgrp(), None) {
+            return;
+        }
+        {
+            let mut group = self.group.signals.lock();
+            if group.pending.set() & bit(SIGKILL) != 0 {
+                return;
+            }
+            group.stop = Stop::Stopped(sig);
+            group.pending.flush(STOP_SIGNALS & !bit(sig));
+        }
+        self.group.links.lock().event = Some(ChildEvent::Stopped(sig));
+        for task in self.group.tasks() {
+            if !Arc::ptr_eq(&task, self) {
+                task.notify();
+            }
+        }
+        notify_parent(&self.group, SigChild::Stopped(sig));
+    }
+
+    /// A signal that a fault makes: it can be neither masked nor ignored, or the process dies of it.
+    pub fn force_signal(self: &Arc<Self>, info: SigInfo) {
+        let sig = info.sig();
+        {
+            let mut group = self.group.signals.lock();
+            let mut mine = self.signals.lock();
+            let action = group.actions.get(sig);
+            if mine.mask & bit(sig) != 0 || action.handler == SIG_IGN {
+                group.actions.set(sig, SigAction::DEFAULT);
+                mine.mask &= !bit(sig);
+                group.unkillable = false;
+            }
+            if action.handler == SIG_DFL {
+                group.unkillable = false;
+            }
+        }
+        send(&self.group, Some(self), info);
+    }
+
+    pub(super) fn take_delivery(&self) -> Option<Delivery> {
+        self.fields.lock().handler.take()
+    }
+
+    pub(super) fn set_delivery(&self, delivery: Option<Delivery>) {
+        self.fields.lock().handler = delivery;
+    }
+
+    /// What the stub needs to build the guest's frame.
+    pub(super) fn make_frame(&self, delivery: &Delivery) -> platform::SignalFrame {
+        let action = delivery.action;
+        let mut mine = self.signals.lock();
+        let alt = mine.altstack;
+        let on_alt = action.flags & SA_ONSTACK != 0 && alt.enabled();
+        if on_alt && alt.flags & SS_AUTODISARM != 0 {
+            mine.altstack = crate::signal::AltStack::NONE;
+        }
+        drop(mine);
+        platform::SignalFrame {
+            sig: delivery.info.sig() as u32,
+            info: *delivery.info.raw(),
+            handler: action.handler,
+            restorer: action.restorer,
+            mask: delivery.old_mask,
+            altstack: (alt.sp, alt.flags & !SS_ONSTACK, alt.size),
+            // The stub leaves the stack pointer where it is when it is on the alternate stack already.
+            on_stack: on_alt.then(|| alt.sp.wrapping_add(alt.size)),
+            rax: delivery.result.flatten(),
+            restart: delivery.result == Some(None),
+            nr: delivery.nr,
+        }
+    }
+
+    /// The frame could not be written: SIGSEGV that can't be caught in the same way twice.
+    pub fn frame_failed(self: &Arc<Self>) {
+        self.group.signals.lock().actions.set(SIGSEGV, SigAction::DEFAULT);
+        self.force_signal(SigInfo::kernel(SIGSEGV));
+    }
+}

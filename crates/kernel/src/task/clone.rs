@@ -1,0 +1,318 @@
+//! New tasks: fork(2), vfork(2), clone(2), and the first process of a container.
+//!
+//! The kernel's half is made first (`Task::clone_task`); then the stub forks or starts the host thread, and `Task::born` joins the two.
+//! Where the host refuses, `abandon` takes the kernel's half back.
+
+use super::drive::{Phase, Run};
+use super::{FsContext, GroupState, Limits, Links, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup};
+use crate::Kernel;
+use crate::cred::{Cred, UserNs};
+use crate::fd::FdTable;
+use crate::locks::TaskFields;
+use crate::mm::Mm;
+use crate::op::{Op, fail};
+use crate::signal::{Actions, AltStack, Pending};
+use crate::wait::Queue;
+use abi::Errno;
+use abi::task::CloneFlags;
+use lock::Mutex;
+use platform::Thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// What clone(2) was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneSpec {
+    pub flags: u64,
+    /// 0: the parent's.
+    pub stack: u64,
+    pub tls: u64,
+    pub parent_tid: u64,
+    pub child_tid: u64,
+    pub exit_signal: i32,
+}
+
+/// The first process of a container, or one that `exec` brings in.
+pub struct SpawnInit {
+    pub cred: Cred,
+    pub limits: Limits,
+    pub files: Arc<FdTable>,
+    pub fs: Arc<FsContext>,
+    pub namespaces: Namespaces,
+    pub container: u64,
+    /// Init of its PID namespace: signals without a handler don't reach it.
+    pub init: bool,
+}
+
+/// How a new task begins when its host thread is there.
+pub(super) enum Birth {
+    /// With the parent's registers; fork's copy of the address space gets its stub process now.
+    Forked(crate::mm::ForkedMm),
+    Thread,
+    /// By an exec.
+    Exec(Box<super::exec::Image>),
+}
+
+impl Task {
+    #[allow(clippy::too_many_arguments)]
+    fn make(
+        kernel: &Arc<Kernel>,
+        pid: Arc<Pid>,
+        group: Arc<ThreadGroup>,
+        fields: super::Fields,
+        mask: u64,
+        altstack: AltStack,
+    ) -> Arc<Task> {
+        let signals = TaskSignals { mask, saved_mask: None, waited: 0, pending: Pending::default(), altstack };
+        let task = Arc::new(Task {
+            kernel: kernel.clone(),
+            pid: pid.clone(),
+            group,
+            started: crate::time::monotonic(),
+            state: AtomicU8::new(super::drive::RUNNING),
+            run: Mutex::new(None),
+            signals: Mutex::new(signals),
+            fields: Mutex::<_, TaskFields>::new(fields),
+            robust_list: AtomicU64::new(0),
+            robust_len: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            exit_status: Default::default(),
+            cpu_at_end: Default::default(),
+        });
+        pid.set_task(&task);
+        task
+    }
+
+    /// The kernel's half of clone(2). Flags have been checked by the caller.
+    pub fn clone_task(self: &Arc<Self>, spec: &CloneSpec, namespaces: Namespaces, cred: Cred) -> Op<Arc<Task>> {
+        let flags = CloneFlags::from_bits_retain(spec.flags);
+        let thread = flags.contains(CloneFlags::CLONE_THREAD);
+        let ns = if thread { self.pid.ns().ok_or(Errno::ESRCH)? } else { namespaces.pid_for_children.clone() };
+        self.check_process_limit()?;
+        let birth = if flags.contains(CloneFlags::CLONE_VM) {
+            Birth::Thread
+        } else {
+            Birth::Forked(self.mm().ok_or(Errno::ESRCH)?.fork()?)
+        };
+        let pid = Pid::new(&ns)?;
+        let shared = |on: bool| flags.contains(if on { CloneFlags::CLONE_FILES } else { CloneFlags::CLONE_FS });
+        let files = if shared(true) { self.files() } else { Arc::new(self.files().copy()) };
+        let fs = if shared(false) { self.fs() } else { Arc::new(self.fs().copy()) };
+        let mm = if flags.contains(CloneFlags::CLONE_VM) { self.mm() } else { None };
+        if let Some(mm) = &mm {
+            mm.enter();
+        }
+        let mut namespaces = namespaces;
+        if !thread {
+            namespaces.pid_for_children = ns;
+        }
+        let (mask, altstack) = {
+            let mine = self.signals.lock();
+            let keep = !flags.contains(CloneFlags::CLONE_VM) || flags.contains(CloneFlags::CLONE_VFORK);
+            (mine.saved_mask.unwrap_or(mine.mask), if keep { mine.altstack } else { AltStack::NONE })
+        };
+        let fields = {
+            let mine = self.fields.lock();
+            super::Fields {
+                thread: None,
+                cred: Arc::new(cred),
+                comm: mine.comm,
+                files,
+                fs,
+                mm,
+                ns: namespaces,
+                handler: None,
+                death_signal: 0,
+                clear_tid: if flags.contains(CloneFlags::CLONE_CHILD_CLEARTID) { spec.child_tid } else { 0 },
+                nice: mine.nice,
+                policy: mine.policy,
+                affinity: mine.affinity.clone(),
+                timer_slack: mine.timer_slack,
+                vfork_parent: flags.contains(CloneFlags::CLONE_VFORK).then(Queue::new),
+                birth: Some(birth),
+            }
+        };
+        let group = if thread { self.group.clone() } else { self.new_group(&pid, flags, spec.exit_signal) };
+        let task = Self::make(&self.kernel, pid, group, fields, mask, altstack);
+        let _tree = self.kernel.tree.lock();
+        {
+            let mut links = task.group.links.lock();
+            links.tasks.push(task.clone());
+            if !thread {
+                links.leader = Arc::downgrade(&task);
+            }
+        }
+        if !thread {
+            task.group.pid.set_group(&task.group);
+            if let Some(parent) = task.group.parent() {
+                parent.links.lock().children.push(task.group.clone());
+            }
+        }
+        Ok(task)
+    }
+
+    fn new_group(self: &Arc<Self>, pid: &Arc<Pid>, flags: CloneFlags, exit_signal: i32) -> Arc<ThreadGroup> {
+        let actions = {
+            let mut actions = self.group.signals.lock().actions.clone();
+            if flags.contains(CloneFlags::CLONE_CLEAR_SIGHAND) {
+                actions.reset_handlers();
+            }
+            actions
+        };
+        let sibling = flags.contains(CloneFlags::CLONE_PARENT);
+        let (parent, parent_task, exit_signal) = if sibling {
+            let links = self.group.links.lock();
+            (links.parent.clone(), links.parent_task.clone(), self.group.exit_signal.load(Relaxed))
+        } else {
+            (Arc::downgrade(&self.group), Arc::downgrade(self), exit_signal)
+        };
+        let links = Links {
+            state: GroupState::Alive,
+            parent,
+            parent_task,
+            children: Vec::new(),
+            tasks: Vec::new(),
+            leader: Default::default(),
+            pgrp: self.group.pgrp(),
+            session: self.group.session(),
+            event: None,
+        };
+        let group = ThreadGroup::new(pid.clone(), links, self.group.limits(), actions, self.group.container);
+        group.exit_signal.store(exit_signal, Relaxed);
+        group.oom_score_adj.store(self.group.oom_score_adj.load(Relaxed), Relaxed);
+        group.dumpable.store(self.group.dumpable.load(Relaxed), Relaxed);
+        let exe = self.group.exe.lock().clone();
+        *group.exe.lock() = exe;
+        group.signals.lock().unkillable = pid.number() == 1;
+        group
+    }
+
+    /// A process without a parent in the sandbox: a container's init, or what `stockade exec` brings in.
+    pub fn spawn_first(kernel: &Arc<Kernel>, ns: &Arc<PidNs>, init: SpawnInit, image: Box<super::exec::Image>) -> Op<Arc<Task>> {
+        let pid = Pid::new(ns)?;
+        let links = Links {
+            state: GroupState::Alive,
+            parent: Default::default(),
+            parent_task: Default::default(),
+            children: Vec::new(),
+            tasks: Vec::new(),
+            leader: Default::default(),
+            pgrp: pid.clone(),
+            session: Session::new(pid.clone()),
+            event: None,
+        };
+        let group = ThreadGroup::new(pid.clone(), links, init.limits, Actions::new(), init.container);
+        group.signals.lock().unkillable = init.init;
+        let fields = super::Fields {
+            thread: None,
+            cred: Arc::new(init.cred),
+            comm: [0; 16],
+            files: init.files,
+            fs: init.fs,
+            mm: None,
+            ns: init.namespaces,
+            handler: None,
+            death_signal: 0,
+            clear_tid: 0,
+            nice: 0,
+            policy: (0, 0),
+            affinity: (0..kernel.cpus).collect(),
+            timer_slack: 50_000,
+            vfork_parent: None,
+            birth: Some(Birth::Exec(image)),
+        };
+        let task = Self::make(kernel, pid, group, fields, 0, AltStack::NONE);
+        let mut links = task.group.links.lock();
+        links.tasks.push(task.clone());
+        links.leader = Arc::downgrade(&task);
+        drop(links);
+        task.group.pid.set_group(&task.group);
+        kernel.platform.fresh(task.clone());
+        Ok(task)
+    }
+
+    /// RLIMIT_NPROC counts the user's tasks; root and CAP_SYS_RESOURCE are free of it.
+    fn check_process_limit(&self) -> Op<()> {
+        let cred = self.cred();
+        let limit = self.group.limit(super::Resource::Nproc);
+        if cred.uid == 0 || limit == Limits::INFINITY || cred.has(crate::cred::Cap::SysResource) {
+            return Ok(());
+        }
+        let mine: u64 = super::tree::processes(self)
+            .iter()
+            .filter(|g| g.any_task().is_some_and(|t| t.cred().uid == cred.uid))
+            .map(|g| g.links.lock().tasks.len() as u64)
+            .sum();
+        if mine >= limit { fail(Errno::EAGAIN) } else { Ok(()) }
+    }
+
+    /// The host refused to make the thread: nobody has seen the task yet.
+    pub fn abandon(self: &Arc<Self>) {
+        let _tree = self.kernel.tree.lock();
+        self.mark_dead();
+        let group = &self.group;
+        group.links.lock().tasks.retain(|t| !Arc::ptr_eq(t, self));
+        if Arc::ptr_eq(&self.pid, &group.pid) {
+            if let Some(parent) = group.parent() {
+                parent.links.lock().children.retain(|g| !Arc::ptr_eq(g, group));
+            }
+            group.links.lock().state = GroupState::Reaped;
+        }
+        self.pid.detach();
+        let (mm, vfork) = {
+            let mut fields = self.fields.lock();
+            (fields.mm.take(), fields.vfork_parent.take())
+        };
+        if let Some(mm) = mm {
+            mm.leave();
+        }
+        drop(vfork);
+    }
+
+    pub(super) fn adopt_thread(&self, thread: &Arc<Thread>) {
+        let old = self.fields.lock().thread.replace(thread.clone());
+        drop(old);
+    }
+
+    /// The host thread waits in its first doorbell.
+    pub(super) fn start(self: &Arc<Self>, thread: Arc<Thread>) {
+        let birth = self.fields.lock().birth.take();
+        let mut run: Box<Run> = self.take_run().unwrap_or_else(|| self.new_run());
+        run.framed = true;
+        run.phase = Phase::Kicked;
+        match birth {
+            Some(Birth::Forked(map)) => {
+                let mm = map.attach(thread.space().clone());
+                mm.enter();
+                self.set_mm(Some(mm));
+            }
+            Some(Birth::Thread) | None => {}
+            Some(Birth::Exec(image)) => return self.exec_on(run, &thread, *image),
+        }
+        self.drive(run);
+    }
+
+    /// What a vfork parent waits on; None when the child has already let it go.
+    pub fn vfork_queue(&self) -> Option<Queue> {
+        self.fields.lock().vfork_parent.clone()
+    }
+
+    /// The child has its own memory now: the vfork parent may go on.
+    pub(super) fn release_vfork(&self) {
+        let queue = self.fields.lock().vfork_parent.take();
+        if let Some(queue) = queue {
+            queue.wake(crate::wait::Events::IN);
+        }
+    }
+
+    /// The owner of new namespaces and of what they hold.
+    pub fn user_ns(&self) -> Arc<UserNs> {
+        self.cred().user_ns.clone()
+    }
+
+    /// Memory of the forked address space, for tests and accounting.
+    pub fn set_initial_mm(&self, mm: Arc<Mm>) {
+        mm.enter();
+        self.set_mm(Some(mm));
+    }
+}

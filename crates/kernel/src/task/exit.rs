@@ -1,0 +1,280 @@
+//! The end of threads and processes. exit(2), exit_group(2), wait(2).
+//!
+//! Each task ends in `exit_now`, once, run by whoever holds it; the last one of a group makes it a zombie. A group that ends as a
+//! whole has its stub process killed by the host: no thread needs to be answered.
+
+use super::drive::{Run, USER};
+use super::send::{child_info, send};
+use super::{ExitStatus, GroupState, Task, ThreadGroup};
+use crate::signal::{SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGHUP, SIGKILL, SigInfo};
+use crate::wait::Events;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+impl ThreadGroup {
+    /// The group ends with `status`, unless it does already: running threads are fetched, waiting ones woken.
+    pub fn begin_exit(self: &Arc<Self>, status: ExitStatus) {
+        if self.exiting.set(status).is_err() {
+            return;
+        }
+        let tasks = self.tasks();
+        // Killing the stub process ends all its threads at once, where nobody else lives in it.
+        let space = tasks.iter().find_map(|t| Some(t.mm()?.clone()));
+        if let Some(mm) = space
+            && mm.users() <= tasks.len()
+        {
+            mm.space().kill();
+        }
+        for task in &tasks {
+            if task.claim_from_user() {
+                // Its guest code runs, or dies at this moment; the kernel's part of it ends here.
+                let run = task.take_run().unwrap_or_else(|| task.new_run());
+                task.exit_now(run);
+            } else {
+                task.notify();
+            }
+        }
+        self.continued.wake(Events::IN);
+    }
+
+    /// Whether the host process of the group's address space has been killed.
+    pub(super) fn space_is_gone(&self) -> bool {
+        self.is_exiting()
+    }
+}
+
+impl Task {
+    /// exit(2): this thread alone.
+    pub(super) fn begin_thread_exit(self: &Arc<Self>, status: i32) {
+        let _ = self.exit_status.set(ExitStatus::Code(status & 0xff));
+    }
+
+    /// exit(2) was called, or exec of a sibling wants this thread gone.
+    pub fn is_dying(&self) -> bool {
+        self.exit_status.get().is_some()
+    }
+
+    /// Wants this thread to end, without touching the others: exec does that to the other threads.
+    pub fn zap(self: &Arc<Self>) {
+        let _ = self.exit_status.set(ExitStatus::Code(0));
+        self.notify();
+    }
+
+    /// The thread's end: everything that it holds is let go.
+    pub(super) fn exit_now(self: &Arc<Self>, run: Box<Run>) {
+        drop(run);
+        let group = self.group.clone();
+        let status = group.exiting.get().copied().unwrap_or(ExitStatus::Code(0));
+        let _ = self.exit_status.set(status);
+        let thread = self.thread();
+        let _ = self.cpu_at_end.set(thread.as_ref().map_or(0, |t| t.cpu_time()));
+        self.release_robust_futexes();
+        self.mark_dead();
+        let last = self.leave_group();
+        if let Some(thread) = thread {
+            if last && self.mm().is_some_and(|mm| mm.users() <= 1) {
+                thread.space().kill();
+            } else {
+                thread.exit();
+            }
+        }
+        self.release();
+        if last {
+            self.end_group();
+        }
+        group.thread_left.wake(Events::IN);
+    }
+
+    /// Files, memory, folders: dropped without locks.
+    fn release(&self) {
+        let (files, mm, vfork) = {
+            let mut fields = self.fields.lock();
+            fields.handler = None;
+            (std::mem::take(&mut fields.files), fields.mm.take(), fields.vfork_parent.take())
+        };
+        if let Some(mm) = mm {
+            mm.leave();
+        }
+        drop(files);
+        if let Some(parent) = vfork {
+            parent.wake(Events::IN);
+        }
+        self.pid.exited.wake(Events::IN | Events::HUP);
+    }
+
+    /// Whether it was the last of its group.
+    fn leave_group(self: &Arc<Self>) -> bool {
+        let group = &self.group;
+        group.dead_cpu.fetch_add(self.cpu_at_end.get().copied().unwrap_or(0), Relaxed);
+        let mut links = group.links.lock();
+        links.tasks.retain(|t| !Arc::ptr_eq(t, self));
+        let last = links.tasks.is_empty();
+        drop(links);
+        if !last && !Arc::ptr_eq(&self.pid, &group.pid) {
+            self.pid.detach();
+        }
+        last
+    }
+
+    /// The process has no thread any more: children go to a new parent, the own parent is told.
+    fn end_group(self: &Arc<Self>) {
+        let kernel = self.kernel.clone();
+        let group = &self.group;
+        let leader_status = group.leader().and_then(|l| l.exit_status.get().copied());
+        let status = group.exiting.get().copied().or(leader_status).unwrap_or(ExitStatus::Code(0));
+        let _ = group.exiting.set(status);
+        if let Some(timers) = group.timers.get() {
+            drop(timers.clone());
+        }
+        self.leave_session();
+        self.end_pid_namespace();
+        let tree = kernel.tree.lock();
+        self.hand_over_children();
+        let parent = group.parent();
+        let auto_reap = match &parent {
+            None => true,
+            Some(parent) => {
+                let action = parent.signals.lock().actions.get(SIGCHLD);
+                group.exit_signal.load(Relaxed) == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0)
+            }
+        };
+        group.links.lock().state = GroupState::Zombie(status);
+        drop(tree);
+        super::tree::wake_orphans(self, &group.pgrp(), group);
+        group.pid.exited.wake(Events::IN | Events::HUP);
+        let Some(parent) = parent else {
+            return group.reap();
+        };
+        let exit_signal = group.exit_signal.load(Relaxed);
+        if exit_signal != 0 {
+            let (code, value) = match status {
+                ExitStatus::Code(code) => (1, code),
+                ExitStatus::Signal { sig, core } => (if core { 3 } else { 2 }, sig),
+            };
+            let mut info = child_info(group, &parent, code, value);
+            if exit_signal != SIGCHLD {
+                info = SigInfo::from_user(exit_signal, *info.raw());
+            }
+            send(&parent, None, info);
+        }
+        if auto_reap {
+            group.reap();
+        }
+        parent.children_changed.wake(Events::IN);
+    }
+
+    /// To the nearest subreaper among the ancestors, else to init of the PID namespace.
+    fn hand_over_children(self: &Arc<Self>) {
+        let group = &self.group;
+        let children = std::mem::take(&mut group.links.lock().children);
+        if children.is_empty() {
+            return;
+        }
+        let ns = group.pid_ns();
+        let init = ns.as_ref().and_then(|ns| ns.init()).filter(|init| !Arc::ptr_eq(init, group));
+        let mut heir = group.parent();
+        while let Some(candidate) = heir.clone() {
+            let inside = ns.as_ref().is_some_and(|ns| candidate.pid.number_in(ns) != 0);
+            if !inside {
+                heir = None;
+            } else if candidate.state() != GroupState::Alive || !candidate.subreaper.load(Relaxed) {
+                heir = candidate.parent();
+            } else {
+                break;
+            }
+        }
+        let heir = heir.or(init);
+        for child in children {
+            let death_signals: Vec<(Arc<Task>, i32)> =
+                child.tasks().into_iter().map(|t| (t.clone(), t.death_signal())).filter(|t| t.1 != 0).collect();
+            for (task, sig) in death_signals {
+                task.signal(SigInfo::kernel(sig));
+            }
+            let zombie = matches!(child.state(), GroupState::Zombie(_));
+            match &heir {
+                Some(heir) => {
+                    let mut links = child.links.lock();
+                    links.parent = Arc::downgrade(heir);
+                    links.parent_task = heir_task(heir);
+                    drop(links);
+                    child.exit_signal.store(SIGCHLD, Relaxed);
+                    heir.links.lock().children.push(child.clone());
+                    if zombie {
+                        send(heir, None, child_info(&child, heir, 1, 0));
+                        heir.children_changed.wake(Events::IN);
+                    }
+                }
+                None => {
+                    child.links.lock().parent = std::sync::Weak::new();
+                    if zombie {
+                        child.reap();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session leader takes its terminal with it: the foreground group gets SIGHUP.
+    fn leave_session(self: &Arc<Self>) {
+        let session = self.group.session();
+        if !Arc::ptr_eq(&session.pid, &self.group.pid) {
+            return;
+        }
+        if let Some(tty) = session.set_tty(None) {
+            let foreground = tty.foreground();
+            tty.disassociate();
+            if let Some(pgrp) = foreground {
+                for member in super::tree::group_members(self, &pgrp) {
+                    send(&member, None, SigInfo::kernel(SIGHUP));
+                    send(&member, None, SigInfo::kernel(crate::signal::SIGCONT));
+                }
+            }
+        }
+    }
+
+    /// Init's end is the end of its PID namespace, pid_namespaces(7).
+    fn end_pid_namespace(self: &Arc<Self>) {
+        let Some(ns) = self.group.pid_ns().filter(|_| self.group.id() == 1) else { return };
+        ns.close();
+        for (_, other) in ns.groups() {
+            if !Arc::ptr_eq(&other, &self.group) {
+                other.signals.lock().unkillable = false;
+                other.begin_exit(ExitStatus::Signal { sig: SIGKILL, core: false });
+            }
+        }
+    }
+
+    /// The host says that the thread's process is gone: killed by the out-of-memory killer, or by us.
+    pub(super) fn host_thread_gone(self: &Arc<Self>, status: i32) {
+        if !self.group.is_exiting() && !self.is_dying() {
+            let sig = status & 0x7f;
+            observe::warn!("process {}: its host process ended with status {status:#x}", self.group.id());
+            let sig = if sig == 0 { SIGKILL } else { sig };
+            self.group.begin_exit(ExitStatus::Signal { sig, core: false });
+        } else if self.state.load(Acquire) == USER && self.claim_from_user() {
+            let run = self.take_run().unwrap_or_else(|| self.new_run());
+            self.exit_now(run);
+        }
+    }
+}
+
+fn heir_task(heir: &Arc<ThreadGroup>) -> std::sync::Weak<Task> {
+    heir.leader().map(|t| Arc::downgrade(&t)).unwrap_or_default()
+}
+
+impl ThreadGroup {
+    /// Waited for: the zombie goes.
+    pub fn reap(self: &Arc<Self>) {
+        let parent = {
+            let mut links = self.links.lock();
+            links.state = GroupState::Reaped;
+            links.parent.upgrade()
+        };
+        if let Some(parent) = parent {
+            let total = self.dead_cpu.load(Relaxed) + self.child_cpu.load(Relaxed);
+            parent.child_cpu.fetch_add(total, Relaxed);
+            parent.links.lock().children.retain(|c| !Arc::ptr_eq(c, self));
+        }
+        self.pid.detach();
+    }
+}

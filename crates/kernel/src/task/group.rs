@@ -1,0 +1,198 @@
+//! Thread groups: processes. clone(2) CLONE_THREAD, wait(2).
+//!
+//! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
+//! groups change together).
+
+use super::{Limits, Pid, PidNs, Session, Task};
+use crate::locks::{GroupLinks, Leaf, ProcessSignals};
+use crate::signal::{Actions, Pending};
+use crate::vfs::Path;
+use crate::wait::Queue;
+use lock::Mutex;
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// How a process or thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// exit(2), 0..255.
+    Code(i32),
+    /// A signal, and whether a core was dumped.
+    Signal { sig: i32, core: bool },
+}
+
+impl ExitStatus {
+    /// As wait(2) encodes it.
+    pub fn wait_status(self) -> i32 {
+        match self {
+            ExitStatus::Code(code) => (code & 0xff) << 8,
+            ExitStatus::Signal { sig, core } => sig & 0x7f | if core { 0x80 } else { 0 },
+        }
+    }
+}
+
+/// A process.
+pub struct ThreadGroup {
+    pub pid: Arc<Pid>,
+    pub signals: Mutex<GroupSignals, ProcessSignals>,
+    pub links: Mutex<Links, GroupLinks>,
+    /// Woken at each change of a child's state: wait4(2).
+    pub children_changed: Queue,
+    /// Stopped threads wait here for SIGCONT.
+    pub continued: Queue,
+    /// signalfd(2), sigtimedwait(2): woken when a signal becomes pending.
+    pub signal_arrived: Queue,
+    /// A thread that execs or exits waits here for the others to go.
+    pub thread_left: Queue,
+    limits: Mutex<Limits, Leaf>,
+    /// The signal that the parent gets at exit; 0 for none (clone(2)).
+    pub exit_signal: AtomicI32,
+    /// Set once; `u64` is the encoded status for all threads.
+    pub exiting: OnceLock<ExitStatus>,
+    pub oom_score_adj: AtomicI32,
+    /// PR_SET_DUMPABLE.
+    pub dumpable: AtomicI32,
+    /// PR_SET_CHILD_SUBREAPER.
+    pub subreaper: AtomicBool,
+    pub has_exec: AtomicBool,
+    /// CPU time of threads that ended, and of waited-for children, ns.
+    pub dead_cpu: AtomicU64,
+    pub child_cpu: AtomicU64,
+    /// What /proc/PID/exe links to.
+    pub exe: Mutex<Option<Path>, Leaf>,
+    /// Timers (itimers and POSIX timers), kept by the time module of the system calls.
+    pub timers: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// The container that it belongs to, for accounting; 0 for none.
+    pub container: u64,
+}
+
+/// Actions, shared pending signals, stop state.
+#[derive(Default)]
+pub struct GroupSignals {
+    pub actions: Actions,
+    pub pending: Pending,
+    pub stop: Stop,
+    /// Protected from signals that it has no handler for: init of a PID namespace.
+    pub unkillable: bool,
+}
+
+/// Job control's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stop {
+    #[default]
+    Running,
+    /// By this signal; threads stop as they come by.
+    Stopped(i32),
+}
+
+/// What a parent may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildEvent {
+    Stopped(i32),
+    Continued,
+}
+
+/// Whether a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    Alive,
+    /// All threads have ended; nobody has waited for it yet.
+    Zombie(ExitStatus),
+    /// Waited for.
+    Reaped,
+}
+
+/// A process' place among the others.
+pub struct Links {
+    pub state: GroupState,
+    pub parent: Weak<ThreadGroup>,
+    /// The thread that forked it: PR_SET_PDEATHSIG and __WNOTHREAD look at it.
+    pub parent_task: Weak<Task>,
+    pub children: Vec<Arc<ThreadGroup>>,
+    /// Living threads, the leader among them as long as it lives.
+    pub tasks: Vec<Arc<Task>>,
+    pub leader: Weak<Task>,
+    /// Process group: the identity of its leader.
+    pub pgrp: Arc<Pid>,
+    pub session: Arc<Session>,
+    /// Not yet reported to the parent by wait.
+    pub event: Option<ChildEvent>,
+}
+
+impl ThreadGroup {
+    pub(super) fn new(pid: Arc<Pid>, links: Links, limits: Limits, actions: Actions, container: u64) -> Arc<ThreadGroup> {
+        Arc::new(ThreadGroup {
+            pid,
+            signals: Mutex::new(GroupSignals { actions, ..GroupSignals::default() }),
+            links: Mutex::new(links),
+            children_changed: Queue::new(),
+            continued: Queue::new(),
+            signal_arrived: Queue::new(),
+            thread_left: Queue::new(),
+            limits: Mutex::new(limits),
+            exit_signal: AtomicI32::new(crate::signal::SIGCHLD),
+            exiting: OnceLock::new(),
+            oom_score_adj: AtomicI32::new(0),
+            dumpable: AtomicI32::new(1),
+            subreaper: AtomicBool::new(false),
+            has_exec: AtomicBool::new(false),
+            dead_cpu: AtomicU64::new(0),
+            child_cpu: AtomicU64::new(0),
+            exe: Mutex::new(None),
+            timers: OnceLock::new(),
+            container,
+        })
+    }
+
+    pub fn tasks(&self) -> Vec<Arc<Task>> {
+        self.links.lock().tasks.clone()
+    }
+    pub fn leader(&self) -> Option<Arc<Task>> {
+        self.links.lock().leader.upgrade()
+    }
+    /// Some living thread: the leader, or another when it has ended.
+    pub fn any_task(&self) -> Option<Arc<Task>> {
+        let links = self.links.lock();
+        links.tasks.first().cloned().or_else(|| links.leader.upgrade())
+    }
+    pub fn parent(&self) -> Option<Arc<ThreadGroup>> {
+        self.links.lock().parent.upgrade()
+    }
+    pub fn children(&self) -> Vec<Arc<ThreadGroup>> {
+        self.links.lock().children.clone()
+    }
+    pub fn state(&self) -> GroupState {
+        self.links.lock().state
+    }
+    pub fn pgrp(&self) -> Arc<Pid> {
+        self.links.lock().pgrp.clone()
+    }
+    pub fn session(&self) -> Arc<Session> {
+        self.links.lock().session.clone()
+    }
+    pub fn limits(&self) -> Limits {
+        self.limits.lock().clone()
+    }
+    pub fn limit(&self, what: super::Resource) -> u64 {
+        self.limits.lock().get(what).soft
+    }
+    pub fn set_limits(&self, change: impl FnOnce(&mut Limits)) {
+        change(&mut self.limits.lock());
+    }
+    /// The PID namespace that its numbers are from.
+    pub fn pid_ns(&self) -> Option<Arc<PidNs>> {
+        self.pid.ns()
+    }
+    /// The process id in its own namespace.
+    pub fn id(&self) -> i32 {
+        self.pid.number()
+    }
+    /// CPU time of all its threads, living and dead, ns.
+    pub fn cpu_time(&self) -> u64 {
+        self.dead_cpu.load(Ordering::Relaxed) + self.tasks().iter().map(|t| t.cpu_time()).sum::<u64>()
+    }
+    pub fn is_exiting(&self) -> bool {
+        self.exiting.get().is_some()
+    }
+}

@@ -1,0 +1,215 @@
+//! Tasks (threads), thread groups (processes), PIDs, sessions; clone, exec, exit, wait. clone(2), credentials(7).
+//!
+//! `Task` is a thread: it implements `platform::Guest`, and `drive` runs its calls. `ThreadGroup` is the process. `tree` has parents,
+//! children and process groups. Locks: see `locks`; `TaskTree` is taken before any other of this module.
+
+mod attention;
+mod clone;
+mod drive;
+mod exec;
+mod exit;
+mod fs;
+mod group;
+mod ns;
+mod pid;
+mod rlimit;
+mod send;
+mod tree;
+
+pub use clone::{CloneSpec, SpawnInit};
+pub use drive::{Phase, Run};
+pub use fs::FsContext;
+pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, ThreadGroup};
+pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
+pub use pid::{Pid, PidNs};
+pub use rlimit::{Limit, Limits, Resource};
+pub use send::{Target, may_signal};
+pub use tree::{Session, Tty};
+
+use crate::Kernel;
+use crate::cred::Cred;
+use crate::fd::FdTable;
+use crate::io::{Caller, Io};
+use crate::locks::{TaskFields, TaskRecord, TaskSignals as TaskSignalsClass};
+use crate::mm::Mm;
+use crate::signal::{AltStack, Pending, SigInfo, SigSet};
+use crate::wait::{Events, Wake};
+use lock::Mutex;
+use std::any::Any;
+use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::{Arc, OnceLock};
+
+/// A thread of a guest.
+pub struct Task {
+    pub kernel: Arc<Kernel>,
+    /// Its thread id, a number in each PID namespace that it is in.
+    pub pid: Arc<Pid>,
+    pub group: Arc<ThreadGroup>,
+    /// CLOCK_MONOTONIC ns.
+    pub started: u64,
+    state: AtomicU8,
+    run: Mutex<Option<Box<Run>>, TaskRecord>,
+    pub signals: Mutex<TaskSignals, TaskSignalsClass>,
+    fields: Mutex<Fields, TaskFields>,
+    /// What other modules keep for a task (futex robust list, rseq, oom...): address of the robust list head and its length.
+    pub robust_list: AtomicU64,
+    pub robust_len: AtomicU64,
+    /// Counters for /proc/PID/io and rusage.
+    pub calls: AtomicU64,
+    /// The exit status once it has exited (kept for the leader).
+    pub exit_status: OnceLock<ExitStatus>,
+    /// CPU time when it ended, ns.
+    pub cpu_at_end: OnceLock<u64>,
+}
+
+/// A thread's own signal state.
+pub struct TaskSignals {
+    pub mask: SigSet,
+    /// The mask to go back to once a handler has run or the call has returned: sigsuspend(2), pselect(2), epoll_pwait(2).
+    pub saved_mask: Option<SigSet>,
+    /// What sigtimedwait(2) waits for, although it is masked.
+    pub waited: SigSet,
+    pub pending: Pending,
+    pub altstack: AltStack,
+}
+
+struct Fields {
+    thread: Option<Arc<platform::Thread>>,
+    cred: Arc<Cred>,
+    comm: [u8; 16],
+    files: Arc<FdTable>,
+    fs: Arc<FsContext>,
+    mm: Option<Arc<Mm>>,
+    ns: Namespaces,
+    /// A signal taken out for a handler, while the thread is on its way to the stub to take the frame.
+    handler: Option<attention::Delivery>,
+    /// Signal sent to this task when its parent dies, prctl(2) PR_SET_PDEATHSIG.
+    death_signal: i32,
+    clear_tid: u64,
+    /// nice value, -20..19, and scheduling policy with priority, sched(7).
+    nice: i32,
+    policy: (u32, u32),
+    affinity: Vec<usize>,
+    timer_slack: u64,
+    /// Of a vfork child: who waits for its exec or exit.
+    vfork_parent: Option<crate::wait::Queue>,
+    /// How it begins, until it has begun.
+    birth: Option<clone::Birth>,
+}
+
+impl Task {
+    /// The task that a file operation runs for.
+    pub fn of(io: &Io<'_>) -> Option<Arc<Task>> {
+        io.caller.clone()?.as_any().downcast::<Task>().ok()
+    }
+
+    pub fn thread(&self) -> Option<Arc<platform::Thread>> {
+        self.fields.lock().thread.clone()
+    }
+    pub fn cred(&self) -> Arc<Cred> {
+        self.fields.lock().cred.clone()
+    }
+    /// Replaces the credentials by a changed copy.
+    pub fn set_cred(&self, cred: Cred) {
+        let old = std::mem::replace(&mut self.fields.lock().cred, Arc::new(cred));
+        drop(old);
+    }
+    pub fn files(&self) -> Arc<FdTable> {
+        self.fields.lock().files.clone()
+    }
+    pub fn set_files(&self, files: Arc<FdTable>) {
+        let old = std::mem::replace(&mut self.fields.lock().files, files);
+        drop(old);
+    }
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.fields.lock().fs.clone()
+    }
+    pub fn set_fs(&self, fs: Arc<FsContext>) {
+        let old = std::mem::replace(&mut self.fields.lock().fs, fs);
+        drop(old);
+    }
+    /// None once the task is exiting, and before its first exec.
+    pub fn mm(&self) -> Option<Arc<Mm>> {
+        self.fields.lock().mm.clone()
+    }
+    pub fn set_mm(&self, mm: Option<Arc<Mm>>) {
+        let old = std::mem::replace(&mut self.fields.lock().mm, mm);
+        drop(old);
+    }
+    pub fn namespaces(&self) -> Namespaces {
+        self.fields.lock().ns.clone()
+    }
+    pub fn set_namespaces(&self, ns: Namespaces) {
+        let old = std::mem::replace(&mut self.fields.lock().ns, ns);
+        drop(old);
+    }
+    /// The name of PR_SET_NAME, without its zeros.
+    pub fn comm(&self) -> Vec<u8> {
+        self.fields.lock().comm.iter().copied().take_while(|b| *b != 0).collect()
+    }
+    /// Takes at most 15 bytes.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; 16];
+        for (to, from) in comm.iter_mut().zip(name.iter().take(15)) {
+            *to = *from;
+        }
+        self.fields.lock().comm = comm;
+    }
+    /// The thread id as its own PID namespace numbers it.
+    pub fn tid(&self) -> i32 {
+        self.pid.number()
+    }
+    /// The word that is cleared and woken when the thread ends, set_tid_address(2).
+    pub fn set_clear_tid(&self, at: u64) {
+        self.fields.lock().clear_tid = at;
+    }
+    pub fn clear_tid(&self) -> u64 {
+        self.fields.lock().clear_tid
+    }
+    pub fn death_signal(&self) -> i32 {
+        self.fields.lock().death_signal
+    }
+    pub fn set_death_signal(&self, sig: i32) {
+        self.fields.lock().death_signal = sig;
+    }
+    pub fn nice(&self) -> i32 {
+        self.fields.lock().nice
+    }
+    pub fn set_nice(&self, nice: i32) {
+        self.fields.lock().nice = nice.clamp(-20, 19);
+    }
+    /// Policy and static priority, sched(7).
+    pub fn policy(&self) -> (u32, u32) {
+        self.fields.lock().policy
+    }
+    pub fn set_policy(&self, policy: (u32, u32)) {
+        self.fields.lock().policy = policy;
+    }
+    /// The processors that it may run on.
+    pub fn affinity(&self) -> Vec<usize> {
+        self.fields.lock().affinity.clone()
+    }
+    pub fn set_affinity(&self, cpus: Vec<usize>) {
+        self.fields.lock().affinity = cpus;
+    }
+    /// CPU time of this thread, ns.
+    pub fn cpu_time(&self) -> u64 {
+        self.cpu_at_end.get().copied().unwrap_or_else(|| self.thread().map_or(0, |t| t.cpu_time()))
+    }
+    /// Makes a signal pending for this thread alone, as tgkill(2) does.
+    pub fn signal(self: &Arc<Self>, info: SigInfo) -> bool {
+        send::send(&self.group, Some(self), info)
+    }
+}
+
+impl Caller for Task {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>, _events: Events) {
+        self.wake_task();
+    }
+}

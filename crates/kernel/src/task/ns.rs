@@ -1,0 +1,65 @@
+//! Namespaces of a task, namespaces(7). User namespaces are in `cred`, mount namespaces in `vfs`, PID namespaces in `pid`.
+
+use super::PidNs;
+use crate::cred::UserNs;
+use crate::locks::Leaf;
+use crate::vfs::MountNs;
+use lock::Mutex;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+/// Host and domain name, uts_namespaces(7).
+pub struct UtsNs {
+    pub id: u64,
+    pub owner: Arc<UserNs>,
+    pub names: Mutex<(Vec<u8>, Vec<u8>), Leaf>,
+}
+
+impl UtsNs {
+    pub fn new(owner: Arc<UserNs>, host: &[u8], domain: &[u8]) -> Arc<UtsNs> {
+        Arc::new(UtsNs { id: crate::unique_id(), owner, names: Mutex::new((host.to_vec(), domain.to_vec())) })
+    }
+    pub fn copy(&self, owner: Arc<UserNs>) -> Arc<UtsNs> {
+        let (host, domain) = self.names.lock().clone();
+        Self::new(owner, &host, &domain)
+    }
+}
+
+/// System V objects and message queues, ipc_namespaces(7).
+pub struct IpcNs {
+    pub id: u64,
+    pub owner: Arc<UserNs>,
+    /// What the IPC modules keep here, made when first used.
+    pub sysv: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl IpcNs {
+    pub fn new(owner: Arc<UserNs>) -> Arc<IpcNs> {
+        Arc::new(IpcNs { id: crate::unique_id(), owner, sysv: OnceLock::new() })
+    }
+}
+
+/// Network objects; abstract unix names among them. network_namespaces(7).
+pub struct NetNs {
+    pub id: u64,
+    pub owner: Arc<UserNs>,
+    /// `network`'s own state, made when first used.
+    pub state: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl NetNs {
+    pub fn new(owner: Arc<UserNs>) -> Arc<NetNs> {
+        Arc::new(NetNs { id: crate::unique_id(), owner, state: OnceLock::new() })
+    }
+}
+
+/// The namespaces that a task is in.
+#[derive(Clone)]
+pub struct Namespaces {
+    pub mount: Arc<MountNs>,
+    pub uts: Arc<UtsNs>,
+    pub ipc: Arc<IpcNs>,
+    pub net: Arc<NetNs>,
+    /// The one that its children will be in; its own is `Task::pid`'s.
+    pub pid_for_children: Arc<PidNs>,
+}

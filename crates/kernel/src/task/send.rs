@@ -1,0 +1,149 @@
+//! Sending signals. kill(2), signal(7).
+//!
+//! A signal is queued at the thread or the thread group; a thread that can take it is brought to look (`Task::notify`).
+
+use super::{ChildEvent, GroupState, Stop, Task, ThreadGroup};
+use crate::cred::{Cap, Cred};
+use crate::signal::{Default, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, bit, default_action};
+use std::sync::Arc;
+
+/// Whom a signal is for.
+pub enum Target {
+    Group(Arc<ThreadGroup>),
+    Thread(Arc<Task>),
+}
+
+/// Whether `from` may signal `to`, kill(2).
+pub fn may_signal(from: &Task, to: &ThreadGroup, sig: i32) -> bool {
+    let Some(target) = to.any_task() else { return true };
+    if std::ptr::eq(&*from.group, to) {
+        return true;
+    }
+    let mine: Arc<Cred> = from.cred();
+    let theirs = target.cred();
+    let ids = [mine.uid, mine.euid];
+    ids.contains(&theirs.uid)
+        || ids.contains(&theirs.suid)
+        || mine.has_in(&theirs.user_ns, Cap::Kill)
+        || sig == SIGCONT && Arc::ptr_eq(&from.group.session(), &to.session())
+}
+
+/// Queues a signal for the group, or for one thread of it. False where a real-time signal finds the queue full.
+pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo) -> bool {
+    let sig = info.sig();
+    if group.state() != GroupState::Alive {
+        return true;
+    }
+    let tasks = group.tasks();
+    let limit = group.limit(super::Resource::Sigpending).min(1 << 20) as usize;
+    let mut continued = false;
+    let mut taker = None;
+    {
+        let mut signals = group.signals.lock();
+        if sig == SIGCONT {
+            signals.pending.flush(STOP_SIGNALS);
+            for task in &tasks {
+                task.signals.lock().pending.flush(STOP_SIGNALS);
+            }
+            continued = matches!(signals.stop, Stop::Stopped(_));
+            signals.stop = Stop::Running;
+        } else if bit(sig) & STOP_SIGNALS != 0 {
+            signals.pending.flush(bit(SIGCONT));
+            for task in &tasks {
+                task.signals.lock().pending.flush(bit(SIGCONT));
+            }
+        }
+        let action = signals.actions.get(sig);
+        let default = action.handler == crate::signal::SIG_DFL;
+        let protected = signals.unkillable && default && (info.from_user_inside(group) || !matches!(sig, SIGKILL | SIGSTOP));
+        let blocked = |task: &Arc<Task>| {
+            let s = task.signals.lock();
+            (s.mask | s.saved_mask.unwrap_or(0) | s.waited) & bit(sig) != 0
+        };
+        let wanted_anyway = match thread {
+            Some(task) => blocked(task),
+            None => tasks.iter().any(blocked),
+        };
+        if protected && !wanted_anyway || action.ignores(sig) && !wanted_anyway {
+            if !continued {
+                return true;
+            }
+        } else {
+            let queued = match thread {
+                Some(task) => task.signals.lock().pending.add(info, limit),
+                None => signals.pending.add(info, limit),
+            };
+            if !queued {
+                return false;
+            }
+            let can_take = |task: &&Arc<Task>| {
+                let s = task.signals.lock();
+                s.mask & bit(sig) == 0 || s.waited & bit(sig) != 0
+            };
+            taker = match thread {
+                Some(task) => Some(task).filter(can_take).cloned(),
+                // The leader first, as Linux does for signals of the whole process.
+                None => tasks.iter().find(can_take).cloned(),
+            };
+        }
+    }
+    if continued {
+        let mut links = group.links.lock();
+        links.event = Some(ChildEvent::Continued);
+        drop(links);
+        group.continued.wake(crate::wait::Events::IN);
+        notify_parent(group, SigChild::Continued);
+    }
+    group.signal_arrived.wake(crate::wait::Events::IN);
+    if let Some(task) = taker {
+        task.notify();
+    }
+    if sig == SIGKILL {
+        for task in &tasks {
+            task.notify();
+        }
+        group.continued.wake(crate::wait::Events::IN);
+    }
+    true
+}
+
+/// Why a parent is told.
+pub enum SigChild {
+    Stopped(i32),
+    Continued,
+}
+
+/// Tells the parent that its child stopped or went on: SIGCHLD unless it has SA_NOCLDSTOP, and its wait.
+pub fn notify_parent(group: &Arc<ThreadGroup>, what: SigChild) {
+    let Some(parent) = group.parent() else { return };
+    let quiet = parent.signals.lock().actions.get(SIGCHLD).flags & crate::signal::SA_NOCLDSTOP != 0;
+    if !quiet {
+        let (code, status) = match what {
+            SigChild::Stopped(sig) => (5, sig),
+            SigChild::Continued => (6, SIGCONT),
+        };
+        let info = child_info(group, &parent, code, status);
+        send(&parent, None, info);
+    }
+    parent.children_changed.wake(crate::wait::Events::IN);
+}
+
+/// SIGCHLD's information about `group`, as `parent` sees it.
+pub fn child_info(group: &ThreadGroup, parent: &ThreadGroup, code: i32, status: i32) -> SigInfo {
+    let pid = parent.pid_ns().map_or(0, |ns| group.pid.number_in(&ns));
+    let uid = group.any_task().map_or(0, |t| t.cred().uid);
+    let ticks = (group.cpu_time() / 10_000_000) as i64;
+    SigInfo::child(code, pid, uid, status, ticks, 0)
+}
+
+impl SigInfo {
+    /// Whether a process of the group's own PID namespace sent it (si_pid is not 0), so that init's protection holds.
+    fn from_user_inside(&self, _group: &ThreadGroup) -> bool {
+        self.code() <= 0 && self.pid() != 0
+    }
+}
+
+/// Whether a default action would end the process.
+pub fn is_fatal_by_default(sig: i32) -> bool {
+    matches!(default_action(sig), Default::Terminate | Default::Core)
+}

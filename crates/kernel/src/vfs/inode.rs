@@ -1,0 +1,102 @@
+//! Inodes and the file systems that own them. inode(7).
+
+use super::{Attr, FileSystemOps, FileType, InodeLocks, InodeOps, Watches};
+use crate::io::Io;
+use crate::locks::{Leaf, RenameLock};
+use crate::op::Op;
+use lock::Mutex;
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// A mounted file system: one super block.
+pub struct FileSystem {
+    /// st_dev: an anonymous device number, major 0.
+    pub dev: u64,
+    pub ops: Box<dyn FileSystemOps>,
+    /// One rename of a folder at a time, so that no cycles arise.
+    pub rename_lock: Mutex<(), RenameLock>,
+    /// The super block is read-only, for all of its mounts.
+    pub read_only: AtomicBool,
+}
+
+static NEXT_MINOR: AtomicU32 = AtomicU32::new(1);
+
+impl FileSystem {
+    pub fn new(ops: Box<dyn FileSystemOps>) -> Arc<FileSystem> {
+        let dev = abi::fs::makedev(0, NEXT_MINOR.fetch_add(1, Ordering::Relaxed));
+        Arc::new(FileSystem { dev, ops, rename_lock: Mutex::new(()), read_only: false.into() })
+    }
+}
+
+/// An inode: the object that names lead to. A file system keeps at most one per file while it is in use.
+pub struct Inode {
+    pub fs: Arc<FileSystem>,
+    pub ino: u64,
+    /// Never changes.
+    pub kind: FileType,
+    pub ops: Box<dyn InodeOps>,
+    locks: OnceLock<Arc<InodeLocks>>,
+    watches: OnceLock<Arc<Watches>>,
+    fifo: OnceLock<Arc<dyn Any + Send + Sync>>,
+    bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
+}
+
+impl Inode {
+    pub fn new(fs: &Arc<FileSystem>, ino: u64, kind: FileType, ops: Box<dyn InodeOps>) -> Arc<Inode> {
+        Arc::new(Inode {
+            fs: fs.clone(),
+            ino,
+            kind,
+            ops,
+            locks: OnceLock::new(),
+            watches: OnceLock::new(),
+            fifo: OnceLock::new(),
+            bound: Mutex::new(None),
+        })
+    }
+
+    pub fn attr(&self, io: &mut Io<'_>) -> Op<Attr> {
+        self.ops.attr(io)
+    }
+
+    /// The file system's own type of this inode, where it is one of `T`'s.
+    pub fn ops_as<T: InodeOps>(&self) -> Option<&T> {
+        (&*self.ops as &dyn Any).downcast_ref::<T>()
+    }
+
+    /// Record locks and flocks, made when first asked for.
+    pub fn locks(&self) -> &Arc<InodeLocks> {
+        self.locks.get_or_init(Default::default)
+    }
+
+    /// As `locks`, where there ever were any.
+    pub fn locks_if_any(&self) -> Option<&Arc<InodeLocks>> {
+        self.locks.get()
+    }
+
+    /// inotify's watches, made when first asked for.
+    pub fn watches(&self) -> &Arc<Watches> {
+        self.watches.get_or_init(Default::default)
+    }
+
+    /// As `watches`, where there ever were any.
+    pub fn watches_if_any(&self) -> Option<&Arc<Watches>> {
+        self.watches.get()
+    }
+
+    /// The pipe behind a FIFO, made by `make` when first opened (`ipc::pipe` knows its type).
+    pub fn fifo(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
+        self.fifo.get_or_init(make).clone()
+    }
+
+    /// The unix socket that is bound to this inode, if it lives (`network::unix` knows its type).
+    pub fn bound_socket(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.bound.lock().as_ref().and_then(Weak::upgrade)
+    }
+
+    /// Binds a unix socket to this inode.
+    pub fn bind_socket(&self, socket: Weak<dyn Any + Send + Sync>) {
+        *self.bound.lock() = Some(socket);
+    }
+}

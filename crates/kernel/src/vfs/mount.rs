@@ -1,0 +1,117 @@
+//! Mounts and mount namespaces. mount_namespaces(7), mount(2).
+//!
+//! A mount shows a tree of dentries at a place of another mount. Locks: `MountTree`, one for all namespaces: mounts change rarely;
+//! walks only take a mount's own read lock where a dentry says that something is mounted on it.
+
+use super::{Dentry, FileSystem};
+use crate::locks::MountTree;
+use lock::RwLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+/// A place in the tree of files: a dentry as seen through a mount.
+#[derive(Clone)]
+pub struct Path {
+    pub mount: Arc<Mount>,
+    pub dentry: Arc<Dentry>,
+}
+
+impl Path {
+    pub fn new(mount: Arc<Mount>, dentry: Arc<Dentry>) -> Path {
+        Path { mount, dentry }
+    }
+    pub fn same(&self, other: &Path) -> bool {
+        Arc::ptr_eq(&self.mount, &other.mount) && Arc::ptr_eq(&self.dentry, &other.dentry)
+    }
+}
+
+/// One mount.
+pub struct Mount {
+    /// Mount id of /proc/PID/mountinfo.
+    pub id: u64,
+    pub fs: Arc<FileSystem>,
+    /// What it shows at its mount point: the file system's root, or a folder or file of it (bind mounts).
+    pub root: Arc<Dentry>,
+    /// What mount(2) was told as source, for /proc/mounts.
+    pub source: Box<[u8]>,
+    /// MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ... of this mount.
+    pub flags: AtomicU32,
+    /// Where it is mounted and what is mounted on it.
+    pub tree: RwLock<MountLinks, MountTree>,
+}
+
+/// A mount's place among the others.
+#[derive(Default)]
+pub struct MountLinks {
+    /// None for a namespace's root, and for what is not (or no more) attached.
+    pub at: Option<Path>,
+    /// Mounts on dentries of this mount; later ones of one dentry cover earlier ones.
+    pub children: Vec<(Arc<Dentry>, Arc<Mount>)>,
+    pub ns: Weak<MountNs>,
+    /// Propagation: the peer group's id when shared, and the master's when a slave; 0 for none.
+    pub peer_group: u64,
+    pub master: u64,
+    pub unbindable: bool,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Mount {
+    pub fn new(fs: Arc<FileSystem>, root: Arc<Dentry>, source: &[u8], flags: u32) -> Arc<Mount> {
+        Arc::new(Mount {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            fs,
+            root,
+            source: source.into(),
+            flags: AtomicU32::new(flags),
+            tree: RwLock::new(MountLinks::default()),
+        })
+    }
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+    /// MS_RDONLY of the mount or of its file system.
+    pub fn read_only(&self) -> bool {
+        self.flags() & abi::fs::MS_RDONLY as u32 != 0 || self.fs.read_only.load(Ordering::Relaxed)
+    }
+    /// What is mounted on `dentry` of this mount, the topmost.
+    pub fn mounted_on(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
+        if dentry.mounted.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.tree.read().children.iter().rev().find(|(d, _)| Arc::ptr_eq(d, dentry)).map(|(_, m)| m.clone())
+    }
+    /// Where this mount is attached.
+    pub fn at(&self) -> Option<Path> {
+        self.tree.read().at.clone()
+    }
+}
+
+/// A mount namespace.
+pub struct MountNs {
+    pub id: u64,
+    pub owner: Arc<crate::cred::UserNs>,
+    root: RwLock<Option<Arc<Mount>>, crate::locks::Leaf>,
+    /// Woken at every change: /proc/PID/mounts is pollable.
+    pub changed: crate::wait::Queue,
+    pub generation: AtomicU64,
+}
+
+impl MountNs {
+    pub fn new(owner: Arc<crate::cred::UserNs>) -> Arc<MountNs> {
+        Arc::new(MountNs {
+            id: crate::unique_id(),
+            owner,
+            root: RwLock::new(None),
+            changed: Default::default(),
+            generation: AtomicU64::new(0),
+        })
+    }
+    pub fn root(&self) -> Option<Arc<Mount>> {
+        self.root.read().clone()
+    }
+    pub fn set_root(self: &Arc<Self>, mount: Arc<Mount>) {
+        mount.tree.write().ns = Arc::downgrade(self);
+        *self.root.write() = Some(mount);
+    }
+}

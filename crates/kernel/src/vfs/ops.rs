@@ -1,0 +1,271 @@
+//! What a file system implements.
+//!
+//! Checks of permission, of names, of read-only mounts and of types come before these are called (`vfs::access`, `vfs::namei`).
+//! Objects are found by number and `Arc`; every method may stop with `Stop::Block`, before it has changed anything.
+
+use super::{Attr, FileType, Inode, SetAttr, StatFs};
+use crate::io::{Io, Sink, Source};
+use crate::op::{Op, fail};
+use crate::wait::{Events, Queue};
+use abi::Errno;
+use abi::fs::OpenFlags;
+use host::HostFd;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A kind of file system that mount(2) knows by name.
+pub struct FsType {
+    pub name: &'static str,
+    /// Whether a guest may mount it.
+    pub user_mountable: bool,
+    /// /proc/filesystems says `nodev`.
+    pub nodev: bool,
+    /// Makes a file system and returns its root.
+    pub mount: fn(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>>,
+}
+
+/// What a mount is asked for.
+pub struct MountArgs<'a> {
+    pub source: &'a [u8],
+    /// The data string of mount(2): comma-separated `key` or `key=value`.
+    pub data: &'a [u8],
+    /// MS_* flags that concern the file system (MS_RDONLY).
+    pub read_only: bool,
+    /// The mounting task's view: proc wants its PID namespace, and so on. `task::Task::of` of `Io::caller` gives the task.
+    pub kernel: &'a Arc<crate::Kernel>,
+}
+
+/// The operations of a mounted file system as a whole.
+pub trait FileSystemOps: Any + Send + Sync {
+    /// As in /proc/filesystems.
+    fn name(&self) -> &'static str;
+    fn statfs(&self, io: &mut Io<'_>) -> Op<StatFs>;
+    /// syncfs(2).
+    fn sync(&self, _io: &mut Io<'_>) -> Op<()> {
+        Ok(())
+    }
+    /// Options for /proc/mounts beyond the general ones, such as `,size=65536k`; empty or begins with a comma.
+    fn show_options(&self) -> String {
+        String::new()
+    }
+    /// mount(MS_REMOUNT) with these data options.
+    fn remount(&self, _io: &mut Io<'_>, _data: &[u8]) -> Op<()> {
+        Ok(())
+    }
+}
+
+/// Where a symbolic link leads.
+pub enum Link {
+    /// A path to walk.
+    Target(Box<[u8]>),
+    /// A place by itself (/proc/self/fd/3, /proc/self/exe), not to be named by a path; magic links of path_resolution(7).
+    Magic(super::Path),
+}
+
+/// The operations of an inode of any type.
+pub trait InodeOps: Any + Send + Sync {
+    fn attr(&self, io: &mut Io<'_>) -> Op<Attr>;
+    /// Applies what is set; the caller has checked permissions. A change of size is truncate(2).
+    fn set_attr(&self, io: &mut Io<'_>, change: &SetAttr) -> Op<()>;
+    /// Opens the inode: regular files and folders, and devices with drivers of their own. FIFOs, sockets, symlinks don't come here.
+    fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>>;
+    /// The folder's operations, for folders.
+    fn dir(&self) -> Option<&dyn DirOps> {
+        None
+    }
+    /// The target, for symbolic links.
+    fn read_link(&self, _io: &mut Io<'_>) -> Op<Link> {
+        fail(Errno::EINVAL)
+    }
+    /// Extended attributes, where there are any.
+    fn xattr(&self) -> Option<&dyn XattrOps> {
+        None
+    }
+    /// Whether names and attributes may change behind the kernel's back, so that dentries must be looked up again each time (proc).
+    fn volatile(&self) -> bool {
+        false
+    }
+}
+
+/// What to make in a folder.
+pub struct NewNode<'a> {
+    pub kind: NewKind<'a>,
+    /// Permission bits, the umask already applied.
+    pub perm: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The type of a new node.
+pub enum NewKind<'a> {
+    Regular,
+    Dir,
+    Fifo,
+    Socket,
+    /// Makes a link to this text.
+    Symlink(&'a [u8]),
+    Char(u64),
+    Block(u64),
+}
+
+impl NewKind<'_> {
+    pub fn file_type(&self) -> FileType {
+        match self {
+            NewKind::Regular => FileType::Regular,
+            NewKind::Dir => FileType::Dir,
+            NewKind::Fifo => FileType::Fifo,
+            NewKind::Socket => FileType::Socket,
+            NewKind::Symlink(_) => FileType::Symlink,
+            NewKind::Char(_) => FileType::Char,
+            NewKind::Block(_) => FileType::Block,
+        }
+    }
+}
+
+/// The operations of a folder. Names have been checked: not empty, no slash, not `.` or `..`, at most 255 bytes.
+pub trait DirOps: Send + Sync {
+    /// None: there is no such name.
+    fn lookup(&self, io: &mut Io<'_>, name: &[u8]) -> Op<Option<Arc<Inode>>>;
+    /// Looks up as many of a path's names as one trip gives: the inodes of a prefix of `names`, each in the one before. May be empty.
+    /// The walk calls it once where several components are unknown, then takes what it got in place of `lookup`s.
+    fn walk_ahead(&self, _io: &mut Io<'_>, _names: &[&[u8]]) -> Op<Vec<Arc<Inode>>> {
+        Ok(Vec::new())
+    }
+    /// EEXIST where the name is taken.
+    fn create(&self, io: &mut Io<'_>, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>>;
+    /// Another name for an inode of this file system that is no folder.
+    fn link(&self, io: &mut Io<'_>, name: &[u8], target: &Arc<Inode>) -> Op<()>;
+    fn unlink(&self, io: &mut Io<'_>, name: &[u8], target: &Arc<Inode>) -> Op<()>;
+    /// ENOTEMPTY where it has entries.
+    fn rmdir(&self, io: &mut Io<'_>, name: &[u8], target: &Arc<Inode>) -> Op<()>;
+    /// renameat2(2) within this file system; `flags` are RENAME_*; `moved` is what `name` is, `victim` what `new_name` is.
+    #[allow(clippy::too_many_arguments)]
+    fn rename(
+        &self,
+        io: &mut Io<'_>,
+        name: &[u8],
+        moved: &Arc<Inode>,
+        new_dir: &Arc<Inode>,
+        new_name: &[u8],
+        victim: Option<&Arc<Inode>>,
+        flags: u32,
+    ) -> Op<()>;
+    /// An inode without a name, O_TMPFILE.
+    fn tmpfile(&self, _io: &mut Io<'_>, _node: &NewNode<'_>) -> Op<Arc<Inode>> {
+        fail(Errno::EOPNOTSUPP)
+    }
+}
+
+/// Extended attributes, xattr(7). The caller has checked the name space's rules.
+pub trait XattrOps: Send + Sync {
+    /// ENODATA where there is none.
+    fn get(&self, io: &mut Io<'_>, name: &[u8]) -> Op<Vec<u8>>;
+    /// `flags` are XATTR_CREATE and XATTR_REPLACE.
+    fn set(&self, io: &mut Io<'_>, name: &[u8], value: &[u8], flags: u32) -> Op<()>;
+    fn remove(&self, io: &mut Io<'_>, name: &[u8]) -> Op<()>;
+    fn list(&self, io: &mut Io<'_>) -> Op<Vec<Vec<u8>>>;
+}
+
+/// Takes a folder's entries.
+pub trait DirSink {
+    /// `next` is the position after this entry (d_off). False: it is full, the entry was not taken.
+    fn entry(&mut self, name: &[u8], ino: u64, kind: FileType, next: u64) -> bool;
+}
+
+/// Where reads and writes without a position take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The open file description keeps it, and `FileOps` always gets `Some(position)`.
+    Vfs,
+    /// The object keeps it itself (a donated host file shares its offset with the host): `at` is None, `seek` is the object's.
+    Own,
+    /// There is none: pipes, sockets, terminals. lseek and pread say ESPIPE; `at` is None.
+    Stream,
+}
+
+/// The operations of an open file.
+pub trait FileOps: Any + Send + Sync {
+    fn position(&self) -> Position {
+        Position::Vfs
+    }
+    /// 0 at the end. Blocks only before it has put anything, or counts it in `io.done`.
+    fn read(&self, _io: &mut Io<'_>, _at: Option<u64>, _to: &mut dyn Sink) -> Op<usize> {
+        fail(Errno::EINVAL)
+    }
+    /// With `Position::Vfs` and O_APPEND the VFS passes the position `u64::MAX`: write at the end. Returns the bytes written.
+    fn write(&self, _io: &mut Io<'_>, _at: Option<u64>, _from: &mut dyn Source) -> Op<usize> {
+        fail(Errno::EINVAL)
+    }
+    /// Which of `want` are there now (ERR and HUP unasked).
+    fn ready(&self, want: Events) -> Events {
+        want & (Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM)
+    }
+    /// What is woken when `ready` may have changed. None: always ready (epoll refuses the file with EPERM).
+    fn queue(&self) -> Option<&Queue> {
+        None
+    }
+    /// Entries of a folder from position `from` on (0: the first; `.` and `..` included).
+    fn list(&self, _io: &mut Io<'_>, _from: u64, _to: &mut dyn DirSink) -> Op<()> {
+        fail(Errno::ENOTDIR)
+    }
+    /// lseek(2) of objects with a position of their own, and SEEK_DATA, SEEK_HOLE, SEEK_END of all: the new absolute position.
+    /// `from` is the VFS's position for SEEK_CUR of `Position::Vfs` objects.
+    fn seek(&self, _io: &mut Io<'_>, _offset: i64, _whence: u32, _from: u64) -> Op<u64> {
+        fail(Errno::ESPIPE)
+    }
+    /// ioctl(2). `arg` is the guest's third argument; memory it points to is reached by `io`'s task. ENOTTY where unknown.
+    fn ioctl(&self, _io: &mut Io<'_>, _memory: &dyn crate::io::UserMemory, _cmd: u32, _arg: u64) -> Op<u64> {
+        fail(Errno::ENOTTY)
+    }
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        None
+    }
+    /// fsync(2), fdatasync(2).
+    fn sync(&self, _io: &mut Io<'_>, _data_only: bool) -> Op<()> {
+        fail(Errno::EINVAL)
+    }
+    /// fallocate(2).
+    fn allocate(&self, _io: &mut Io<'_>, _mode: u32, _range: Range<u64>) -> Op<()> {
+        fail(Errno::EOPNOTSUPP)
+    }
+    /// F_SETFL changed O_NONBLOCK, O_APPEND, O_DIRECT or O_ASYNC.
+    fn flags_changed(&self, _flags: OpenFlags) {}
+    /// The last descriptor of an open file description went; called once per description, before the object is dropped.
+    fn release(&self) {}
+    /// A descriptor was closed, close(2): reports delayed errors of writes.
+    fn flush(&self, _io: &mut Io<'_>) -> Op<()> {
+        Ok(())
+    }
+    /// What /proc/PID/fd/N links to where the file has no path, such as `pipe:[123]` or `anon_inode:[eventpoll]`.
+    fn label(&self) -> Option<String> {
+        None
+    }
+    /// Lines for /proc/PID/fdinfo/N beyond pos, flags, mnt_id, ino.
+    fn fdinfo(&self) -> String {
+        String::new()
+    }
+    /// The object as itself, for the calls that want one kind (sendmsg on a socket, epoll_ctl on an epoll).
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What a mapping may do with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    pub write: bool,
+    pub shared: bool,
+}
+
+/// Files whose contents a guest may map.
+pub trait Mappable: Send + Sync {
+    /// The host file behind `range`, opened with no more rights than asked.
+    fn backing(&self, io: &mut Io<'_>, range: Range<u64>, rights: Rights) -> Op<Backing>;
+}
+
+/// What is behind a mapping.
+pub enum Backing {
+    /// A host file, to be mapped from `offset` on. `local`: on a file system of the allow-list, so that process_vm may read such mappings.
+    Host { fd: Arc<HostFd>, offset: u64, local: bool },
+    /// Anonymous memory: mappings of /dev/zero.
+    Anonymous,
+}
