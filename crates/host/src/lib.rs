@@ -4,11 +4,13 @@ pub mod fd;
 
 pub use fd::HostFd;
 pub mod capabilities;
+pub mod epoll;
 pub mod lockdown;
 pub mod message;
 pub mod namespaces;
 pub mod signals;
 pub mod spawn;
+pub mod time;
 
 /// The host's error number as stockade's own.
 pub fn errno(e: rustix::io::Errno) -> abi::Errno {

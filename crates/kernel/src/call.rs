@@ -64,8 +64,16 @@ impl From<()> for Ret {
 }
 
 /// What becomes of the call when the stub reports: gets the result (negative: an errno) and the failing operation's index,
-/// undoes or completes, and gives the call's value.
-pub type OnDone = Box<dyn FnOnce(&Arc<Task>, i64, u32) -> i64 + Send>;
+/// undoes or completes, and says how the call goes on.
+pub type OnDone = Box<dyn FnOnce(&Arc<Task>, i64, u32) -> Next + Send>;
+
+/// How a call goes on after the stub's work.
+pub enum Next {
+    /// It returns this (negative: an errno).
+    Value(i64),
+    /// The handler is run again; its stage says where it stands.
+    Again,
+}
 
 /// Work for the stub.
 pub enum StubWork {
@@ -119,7 +127,7 @@ impl Call<'_> {
     /// The file of a descriptor argument; EBADF for O_PATH.
     pub fn file(&self, fd: u64) -> Op<Arc<File>> {
         let file = self.any_file(fd)?;
-        if file.flags().contains(abi::fs::OpenFlags::O_PATH) {
+        if file.flags().contains(abi::fs::OpenFlags::PATH) {
             return fail(Errno::EBADF);
         }
         Ok(file)

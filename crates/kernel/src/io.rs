@@ -63,12 +63,7 @@ impl<'a> Io<'a> {
     /// `ready` returns `Ok(None)` where it must wait. It is tried once more after the task is registered, so no wake-up is
     /// lost and no lock needs to be held around this. A signal ends the wait with `Stop::Restart(Restart::Sys)`, the deadline
     /// with ETIMEDOUT, `nonblock` with EAGAIN.
-    pub fn wait_for<T>(
-        &mut self,
-        queue: &Queue,
-        events: Events,
-        mut ready: impl FnMut() -> Op<Option<T>>,
-    ) -> Op<T> {
+    pub fn wait_for<T>(&mut self, queue: &Queue, events: Events, mut ready: impl FnMut() -> Op<Option<T>>) -> Op<T> {
         if !self.nonblock && self.waits.as_deref_mut().is_some_and(Waits::forced) {
             return Err(Stop::Block);
         }

@@ -4,24 +4,24 @@
 //! which register themselves. Modules in their order, lowest first; a module names only those above it in this list
 //! (a test enforces it; `docs/adr/0003` lists the exceptions).
 
-pub mod locks;
-pub mod op;
-pub mod wait;
-pub mod time;
-pub mod reactor;
+pub mod call;
 pub mod cred;
-pub mod io;
-pub mod vfs;
 pub mod fd;
+pub mod io;
+mod kernel;
+pub mod locks;
 pub mod mm;
+pub mod op;
+pub mod reactor;
 pub mod signal;
 pub mod task;
-pub mod call;
-mod kernel;
+pub mod time;
+pub mod vfs;
+pub mod wait;
 
-pub use call::{Args, Call, Handler, Record, Ret, StubWork};
+pub use call::{Args, Call, Handler, Next, Record, Ret, StubWork};
 pub use io::{Io, Sink, Source};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Row, Tracer};
 pub use op::{Op, Restart, Stop, fail};
 
 use std::sync::atomic::{AtomicU64, Ordering};

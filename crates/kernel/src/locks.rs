@@ -4,53 +4,53 @@
 
 lock::lock_class! {
     /// Mounts and mount namespaces.
-    pub MountTree = 10,
+    pub MountTree = 10;
     /// A file system's renames of folders, taken before the folders.
-    pub RenameLock = 14,
+    pub RenameLock = 14;
     /// A position of an open file description, f_pos.
-    pub FilePos = 16,
+    pub FilePos = 16;
     /// A folder's children.
-    pub DentryChildren = 20,
+    pub DentryChildren = 20;
     /// A dentry's own place: parent and name.
-    pub DentryPlace = 22,
+    pub DentryPlace = 22;
     /// What a file system keeps for an inode.
-    pub InodeState = 26,
+    pub InodeState = 26;
     /// A pipe, a socket, a terminal, ... : the state of an object behind a file.
-    pub FileState = 30,
+    pub FileState = 30;
     /// The second object of a pair (a socket's peer, a terminal's other side).
-    pub FileStateNested = 32,
+    pub FileStateNested = 32;
     /// Record locks and flocks of an inode.
-    pub FileLocks = 34,
+    pub FileLocks = 34;
     /// The root, working folder and umask of a task.
-    pub FsContextState = 38,
+    pub FsContextState = 38;
     /// A table of descriptors.
-    pub FdTableState = 40,
+    pub FdTableState = 40;
     /// A map of memory areas.
-    pub MmState = 44,
+    pub MmState = 44;
     /// Parents, children, groups, sessions, process states.
-    pub TaskTree = 50,
+    pub TaskTree = 50;
     /// A process' parent, children, threads and groups; one process at a time.
-    pub GroupLinks = 51,
+    pub GroupLinks = 51;
     /// A PID namespace's numbers.
-    pub PidTable = 52,
+    pub PidTable = 52;
     /// Signal actions and shared pending signals of a thread group.
-    pub ProcessSignals = 56,
+    pub ProcessSignals = 56;
     /// A thread's mask and pending signals.
-    pub TaskSignals = 58,
+    pub TaskSignals = 58;
     /// A task's own small fields (credentials, name, platform thread).
-    pub TaskFields = 60,
+    pub TaskFields = 60;
     /// The record of the call that a task is in.
-    pub TaskRecord = 8,
+    pub TaskRecord = 8;
     /// A terminal's link to session and foreground group.
-    pub TtyJob = 48,
+    pub TtyJob = 48;
     /// POSIX and interval timers of a process.
-    pub PosixTimers = 54,
+    pub PosixTimers = 54;
     /// An epoll instance's ready list.
-    pub EpollReady = 70,
+    pub EpollReady = 70;
     /// A wait queue. Nothing is called while it is held.
-    pub QueueWaiters = 80,
+    pub QueueWaiters = 80;
     /// The reactor's timers.
-    pub Timers = 84,
+    pub Timers = 84;
     /// Small leaf state; nothing else is taken under it.
-    pub Leaf = 90,
+    pub Leaf = 90;
 }

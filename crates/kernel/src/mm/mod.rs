@@ -11,15 +11,46 @@ use crate::op::{Op, fail};
 use abi::Errno;
 use platform::Space;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One address space.
 pub struct Mm {
     space: Arc<Space>,
+    /// Tasks that live in it.
+    users: AtomicUsize,
+}
+
+/// The copy of a map that a fork makes, until its stub process is there.
+pub struct ForkedMm {}
+
+impl ForkedMm {
+    pub fn attach(self, space: Arc<Space>) -> Arc<Mm> {
+        Mm::new(space)
+    }
 }
 
 impl Mm {
     pub fn new(space: Arc<Space>) -> Arc<Mm> {
-        Arc::new(Mm { space })
+        Arc::new(Mm { space, users: AtomicUsize::new(0) })
+    }
+
+    /// A task begins to live here.
+    pub fn enter(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A task leaves, by exit or exec.
+    pub fn leave(&self) {
+        self.users.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// What fork(2) copies.
+    pub fn fork(&self) -> Op<ForkedMm> {
+        Ok(ForkedMm {})
     }
 
     pub fn space(&self) -> &Arc<Space> {

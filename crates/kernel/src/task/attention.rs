@@ -7,8 +7,8 @@ use super::send::{SigChild, notify_parent, send};
 use super::{ChildEvent, ExitStatus, Stop, Task};
 use crate::op::Restart;
 use crate::signal::{
-    Default, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP, SS_AUTODISARM,
-    SS_ONSTACK, STOP_SIGNALS, SigAction, SigInfo, SigSet, UNMASKABLE, bit, default_action,
+    Default, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP,
+    SS_AUTODISARM, SS_ONSTACK, STOP_SIGNALS, SigAction, SigInfo, SigSet, UNMASKABLE, bit, default_action,
 };
 use crate::wait::Events;
 use std::sync::Arc;
@@ -61,7 +61,11 @@ impl Task {
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
         if matches!(run.phase, Phase::Stub(_)) {
-            return if self.group.is_exiting() && self.group.space_is_gone() { Attention::Exit } else { Attention::None };
+            return if self.group.is_exiting() && self.group.space_is_gone() {
+                Attention::Exit
+            } else {
+                Attention::None
+            };
         }
         loop {
             if self.group.is_exiting() || self.is_dying() {

@@ -86,19 +86,19 @@ impl Task {
     /// The kernel's half of clone(2). Flags have been checked by the caller.
     pub fn clone_task(self: &Arc<Self>, spec: &CloneSpec, namespaces: Namespaces, cred: Cred) -> Op<Arc<Task>> {
         let flags = CloneFlags::from_bits_retain(spec.flags);
-        let thread = flags.contains(CloneFlags::CLONE_THREAD);
+        let thread = flags.contains(CloneFlags::THREAD);
         let ns = if thread { self.pid.ns().ok_or(Errno::ESRCH)? } else { namespaces.pid_for_children.clone() };
         self.check_process_limit()?;
-        let birth = if flags.contains(CloneFlags::CLONE_VM) {
+        let birth = if flags.contains(CloneFlags::VM) {
             Birth::Thread
         } else {
             Birth::Forked(self.mm().ok_or(Errno::ESRCH)?.fork()?)
         };
         let pid = Pid::new(&ns)?;
-        let shared = |on: bool| flags.contains(if on { CloneFlags::CLONE_FILES } else { CloneFlags::CLONE_FS });
+        let shared = |on: bool| flags.contains(if on { CloneFlags::FILES } else { CloneFlags::FS });
         let files = if shared(true) { self.files() } else { Arc::new(self.files().copy()) };
         let fs = if shared(false) { self.fs() } else { Arc::new(self.fs().copy()) };
-        let mm = if flags.contains(CloneFlags::CLONE_VM) { self.mm() } else { None };
+        let mm = if flags.contains(CloneFlags::VM) { self.mm() } else { None };
         if let Some(mm) = &mm {
             mm.enter();
         }
@@ -108,7 +108,7 @@ impl Task {
         }
         let (mask, altstack) = {
             let mine = self.signals.lock();
-            let keep = !flags.contains(CloneFlags::CLONE_VM) || flags.contains(CloneFlags::CLONE_VFORK);
+            let keep = !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK);
             (mine.saved_mask.unwrap_or(mine.mask), if keep { mine.altstack } else { AltStack::NONE })
         };
         let fields = {
@@ -123,12 +123,12 @@ impl Task {
                 ns: namespaces,
                 handler: None,
                 death_signal: 0,
-                clear_tid: if flags.contains(CloneFlags::CLONE_CHILD_CLEARTID) { spec.child_tid } else { 0 },
+                clear_tid: if flags.contains(CloneFlags::CHILD_CLEARTID) { spec.child_tid } else { 0 },
                 nice: mine.nice,
                 policy: mine.policy,
                 affinity: mine.affinity.clone(),
                 timer_slack: mine.timer_slack,
-                vfork_parent: flags.contains(CloneFlags::CLONE_VFORK).then(Queue::new),
+                vfork_parent: flags.contains(CloneFlags::VFORK).then(Queue::new),
                 birth: Some(birth),
             }
         };
@@ -154,12 +154,12 @@ impl Task {
     fn new_group(self: &Arc<Self>, pid: &Arc<Pid>, flags: CloneFlags, exit_signal: i32) -> Arc<ThreadGroup> {
         let actions = {
             let mut actions = self.group.signals.lock().actions.clone();
-            if flags.contains(CloneFlags::CLONE_CLEAR_SIGHAND) {
+            if flags.contains(CloneFlags::CLEAR_SIGHAND) {
                 actions.reset_handlers();
             }
             actions
         };
-        let sibling = flags.contains(CloneFlags::CLONE_PARENT);
+        let sibling = flags.contains(CloneFlags::PARENT);
         let (parent, parent_task, exit_signal) = if sibling {
             let links = self.group.links.lock();
             (links.parent.clone(), links.parent_task.clone(), self.group.exit_signal.load(Relaxed))
@@ -188,7 +188,12 @@ impl Task {
     }
 
     /// A process without a parent in the sandbox: a container's init, or what `stockade exec` brings in.
-    pub fn spawn_first(kernel: &Arc<Kernel>, ns: &Arc<PidNs>, init: SpawnInit, image: Box<super::exec::Image>) -> Op<Arc<Task>> {
+    pub fn spawn_first(
+        kernel: &Arc<Kernel>,
+        ns: &Arc<PidNs>,
+        init: SpawnInit,
+        image: Box<super::exec::Image>,
+    ) -> Op<Arc<Task>> {
         let pid = Pid::new(ns)?;
         let links = Links {
             state: GroupState::Alive,

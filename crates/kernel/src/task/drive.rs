@@ -6,7 +6,7 @@
 
 use super::Task;
 use super::attention::{Attention, Delivery};
-use crate::call::{Call, OnDone, Record, Ret, StubWork};
+use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
 use crate::op::{Restart, Stop};
 use crate::signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo};
 use crate::wait::{self, Interrupt, Runnable, Waits};
@@ -186,7 +186,7 @@ impl Task {
     fn run_call(self: &Arc<Self>, run: &mut Run) -> bool {
         let nr = run.record.nr;
         let Some(row) = (self.kernel.table)(nr) else {
-            run.phase = Phase::Leaving(Errno::ENOSYS.to_ret());
+            run.phase = Phase::Leaving(Errno::ENOSYS.ret());
             return true;
         };
         if row.framed && !run.framed {
@@ -211,9 +211,9 @@ impl Task {
         };
         let traced = match &out {
             Ok(Ret::Value(v)) => Some(*v as i64),
-            Err(Stop::Errno(e)) => Some(e.to_ret()),
+            Err(Stop::Errno(e)) => Some(e.ret()),
             Err(Stop::Block) => None,
-            Err(Stop::Restart(_)) => Some(Errno::EINTR.to_ret()),
+            Err(Stop::Restart(_)) => Some(Errno::EINTR.ret()),
             Ok(_) => Some(0),
         };
         if let Some(tracer) = self.kernel.tracer.get() {
@@ -222,7 +222,7 @@ impl Task {
         run.phase = match out {
             Err(Stop::Block) => return false,
             Ok(Ret::Value(value)) => Phase::Leaving(value as i64),
-            Err(Stop::Errno(errno)) => Phase::Leaving(errno.to_ret()),
+            Err(Stop::Errno(errno)) => Phase::Leaving(errno.ret()),
             Err(Stop::Restart(how)) => Phase::Interrupted(how),
             Ok(Ret::Registers) => Phase::Kicked,
             Ok(Ret::ExitThread { status }) => {
@@ -242,7 +242,7 @@ impl Task {
     }
 
     fn start_stub_work(self: &Arc<Self>, work: StubWork) -> Phase {
-        let Some(thread) = self.thread() else { return Phase::Leaving(Errno::ESRCH.to_ret()) };
+        let Some(thread) = self.thread() else { return Phase::Leaving(Errno::ESRCH.ret()) };
         match work {
             StubWork::Script { script, on_done } => {
                 thread.script(script);
@@ -263,7 +263,7 @@ impl Task {
     /// The handler that `attention` took out: straight away where the stub holds the registers, else by way of a kick.
     fn enter_handler(self: &Arc<Self>, run: Box<Run>, mut delivery: Delivery) {
         if let Phase::Interrupted(how) = run.phase {
-            delivery.result = Some(if delivery.restarts(how) { None } else { Some(Errno::EINTR.to_ret()) });
+            delivery.result = Some(if delivery.restarts(how) { None } else { Some(Errno::EINTR.ret()) });
             delivery.nr = run.record.nr;
         } else if let Phase::Leaving(value) = run.phase {
             delivery.result = Some(Some(value));
@@ -272,7 +272,7 @@ impl Task {
             let frame = self.make_frame(&delivery);
             self.answer(run, |thread| thread.sigframe(frame));
         } else {
-            let value = delivery.result.flatten().unwrap_or(Errno::EINTR.to_ret());
+            let value = delivery.result.flatten().unwrap_or(Errno::EINTR.ret());
             self.set_delivery(Some(delivery));
             self.answer(run, |thread| thread.ret_then_kick(value));
         }
@@ -292,7 +292,10 @@ impl Task {
     fn stub_done(self: &Arc<Self>, mut run: Box<Run>, result: i64, at: u32) {
         match std::mem::replace(&mut run.phase, Phase::Kicked) {
             Phase::Stub(Some(on_done)) => {
-                run.phase = Phase::Leaving(on_done(self, result, at));
+                run.phase = match on_done(self, result, at) {
+                    Next::Value(value) => Phase::Leaving(value),
+                    Next::Again => Phase::Call,
+                };
                 run.framed = true;
                 self.drive(run);
             }

@@ -135,7 +135,8 @@ impl Task {
             None => true,
             Some(parent) => {
                 let action = parent.signals.lock().actions.get(SIGCHLD);
-                group.exit_signal.load(Relaxed) == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0)
+                group.exit_signal.load(Relaxed) == SIGCHLD
+                    && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0)
             }
         };
         group.links.lock().state = GroupState::Zombie(status);
@@ -277,4 +278,9 @@ impl ThreadGroup {
         }
         self.pid.detach();
     }
+}
+
+impl Task {
+    /// Robust futexes of a thread that dies, get_robust_list(2).
+    fn release_robust_futexes(&self) {}
 }

@@ -121,7 +121,13 @@ pub struct Links {
 }
 
 impl ThreadGroup {
-    pub(super) fn new(pid: Arc<Pid>, links: Links, limits: Limits, actions: Actions, container: u64) -> Arc<ThreadGroup> {
+    pub(super) fn new(
+        pid: Arc<Pid>,
+        links: Links,
+        limits: Limits,
+        actions: Actions,
+        container: u64,
+    ) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
             pid,
             signals: Mutex::new(GroupSignals { actions, ..GroupSignals::default() }),

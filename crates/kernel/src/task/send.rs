@@ -55,7 +55,8 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
         }
         let action = signals.actions.get(sig);
         let default = action.handler == crate::signal::SIG_DFL;
-        let protected = signals.unkillable && default && (info.from_user_inside(group) || !matches!(sig, SIGKILL | SIGSTOP));
+        let protected =
+            signals.unkillable && default && (info.from_user_inside(group) || !matches!(sig, SIGKILL | SIGSTOP));
         let blocked = |task: &Arc<Task>| {
             let s = task.signals.lock();
             (s.mask | s.saved_mask.unwrap_or(0) | s.waited) & bit(sig) != 0

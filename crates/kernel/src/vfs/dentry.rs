@@ -84,7 +84,10 @@ impl Dentry {
                 let place = old.place.lock();
                 match (&place.inode, &inode) {
                     (None, None) => true,
-                    (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.ino == b.ino && a.kind == b.kind && old.mounted.load(Ordering::Relaxed) > 0,
+                    (Some(a), Some(b)) => {
+                        Arc::ptr_eq(a, b)
+                            || a.ino == b.ino && a.kind == b.kind && old.mounted.load(Ordering::Relaxed) > 0
+                    }
                     _ => false,
                 }
             };
@@ -137,7 +140,13 @@ impl Dentry {
     }
 
     /// Moves `moved` to `new_parent`/`new_name` in the cache, after the file system did; with `exchange` the two change places.
-    pub fn rename(old_parent: &Arc<Dentry>, old_name: &[u8], new_parent: &Arc<Dentry>, new_name: &[u8], exchange: bool) {
+    pub fn rename(
+        old_parent: &Arc<Dentry>,
+        old_name: &[u8],
+        new_parent: &Arc<Dentry>,
+        new_name: &[u8],
+        exchange: bool,
+    ) {
         let from = old_parent.children.write().remove(old_name);
         let to = new_parent.children.write().remove(new_name);
         if let Some(moved) = &from {

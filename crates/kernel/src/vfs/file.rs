@@ -70,17 +70,17 @@ impl File {
     }
 
     pub fn nonblocking(&self) -> bool {
-        self.flags().contains(OpenFlags::O_NONBLOCK)
+        self.flags().contains(OpenFlags::NONBLOCK)
     }
 
     pub fn readable(&self) -> bool {
         let flags = self.flags();
-        !flags.contains(OpenFlags::O_PATH) && flags.bits() & 3 != 1
+        !flags.contains(OpenFlags::PATH) && flags.bits() & 3 != 1
     }
 
     pub fn writable(&self) -> bool {
         let flags = self.flags();
-        !flags.contains(OpenFlags::O_PATH) && matches!(flags.bits() & 3, 1 | 2)
+        !flags.contains(OpenFlags::PATH) && matches!(flags.bits() & 3, 1 | 2)
     }
 
     /// read(2), or pread(2) with `at`.
@@ -106,7 +106,7 @@ impl File {
         if !self.writable() {
             return fail(Errno::EBADF);
         }
-        let append = self.flags().contains(OpenFlags::O_APPEND);
+        let append = self.flags().contains(OpenFlags::APPEND);
         let mut io = io.with_nonblock(self.nonblocking());
         match (self.ops.position(), at) {
             (Position::Stream, Some(_)) => fail(Errno::ESPIPE),
@@ -114,7 +114,8 @@ impl File {
                 let mut position = self.position.lock();
                 let count = self.ops.write(&mut io, Some(if append { u64::MAX } else { *position }), from)?;
                 if append {
-                    let mut nothing = Io::kernel(io.cred.clone(), &mut 0);
+                    let mut done = 0;
+                    let mut nothing = Io::kernel(io.cred.clone(), &mut done);
                     if let Some(inode) = &self.inode {
                         *position = inode.attr(&mut nothing)?.size;
                     }
@@ -129,7 +130,7 @@ impl File {
     }
 
     /// The VFS's position, locked: for lseek, getdents, sendfile.
-    pub fn position(&self) -> lock::MutexGuard<'_, u64, FilePos> {
+    pub fn position(&self) -> lock::MutexGuard<'_, u64> {
         self.position.lock()
     }
 

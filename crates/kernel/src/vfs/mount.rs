@@ -72,7 +72,7 @@ impl Mount {
     }
     /// MS_RDONLY of the mount or of its file system.
     pub fn read_only(&self) -> bool {
-        self.flags() & abi::fs::MS_RDONLY as u32 != 0 || self.fs.read_only.load(Ordering::Relaxed)
+        self.flags() & abi::fs::MS_RDONLY != 0 || self.fs.read_only.load(Ordering::Relaxed)
     }
     /// What is mounted on `dentry` of this mount, the topmost.
     pub fn mounted_on(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
