@@ -24,6 +24,8 @@ struct Pool {
     idle: Vec<Channel>,
     /// Idle and busy ones.
     channels: usize,
+    /// The gofer has no more channels to give.
+    full: bool,
     /// The gofer is gone; every request is EIO.
     gone: bool,
 }
@@ -54,7 +56,7 @@ impl Client {
             Ok(_) => return Err(ConnectError::Protocol),
             Err(code) => return Err(ConnectError::Silent(Errno::from_raw(code.into()))),
         };
-        let pool = Pool { idle: vec![channel], channels: 1, gone: false };
+        let pool = Pool { idle: vec![channel], channels: 1, full: false, gone: false };
         Ok(Client { mounts, pool: Mutex::new(pool), freed: Condvar::new(), forgotten: Mutex::default() })
     }
 
@@ -101,7 +103,9 @@ impl Client {
                 return Err(Errno::EIO);
             }
             match pool.idle.pop() {
-                Some(channel) if waited && pool.channels < MAX_CHANNELS => return Ok(self.grow(pool, channel)),
+                Some(channel) if waited && !pool.full && pool.channels < MAX_CHANNELS => {
+                    return Ok(self.grow(pool, channel));
+                }
                 Some(channel) => return Ok(channel),
                 None => pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner),
             }
@@ -121,7 +125,10 @@ impl Client {
         let mut pool = lock(&self.pool);
         match socket {
             Some(socket) => pool.idle.push(Channel::new(socket)),
-            None => pool.channels -= 1,
+            None => {
+                pool.channels -= 1;
+                pool.full = true;
+            }
         }
         drop(pool);
         self.freed.notify_one();

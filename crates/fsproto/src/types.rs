@@ -127,7 +127,11 @@ pub struct Create {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub name: Bytes,
-    pub attr: Attr,
+    pub ino: u64,
+    /// S_IFMT's part of the mode; 0 where the host does not say.
+    pub kind: u32,
+    /// Absent where the host refuses them.
+    pub attr: Option<Attr>,
     /// Where the listing goes on after this entry.
     pub next: u64,
 }

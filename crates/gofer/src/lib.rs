@@ -1,1 +1,89 @@
-//! The file server process and its lock-down.
+//! The file server process of a container, and its lock-down (docs/gofer-protocol.md, docs/security.md).
+//!
+//! The only process of a sandbox that sees the host's folders. It answers the kernel process over the protocol of `fsproto`: names, attributes,
+//! changes, and descriptors of regular files; contents go by it only where they are small. `nodes` keeps what the kernel process holds handles of, `lookup`,
+//! `open` and `change` serve the requests, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
+
+mod change;
+mod confine;
+mod lookup;
+mod nodes;
+mod open;
+mod server;
+
+pub use confine::{SECCOMP, security_page};
+pub use server::{Server, Source};
+
+use abi::Errno;
+use fsproto::Channel;
+use host::HostFd;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+/// How many requests are served at once.
+pub const THREADS: usize = 4;
+
+/// What a gofer serves, and to whom.
+pub struct Config {
+    /// One end of a SOCK_SEQPACKET pair; the kernel process has the other.
+    pub socket: OwnedFd,
+    /// The container's root first, then its bind mounts in the order of the spec.
+    pub mounts: Vec<MountSource>,
+    /// A host call that is not allowed is named on standard error before the process ends (status 159); else it just dies.
+    pub report_violations: bool,
+}
+
+/// A folder or a file of the host.
+#[derive(Clone, Debug)]
+pub struct MountSource {
+    pub path: PathBuf,
+    pub readonly: bool,
+}
+
+/// Why a gofer does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum GoferError {
+    #[error("cannot serve {path}: {errno}; check that it exists and that this user may read it")]
+    Source { path: PathBuf, errno: Errno },
+    #[error("cannot give up the gofer's rights: {step}: {errno}")]
+    Confine { step: &'static str, errno: Errno },
+    #[error("cannot start a thread of the gofer: {0}")]
+    Thread(Errno),
+    #[error("the connection to the kernel process broke: {0}")]
+    Connection(Errno),
+}
+
+/// Serves until the kernel process is gone. The caller is single-threaded and in a mount namespace of its own (`host::spawn`), with CAP_SYS_ADMIN in
+/// the user namespace that it belongs to.
+pub fn run(config: Config) -> Result<(), GoferError> {
+    let server = Arc::new(confine::enter(config.mounts)?);
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 1..THREADS {
+        let (server, receiver) = (server.clone(), receiver.clone());
+        std::thread::Builder::new()
+            .stack_size(256 << 10)
+            .spawn(move || serve_next(&server, &receiver))
+            .map_err(|e| GoferError::Thread(e.into()))?;
+    }
+    confine::lock(config.report_violations)?;
+    let mut more = THREADS - 1;
+    let grow = move || {
+        // Each thread serves one channel for ever.
+        more = more.checked_sub(1).ok_or(Errno::EAGAIN)?;
+        let (ours, theirs) = host::message::pair().map_err(host::errno)?;
+        sender.send(HostFd::new(ours)).map_err(|_| Errno::EAGAIN)?;
+        Ok(theirs)
+    };
+    server.serve(Channel::new(HostFd::new(config.socket)), grow).map_err(GoferError::Connection)
+}
+
+/// A thread's whole life: waits for a channel, serves it to its end.
+fn serve_next(server: &Server, sockets: &Mutex<mpsc::Receiver<Arc<HostFd>>>) {
+    let socket = sockets.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    if let Ok(socket) = socket {
+        // A broken channel ends with its thread; the first channel's end is the gofer's.
+        let _ = server.serve(Channel::new(socket), || Err(Errno::EAGAIN));
+    }
+}

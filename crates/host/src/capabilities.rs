@@ -3,9 +3,10 @@
 //! Neighbours: `namespaces`, `lockdown`; the three together are what the kernel process and the gofer do to themselves. Owns no locks.
 
 use rustix::io;
+pub use rustix::thread::CapabilitySet;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs,
+    CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 
 /// Keeps at most `keep` in the permitted, effective and bounding sets; nothing inheritable, nothing ambient. For good.

@@ -5,6 +5,7 @@ pub mod fd;
 pub use fd::HostFd;
 pub mod capabilities;
 pub mod epoll;
+pub mod file;
 pub mod lockdown;
 pub mod message;
 pub mod namespaces;

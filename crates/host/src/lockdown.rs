@@ -79,7 +79,7 @@ pub mod numbers {
         fadvise64 = SYS_fadvise64, clock_gettime = SYS_clock_gettime, clock_getres = SYS_clock_getres, clock_nanosleep = SYS_clock_nanosleep,
         epoll_ctl = SYS_epoll_ctl, epoll_wait = SYS_epoll_wait, epoll_pwait = SYS_epoll_pwait, epoll_pwait2 = SYS_epoll_pwait2, epoll_create1 = SYS_epoll_create1,
         openat = SYS_openat, openat2 = SYS_openat2, mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, fchownat = SYS_fchownat,
-        newfstatat = SYS_newfstatat, unlinkat = SYS_unlinkat, renameat2 = SYS_renameat2, linkat = SYS_linkat, symlinkat = SYS_symlinkat,
+        newfstatat = SYS_newfstatat, unlinkat = SYS_unlinkat, renameat2 = SYS_renameat2, linkat = SYS_linkat, symlinkat = SYS_symlinkat, renameat = SYS_renameat, syncfs = SYS_syncfs,
         readlinkat = SYS_readlinkat, fchmodat = SYS_fchmodat, faccessat2 = SYS_faccessat2, utimensat = SYS_utimensat, ppoll = SYS_ppoll, poll = SYS_poll,
         set_robust_list = SYS_set_robust_list, splice = SYS_splice, tee = SYS_tee, sync_file_range = SYS_sync_file_range,
         fallocate = SYS_fallocate, eventfd2 = SYS_eventfd2, pipe2 = SYS_pipe2, timerfd_create = SYS_timerfd_create, timerfd_settime = SYS_timerfd_settime,
