@@ -1,1 +1,7 @@
 //! The system call table and every handler, by family.
+//!
+//! Handlers are named `sys_NAME` and found in the file of their family; `table` binds them to numbers. How a handler may wait and
+//! what it must not do twice: `kernel::call`.
+
+mod process;
+pub mod table;

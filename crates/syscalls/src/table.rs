@@ -1,0 +1,497 @@
+//! The system call table: one row per call, from which everything else about a call comes: its handler, its support note
+//! (`stockade syscalls`, docs/syscalls.md), and how strace shows its arguments.
+//!
+//! A row: `number name [argument types] => support;` where support is
+//! - `full HANDLER`: done in full;
+//! - `part HANDLER, "what is missing"`;
+//! - `framed HANDLER` / `framed HANDLER, "what is missing"`: as these; needs the registers or the stub's hands (the platform's
+//!   filter sends such calls by trap; see `platform::filter`);
+//! - `no`: not supported: ENOSYS; `no Errno::X, "why"`: fails with the errno that Linux gives where the feature is configured out.
+//!
+//! Argument types are those of `ArgType`. Rows are in the order of their numbers.
+
+use crate::*;
+use abi::Errno;
+use kernel::{Args, Call, Handler, Op, Ret, Row};
+
+/// How strace shows an argument.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgType {
+    fd,
+    dirfd,
+    path,
+    ptr,
+    size,
+    int,
+    hex,
+    prot,
+    mode,
+    oflags,
+    signal,
+}
+
+/// How much of a call is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    Full,
+    /// What is missing.
+    Part(&'static str),
+    /// Not there, and why.
+    No(&'static str),
+}
+
+/// A row of the table.
+pub struct Entry {
+    pub nr: u32,
+    pub name: &'static str,
+    pub args: &'static [ArgType],
+    pub support: Support,
+    row: Option<Row>,
+}
+
+macro_rules! refuse {
+    ($errno:path) => {{
+        fn refused(_call: &mut Call<'_>, _args: Args) -> Op<Ret> {
+            Err($errno.into())
+        }
+        refused as Handler
+    }};
+}
+
+macro_rules! row {
+    ($name:expr, full $handler:path) => {
+        (Support::Full, Some(Row { name: $name, handler: $handler, framed: false }))
+    };
+    ($name:expr, part $handler:path, $missing:literal) => {
+        (Support::Part($missing), Some(Row { name: $name, handler: $handler, framed: false }))
+    };
+    ($name:expr, framed $handler:path) => {
+        (Support::Full, Some(Row { name: $name, handler: $handler, framed: true }))
+    };
+    ($name:expr, framed $handler:path, $missing:literal) => {
+        (Support::Part($missing), Some(Row { name: $name, handler: $handler, framed: true }))
+    };
+    ($name:expr, no) => {
+        (Support::No("not yet"), None)
+    };
+    ($name:expr, no $errno:path, $why:literal) => {
+        (Support::No($why), Some(Row { name: $name, handler: refuse!($errno), framed: false }))
+    };
+}
+
+macro_rules! calls {
+    ($($nr:literal $name:ident [$($arg:ident)*] => $kind:ident $($handler:path)? $(, $note:literal)?;)*) => {
+        /// All rows, rising.
+        pub static TABLE: &[Entry] = &[$({
+            let (support, row) = row!(stringify!($name), $kind $($handler)? $(, $note)?);
+            Entry { nr: $nr, name: stringify!($name), args: &[$(ArgType::$arg),*], support, row }
+        }),*];
+    };
+}
+
+/// The row of a number.
+pub fn entry(nr: u32) -> Option<&'static Entry> {
+    TABLE.binary_search_by_key(&nr, |e| e.nr).ok().and_then(|at| TABLE.get(at))
+}
+
+/// What the task loop wants of a number: for `Kernel::new`. Numbers without a handler are ENOSYS.
+pub fn lookup(nr: u32) -> Option<Row> {
+    BY_NUMBER.get(nr as usize).copied().flatten()
+}
+
+/// The handlers by number, so that a call costs one load.
+static BY_NUMBER: [Option<Row>; 512] = {
+    let mut rows = [None; 512];
+    let mut at = 0;
+    while at < TABLE.len() {
+        rows[TABLE[at].nr as usize] = TABLE[at].row;
+        at += 1;
+    }
+    rows
+};
+
+calls! {
+    0 read [fd ptr size] => no;
+    1 write [fd ptr size] => no;
+    2 open [path oflags mode] => no;
+    3 close [fd] => no;
+    4 stat [path ptr] => no;
+    5 fstat [fd ptr] => no;
+    6 lstat [path ptr] => no;
+    7 poll [ptr int int] => no;
+    8 lseek [fd int int] => no;
+    9 mmap [ptr size prot hex fd size] => no;
+    10 mprotect [ptr size prot] => no;
+    11 munmap [ptr size] => no;
+    12 brk [ptr] => no;
+    13 rt_sigaction [signal ptr ptr size] => no;
+    14 rt_sigprocmask [int ptr ptr size] => no;
+    15 rt_sigreturn [] => no;
+    16 ioctl [fd hex ptr] => no;
+    17 pread64 [fd ptr size size] => no;
+    18 pwrite64 [fd ptr size size] => no;
+    19 readv [fd ptr int] => no;
+    20 writev [fd ptr int] => no;
+    21 access [path mode] => no;
+    22 pipe [ptr] => no;
+    23 select [int ptr ptr ptr ptr] => no;
+    24 sched_yield [] => no;
+    25 mremap [ptr size size hex ptr] => no;
+    26 msync [ptr size hex] => no;
+    27 mincore [ptr size ptr] => no;
+    28 madvise [ptr size int] => no;
+    29 shmget [] => no;
+    30 shmat [] => no;
+    31 shmctl [] => no;
+    32 dup [fd] => no;
+    33 dup2 [fd fd] => no;
+    34 pause [] => no;
+    35 nanosleep [ptr ptr] => no;
+    36 getitimer [int ptr] => no;
+    37 alarm [int] => no;
+    38 setitimer [int ptr ptr] => no;
+    39 getpid [] => full process::sys_getpid;
+    40 sendfile [fd fd ptr size] => no;
+    41 socket [int int int] => no;
+    42 connect [fd ptr int] => no;
+    43 accept [fd ptr ptr] => no;
+    44 sendto [fd ptr size hex ptr int] => no;
+    45 recvfrom [fd ptr size hex ptr ptr] => no;
+    46 sendmsg [fd ptr hex] => no;
+    47 recvmsg [fd ptr hex] => no;
+    48 shutdown [fd int] => no;
+    49 bind [fd ptr int] => no;
+    50 listen [fd int] => no;
+    51 getsockname [fd ptr ptr] => no;
+    52 getpeername [fd ptr ptr] => no;
+    53 socketpair [int int int ptr] => no;
+    54 setsockopt [fd int int ptr int] => no;
+    55 getsockopt [fd int int ptr ptr] => no;
+    56 clone [hex ptr ptr ptr ptr] => no;
+    57 fork [] => no;
+    58 vfork [] => no;
+    59 execve [path ptr ptr] => no;
+    60 exit [int] => no;
+    61 wait4 [int ptr hex ptr] => no;
+    62 kill [int signal] => no;
+    63 uname [ptr] => no;
+    64 semget [] => no;
+    65 semop [] => no;
+    66 semctl [] => no;
+    67 shmdt [] => no;
+    68 msgget [] => no;
+    69 msgsnd [] => no;
+    70 msgrcv [] => no;
+    71 msgctl [] => no;
+    72 fcntl [fd int hex] => no;
+    73 flock [fd int] => no;
+    74 fsync [fd] => no;
+    75 fdatasync [fd] => no;
+    76 truncate [path size] => no;
+    77 ftruncate [fd size] => no;
+    78 getdents [fd ptr size] => no;
+    79 getcwd [ptr size] => no;
+    80 chdir [path] => no;
+    81 fchdir [fd] => no;
+    82 rename [path path] => no;
+    83 mkdir [path mode] => no;
+    84 rmdir [path] => no;
+    85 creat [path mode] => no;
+    86 link [path path] => no;
+    87 unlink [path] => no;
+    88 symlink [path path] => no;
+    89 readlink [path ptr size] => no;
+    90 chmod [path mode] => no;
+    91 fchmod [fd mode] => no;
+    92 chown [path int int] => no;
+    93 fchown [fd int int] => no;
+    94 lchown [path int int] => no;
+    95 umask [mode] => no;
+    96 gettimeofday [ptr ptr] => no;
+    97 getrlimit [int ptr] => no;
+    98 getrusage [int ptr] => no;
+    99 sysinfo [ptr] => no;
+    100 times [ptr] => no;
+    101 ptrace [] => no;
+    102 getuid [] => no;
+    103 syslog [] => no;
+    104 getgid [] => no;
+    105 setuid [int] => no;
+    106 setgid [int] => no;
+    107 geteuid [] => no;
+    108 getegid [] => no;
+    109 setpgid [int int] => no;
+    110 getppid [] => full process::sys_getppid;
+    111 getpgrp [] => no;
+    112 setsid [] => no;
+    113 setreuid [int int] => no;
+    114 setregid [int int] => no;
+    115 getgroups [int ptr] => no;
+    116 setgroups [int ptr] => no;
+    117 setresuid [int int int] => no;
+    118 getresuid [ptr ptr ptr] => no;
+    119 setresgid [int int int] => no;
+    120 getresgid [ptr ptr ptr] => no;
+    121 getpgid [int] => no;
+    122 setfsuid [int] => no;
+    123 setfsgid [int] => no;
+    124 getsid [int] => no;
+    125 capget [ptr ptr] => no;
+    126 capset [ptr ptr] => no;
+    127 rt_sigpending [ptr size] => no;
+    128 rt_sigtimedwait [ptr ptr ptr size] => no;
+    129 rt_sigqueueinfo [int signal ptr] => no;
+    130 rt_sigsuspend [ptr size] => no;
+    131 sigaltstack [ptr ptr] => no;
+    132 utime [] => no;
+    133 mknod [path mode hex] => no;
+    134 uselib [] => no;
+    135 personality [hex] => no;
+    136 ustat [] => no;
+    137 statfs [path ptr] => no;
+    138 fstatfs [fd ptr] => no;
+    139 sysfs [] => no;
+    140 getpriority [int int] => no;
+    141 setpriority [int int int] => no;
+    142 sched_setparam [] => no;
+    143 sched_getparam [] => no;
+    144 sched_setscheduler [] => no;
+    145 sched_getscheduler [] => no;
+    146 sched_get_priority_max [] => no;
+    147 sched_get_priority_min [] => no;
+    148 sched_rr_get_interval [] => no;
+    149 mlock [ptr size] => no;
+    150 munlock [ptr size] => no;
+    151 mlockall [hex] => no;
+    152 munlockall [] => no;
+    153 vhangup [] => no;
+    154 modify_ldt [] => no;
+    155 pivot_root [path path] => no;
+    156 _sysctl [] => no Errno::ENOSYS, "removed from Linux 5.5";
+    157 prctl [int hex hex hex hex] => no;
+    158 arch_prctl [hex ptr] => no;
+    159 adjtimex [] => no;
+    160 setrlimit [int ptr] => no;
+    161 chroot [path] => no;
+    162 sync [] => no;
+    163 acct [] => no;
+    164 settimeofday [] => no;
+    165 mount [path path path hex ptr] => no;
+    166 umount2 [path hex] => no;
+    167 swapon [] => no;
+    168 swapoff [] => no;
+    169 reboot [] => no;
+    170 sethostname [ptr size] => no;
+    171 setdomainname [ptr size] => no;
+    172 iopl [] => no;
+    173 ioperm [] => no;
+    174 create_module [] => no;
+    175 init_module [] => no;
+    176 delete_module [] => no;
+    177 get_kernel_syms [] => no;
+    178 query_module [] => no;
+    179 quotactl [] => no;
+    180 nfsservctl [] => no;
+    181 getpmsg [] => no;
+    182 putpmsg [] => no;
+    183 afs_syscall [] => no;
+    184 tuxcall [] => no;
+    185 security [] => no;
+    186 gettid [] => no;
+    187 readahead [] => no;
+    188 setxattr [] => no;
+    189 lsetxattr [] => no;
+    190 fsetxattr [] => no;
+    191 getxattr [path path ptr size] => no;
+    192 lgetxattr [] => no;
+    193 fgetxattr [] => no;
+    194 listxattr [] => no;
+    195 llistxattr [] => no;
+    196 flistxattr [] => no;
+    197 removexattr [] => no;
+    198 lremovexattr [] => no;
+    199 fremovexattr [] => no;
+    200 tkill [] => no;
+    201 time [] => no;
+    202 futex [ptr hex int ptr ptr int] => no;
+    203 sched_setaffinity [int size ptr] => no;
+    204 sched_getaffinity [int size ptr] => no;
+    205 set_thread_area [] => no;
+    206 io_setup [] => no;
+    207 io_destroy [] => no;
+    208 io_getevents [] => no;
+    209 io_submit [] => no;
+    210 io_cancel [] => no;
+    211 get_thread_area [] => no;
+    212 lookup_dcookie [] => no;
+    213 epoll_create [int] => no;
+    214 epoll_ctl_old [] => no;
+    215 epoll_wait_old [] => no;
+    216 remap_file_pages [] => no;
+    217 getdents64 [fd ptr size] => no;
+    218 set_tid_address [ptr] => no;
+    219 restart_syscall [] => no;
+    220 semtimedop [] => no;
+    221 fadvise64 [] => no;
+    222 timer_create [int ptr ptr] => no;
+    223 timer_settime [] => no;
+    224 timer_gettime [] => no;
+    225 timer_getoverrun [] => no;
+    226 timer_delete [] => no;
+    227 clock_settime [] => no;
+    228 clock_gettime [int ptr] => no;
+    229 clock_getres [int ptr] => no;
+    230 clock_nanosleep [int int ptr ptr] => no;
+    231 exit_group [int] => no;
+    232 epoll_wait [fd ptr int int] => no;
+    233 epoll_ctl [fd int fd ptr] => no;
+    234 tgkill [int int signal] => no;
+    235 utimes [path ptr] => no;
+    236 vserver [] => no;
+    237 mbind [] => no;
+    238 set_mempolicy [] => no;
+    239 get_mempolicy [] => no;
+    240 mq_open [] => no;
+    241 mq_unlink [] => no;
+    242 mq_timedsend [] => no;
+    243 mq_timedreceive [] => no;
+    244 mq_notify [] => no;
+    245 mq_getsetattr [] => no;
+    246 kexec_load [] => no;
+    247 waitid [int int ptr hex ptr] => no;
+    248 add_key [] => no;
+    249 request_key [] => no;
+    250 keyctl [] => no;
+    251 ioprio_set [] => no;
+    252 ioprio_get [] => no;
+    253 inotify_init [] => no;
+    254 inotify_add_watch [fd path hex] => no;
+    255 inotify_rm_watch [fd int] => no;
+    256 migrate_pages [] => no;
+    257 openat [dirfd path oflags mode] => no;
+    258 mkdirat [dirfd path mode] => no;
+    259 mknodat [dirfd path mode hex] => no;
+    260 fchownat [dirfd path int int hex] => no;
+    261 futimesat [] => no;
+    262 newfstatat [dirfd path ptr hex] => no;
+    263 unlinkat [dirfd path hex] => no;
+    264 renameat [dirfd path dirfd path] => no;
+    265 linkat [dirfd path dirfd path hex] => no;
+    266 symlinkat [path dirfd path] => no;
+    267 readlinkat [dirfd path ptr size] => no;
+    268 fchmodat [dirfd path mode] => no;
+    269 faccessat [dirfd path mode] => no;
+    270 pselect6 [int ptr ptr ptr ptr ptr] => no;
+    271 ppoll [ptr int ptr ptr size] => no;
+    272 unshare [hex] => no;
+    273 set_robust_list [ptr size] => no;
+    274 get_robust_list [] => no;
+    275 splice [fd ptr fd ptr size hex] => no;
+    276 tee [fd fd size hex] => no;
+    277 sync_file_range [] => no;
+    278 vmsplice [] => no;
+    279 move_pages [] => no;
+    280 utimensat [dirfd path ptr hex] => no;
+    281 epoll_pwait [fd ptr int int ptr size] => no;
+    282 signalfd [fd ptr size] => no;
+    283 timerfd_create [int hex] => no;
+    284 eventfd [int] => no;
+    285 fallocate [fd hex size size] => no;
+    286 timerfd_settime [fd hex ptr ptr] => no;
+    287 timerfd_gettime [fd ptr] => no;
+    288 accept4 [fd ptr ptr hex] => no;
+    289 signalfd4 [fd ptr size hex] => no;
+    290 eventfd2 [int hex] => no;
+    291 epoll_create1 [hex] => no;
+    292 dup3 [fd fd hex] => no;
+    293 pipe2 [ptr hex] => no;
+    294 inotify_init1 [hex] => no;
+    295 preadv [fd ptr int size] => no;
+    296 pwritev [fd ptr int size] => no;
+    297 rt_tgsigqueueinfo [] => no;
+    298 perf_event_open [] => no;
+    299 recvmmsg [] => no;
+    300 fanotify_init [] => no;
+    301 fanotify_mark [] => no;
+    302 prlimit64 [int int ptr ptr] => no;
+    303 name_to_handle_at [] => no;
+    304 open_by_handle_at [] => no;
+    305 clock_adjtime [] => no;
+    306 syncfs [fd] => no;
+    307 sendmmsg [] => no;
+    308 setns [fd hex] => no;
+    309 getcpu [ptr ptr] => no;
+    310 process_vm_readv [] => no;
+    311 process_vm_writev [] => no;
+    312 kcmp [] => no;
+    313 finit_module [] => no;
+    314 sched_setattr [] => no;
+    315 sched_getattr [] => no;
+    316 renameat2 [dirfd path dirfd path hex] => no;
+    317 seccomp [int hex ptr] => no;
+    318 getrandom [ptr size hex] => no;
+    319 memfd_create [path hex] => no;
+    320 kexec_file_load [] => no;
+    321 bpf [] => no;
+    322 execveat [dirfd path ptr ptr hex] => no;
+    323 userfaultfd [] => no;
+    324 membarrier [int hex int] => no;
+    325 mlock2 [] => no;
+    326 copy_file_range [fd ptr fd ptr size hex] => no;
+    327 preadv2 [] => no;
+    328 pwritev2 [] => no;
+    329 pkey_mprotect [] => no;
+    330 pkey_alloc [] => no;
+    331 pkey_free [] => no;
+    332 statx [dirfd path hex hex ptr] => no;
+    333 io_pgetevents [] => no;
+    334 rseq [ptr int hex int] => no;
+    335 uretprobe [] => no;
+    424 pidfd_send_signal [fd signal ptr hex] => no;
+    425 io_uring_setup [] => no;
+    426 io_uring_enter [] => no;
+    427 io_uring_register [] => no;
+    428 open_tree [] => no;
+    429 move_mount [] => no;
+    430 fsopen [] => no;
+    431 fsconfig [] => no;
+    432 fsmount [] => no;
+    433 fspick [] => no;
+    434 pidfd_open [int hex] => no;
+    435 clone3 [ptr size] => no;
+    436 close_range [fd fd hex] => no;
+    437 openat2 [dirfd path ptr size] => no;
+    438 pidfd_getfd [fd fd hex] => no;
+    439 faccessat2 [dirfd path mode hex] => no;
+    440 process_madvise [] => no;
+    441 epoll_pwait2 [] => no;
+    442 mount_setattr [] => no;
+    443 quotactl_fd [] => no;
+    444 landlock_create_ruleset [] => no;
+    445 landlock_add_rule [] => no;
+    446 landlock_restrict_self [] => no;
+    447 memfd_secret [] => no;
+    448 process_mrelease [] => no;
+    449 futex_waitv [] => no;
+    450 set_mempolicy_home_node [] => no;
+    451 cachestat [] => no;
+    452 fchmodat2 [dirfd path mode hex] => no;
+    453 map_shadow_stack [] => no;
+    454 futex_wake [] => no;
+    455 futex_wait [] => no;
+    456 futex_requeue [] => no;
+    457 statmount [] => no;
+    458 listmount [] => no;
+    459 lsm_get_self_attr [] => no;
+    460 lsm_set_self_attr [] => no;
+    461 lsm_list_modules [] => no;
+    462 mseal [] => no;
+    463 setxattrat [] => no;
+    464 getxattrat [] => no;
+    465 listxattrat [] => no;
+    466 removexattrat [] => no;
+    467 open_tree_attr [] => no;
+    468 file_getattr [] => no;
+    469 file_setattr [] => no;
+}
