@@ -78,7 +78,10 @@ fn compile(source: &Path, binary: &Path, shared: SystemTime) -> Result<()> {
             "-Wall",
             "-Werror",
             "-Wno-unused-result",
-            "-Wno-nonnull",
+            "-Wno-nonnull", // wrong addresses are given on purpose
+            "-Wno-stringop-overread",
+            "-Wno-stringop-overflow",
+            "-Wno-array-bounds",
             "-fno-stack-protector",
         ])
         .args(["-static", "-pthread", "-I"])

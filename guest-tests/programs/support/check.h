@@ -85,7 +85,6 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void test_fail(con
 #define FAIL(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
-        errno = 0;                                                                                                     \
         if (!(condition))                                                                                              \
             FAIL("%s is false (errno %d %s)", #condition, errno, strerror(errno));                                     \
     } while (0)
