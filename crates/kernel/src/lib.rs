@@ -16,6 +16,7 @@ pub mod reactor;
 pub mod signal;
 pub mod task;
 pub mod time;
+pub mod version;
 pub mod vfs;
 pub mod wait;
 

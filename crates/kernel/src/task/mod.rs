@@ -23,8 +23,8 @@ pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, T
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
 pub use pid::{Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
-pub use send::{Target, may_signal};
-pub use tree::{Session, Tty};
+pub use send::{Target, may_signal, send};
+pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
 
 use crate::Kernel;
 use crate::cred::Cred;

@@ -104,6 +104,15 @@ impl Task {
     }
 }
 
+/// Sends a signal to each member of a process group, as a terminal does.
+pub fn signal_pgrp(kernel: &crate::Kernel, pgrp: &Arc<Pid>, info: SigInfo) {
+    for (_, group) in kernel.root_pid_ns.groups() {
+        if Arc::ptr_eq(&group.pgrp(), pgrp) {
+            super::send::send(&group, None, info);
+        }
+    }
+}
+
 /// All processes of the sandbox.
 pub fn processes(task: &Task) -> Vec<Arc<ThreadGroup>> {
     task.kernel.root_pid_ns.groups().into_iter().map(|(_, g)| g).collect()

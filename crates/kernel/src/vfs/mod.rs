@@ -7,15 +7,18 @@
 
 mod attr;
 mod dentry;
+mod device;
 mod file;
 mod inode;
 mod locks;
 mod mount;
 mod notify;
 mod ops;
+mod pts;
 
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use dentry::Dentry;
+pub use device::{OpenDevice, device_majors, open_device, register_device};
 pub use file::{File, Owner};
 pub use inode::{FileSystem, Inode};
 pub use locks::InodeLocks;
@@ -25,3 +28,4 @@ pub use ops::{
     Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, Mappable, MountArgs, NewKind, NewNode,
     Position, Rights, XattrOps,
 };
+pub use pts::{Pts, PtsInstance, PtsTerminal};

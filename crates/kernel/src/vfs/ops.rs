@@ -49,6 +49,10 @@ pub trait FileSystemOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// The terminals of a devpts; None for all other file systems.
+    fn pts(&self) -> Option<&Arc<super::PtsInstance>> {
+        None
+    }
     /// mount(MS_REMOUNT) with these data options.
     fn remount(&self, _io: &mut Io<'_>, _data: &[u8]) -> Op<()> {
         Ok(())

@@ -32,6 +32,10 @@ pub struct Waits {
     links: SmallVec<[Link; 1]>,
     /// Set by the task loop before a re-run.
     pub interrupt: Interrupt,
+    /// What an operation below the call layer keeps over re-runs: when it first waited (CLOCK_MONOTONIC ns), a terminal's VTIME.
+    pub since: Option<u64>,
+    /// Kept until the next run: a timer that ends the wait.
+    guard: Option<Box<dyn std::any::Any + Send>>,
     /// Wait points that this call has been forced through, and those seen in this run.
     forced: u32,
     seen: u32,
@@ -39,12 +43,21 @@ pub struct Waits {
 
 impl Waits {
     pub fn new(target: Arc<dyn Wake>) -> Waits {
-        Waits { target, links: SmallVec::new(), interrupt: Interrupt::None, forced: 0, seen: 0 }
+        Waits {
+            target,
+            links: SmallVec::new(),
+            interrupt: Interrupt::None,
+            since: None,
+            guard: None,
+            forced: 0,
+            seen: 0,
+        }
     }
 
     /// Before each run of the call.
     pub fn begin_run(&mut self) {
         self.links.clear();
+        self.guard = None;
         self.seen = 0;
     }
 
@@ -52,8 +65,15 @@ impl Waits {
     pub fn end_call(&mut self) {
         self.links.clear();
         self.interrupt = Interrupt::None;
+        self.since = None;
+        self.guard = None;
         self.forced = 0;
         self.seen = 0;
+    }
+
+    /// Keeps something (a `reactor::Timer` on `target`) until the next run.
+    pub fn hold(&mut self, guard: Box<dyn std::any::Any + Send>) {
+        self.guard = Some(guard);
     }
 
     /// Registers the task on a queue.

@@ -1,0 +1,58 @@
+//! Device numbers and the drivers behind them: what opening a device node leads to. mknod(2), makedev(3).
+//!
+//! Drivers register when the sandbox is composed, before any guest runs. A file system's `InodeOps::open` calls `open_device` for nodes
+//! that it keeps for others. Locks: `Leaf` around the list; drivers are called outside of it.
+
+use super::{FileOps, FileType, Inode};
+use crate::io::Io;
+use crate::locks::Leaf;
+use crate::op::{Op, fail};
+use abi::Errno;
+use abi::fs::OpenFlags;
+use lock::RwLock;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Opens a device: the inode of the node, its device number.
+pub type OpenDevice = fn(io: &mut Io<'_>, inode: &Arc<Inode>, rdev: u64, flags: OpenFlags) -> Op<Arc<dyn FileOps>>;
+
+#[derive(Clone)]
+struct Driver {
+    kind: FileType,
+    major: u32,
+    minors: Range<u32>,
+    name: &'static str,
+    open: OpenDevice,
+}
+
+static DRIVERS: RwLock<Vec<Driver>, Leaf> = RwLock::new(Vec::new());
+
+/// Registers a driver for some minors of a major number. `kind` is `Char` or `Block`; `name` is the major's in /proc/devices.
+pub fn register_device(kind: FileType, major: u32, minors: Range<u32>, name: &'static str, open: OpenDevice) {
+    DRIVERS.write().push(Driver { kind, major, minors, name, open });
+}
+
+/// Opens what a node stands for: ENXIO where no driver has its number.
+pub fn open_device(
+    io: &mut Io<'_>,
+    inode: &Arc<Inode>,
+    kind: FileType,
+    rdev: u64,
+    flags: OpenFlags,
+) -> Op<Arc<dyn FileOps>> {
+    let (major, minor) = (abi::fs::major(rdev), abi::fs::minor(rdev));
+    let found =
+        DRIVERS.read().iter().find(|d| d.kind == kind && d.major == major && d.minors.contains(&minor)).cloned();
+    match found {
+        Some(driver) => (driver.open)(io, inode, rdev, flags),
+        None => fail(Errno::ENXIO),
+    }
+}
+
+/// The majors that have drivers, each once, in the order of their numbers: /proc/devices.
+pub fn device_majors(kind: FileType) -> Vec<(u32, &'static str)> {
+    let mut majors: Vec<_> = DRIVERS.read().iter().filter(|d| d.kind == kind).map(|d| (d.major, d.name)).collect();
+    majors.sort_unstable();
+    majors.dedup();
+    majors
+}
