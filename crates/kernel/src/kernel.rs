@@ -56,6 +56,11 @@ impl Kernel {
         })
     }
 
+    /// Memory in bytes that is left to guests, by the host's own count.
+    pub fn memory_free(&self) -> u64 {
+        host::memory::available().min(self.memory_total)
+    }
+
     /// Makes a file system type known to mount(2).
     pub fn register_fs(&self, fs: &'static FsType) {
         self.fs_types.write().push(fs);

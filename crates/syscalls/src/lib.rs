@@ -3,5 +3,14 @@
 //! Handlers are named `sys_NAME` and found in the file of their family; `table` binds them to numbers. How a handler may wait and
 //! what it must not do twice: `kernel::call`.
 
+mod caps;
+mod clone;
+mod exit;
+mod ids;
+mod namespaces;
 mod process;
+mod rlimit;
+mod sched;
+mod signal;
+mod system;
 pub mod table;

@@ -6,7 +6,7 @@
 mod info;
 mod pending;
 
-pub use info::SigInfo;
+pub use info::{SI_KERNEL, SI_MESGQ, SI_QUEUE, SI_SIGIO, SI_TIMER, SI_TKILL, SI_USER, SigInfo};
 pub use pending::Pending;
 
 pub const SIGHUP: i32 = 1;

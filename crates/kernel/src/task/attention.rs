@@ -58,6 +58,13 @@ impl Task {
         (mine.pending.set() | group.pending.set()) & !mine.mask != 0
     }
 
+    /// Whether a signal waits that the mask lets through.
+    pub fn has_deliverable_signal(&self) -> bool {
+        let group = self.group.signals.lock().pending.set();
+        let mine = self.signals.lock();
+        (mine.pending.set() | group) & !mine.mask != 0
+    }
+
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
         if matches!(run.phase, Phase::Stub(_)) {

@@ -128,6 +128,7 @@ impl Task {
                 policy: mine.policy,
                 affinity: mine.affinity.clone(),
                 timer_slack: mine.timer_slack,
+                personality: mine.personality,
                 vfork_parent: flags.contains(CloneFlags::VFORK).then(Queue::new),
                 birth: Some(birth),
             }
@@ -139,7 +140,7 @@ impl Task {
             let mut links = task.group.links.lock();
             links.tasks.push(task.clone());
             if !thread {
-                links.leader = Arc::downgrade(&task);
+                links.leader = Some(task.clone());
             }
         }
         if !thread {
@@ -223,13 +224,14 @@ impl Task {
             policy: (0, 0),
             affinity: (0..kernel.cpus).collect(),
             timer_slack: 50_000,
+            personality: 0,
             vfork_parent: None,
             birth: Some(Birth::Exec(image)),
         };
         let task = Self::make(kernel, pid, group, fields, 0, AltStack::NONE);
         let mut links = task.group.links.lock();
         links.tasks.push(task.clone());
-        links.leader = Arc::downgrade(&task);
+        links.leader = Some(task.clone());
         drop(links);
         task.group.pid.set_group(&task.group);
         kernel.platform.fresh(task.clone());

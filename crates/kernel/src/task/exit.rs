@@ -266,11 +266,12 @@ fn heir_task(heir: &Arc<ThreadGroup>) -> std::sync::Weak<Task> {
 impl ThreadGroup {
     /// Waited for: the zombie goes.
     pub fn reap(self: &Arc<Self>) {
-        let parent = {
+        let (parent, leader) = {
             let mut links = self.links.lock();
             links.state = GroupState::Reaped;
-            links.parent.upgrade()
+            (links.parent.upgrade(), links.leader.take())
         };
+        drop(leader);
         if let Some(parent) = parent {
             let total = self.dead_cpu.load(Relaxed) + self.child_cpu.load(Relaxed);
             parent.child_cpu.fetch_add(total, Relaxed);

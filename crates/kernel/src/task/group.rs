@@ -112,7 +112,8 @@ pub struct Links {
     pub children: Vec<Arc<ThreadGroup>>,
     /// Living threads, the leader among them as long as it lives.
     pub tasks: Vec<Arc<Task>>,
-    pub leader: Weak<Task>,
+    /// Kept until the process is waited for, because a zombie still has its name and ids.
+    pub leader: Option<Arc<Task>>,
     /// Process group: the identity of its leader.
     pub pgrp: Arc<Pid>,
     pub session: Arc<Session>,
@@ -155,12 +156,12 @@ impl ThreadGroup {
         self.links.lock().tasks.clone()
     }
     pub fn leader(&self) -> Option<Arc<Task>> {
-        self.links.lock().leader.upgrade()
+        self.links.lock().leader.clone()
     }
     /// Some living thread: the leader, or another when it has ended.
     pub fn any_task(&self) -> Option<Arc<Task>> {
         let links = self.links.lock();
-        links.tasks.first().cloned().or_else(|| links.leader.upgrade())
+        links.tasks.first().cloned().or_else(|| links.leader.clone())
     }
     pub fn parent(&self) -> Option<Arc<ThreadGroup>> {
         self.links.lock().parent.upgrade()

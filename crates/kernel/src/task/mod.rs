@@ -23,7 +23,7 @@ pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, T
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
 pub use pid::{Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
-pub use send::{Target, may_signal, send};
+pub use send::{child_info, may_signal, send};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
 
 use crate::Kernel;
@@ -91,6 +91,7 @@ struct Fields {
     policy: (u32, u32),
     affinity: Vec<usize>,
     timer_slack: u64,
+    personality: u32,
     /// Of a vfork child: who waits for its exec or exit.
     vfork_parent: Option<crate::wait::Queue>,
     /// How it begins, until it has begun.
@@ -191,6 +192,20 @@ impl Task {
     }
     pub fn set_affinity(&self, cpus: Vec<usize>) {
         self.fields.lock().affinity = cpus;
+    }
+    /// ns, prctl(2) PR_SET_TIMERSLACK; kept and shown, the host's timers decide.
+    pub fn timer_slack(&self) -> u64 {
+        self.fields.lock().timer_slack
+    }
+    /// 0: back to the default.
+    pub fn set_timer_slack(&self, slack: u64) {
+        self.fields.lock().timer_slack = if slack == 0 { 50_000 } else { slack };
+    }
+    pub fn personality(&self) -> u32 {
+        self.fields.lock().personality
+    }
+    pub fn set_personality(&self, personality: u32) {
+        self.fields.lock().personality = personality;
     }
     /// CPU time of this thread, ns.
     pub fn cpu_time(&self) -> u64 {

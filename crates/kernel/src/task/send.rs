@@ -4,14 +4,8 @@
 
 use super::{ChildEvent, GroupState, Stop, Task, ThreadGroup};
 use crate::cred::{Cap, Cred};
-use crate::signal::{Default, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, bit, default_action};
+use crate::signal::{SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, bit};
 use std::sync::Arc;
-
-/// Whom a signal is for.
-pub enum Target {
-    Group(Arc<ThreadGroup>),
-    Thread(Arc<Task>),
-}
 
 /// Whether `from` may signal `to`, kill(2).
 pub fn may_signal(from: &Task, to: &ThreadGroup, sig: i32) -> bool {
@@ -142,9 +136,4 @@ impl SigInfo {
     fn from_user_inside(&self, _group: &ThreadGroup) -> bool {
         self.code() <= 0 && self.pid() != 0
     }
-}
-
-/// Whether a default action would end the process.
-pub fn is_fatal_by_default(sig: i32) -> bool {
-    matches!(default_action(sig), Default::Terminate | Default::Core)
 }

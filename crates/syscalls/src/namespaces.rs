@@ -1,0 +1,100 @@
+//! Namespaces: unshare(2), setns(2), and clone's CLONE_NEW* flags. namespaces(7).
+
+use abi::Errno;
+use abi::task::CloneFlags;
+use kernel::cred::{Cap, CapSet, Cred, UserNs};
+use kernel::fd::FdTable;
+use kernel::task::{FsContext, IpcNs, Namespaces, NetNs, PidNs};
+use kernel::{Args, Call, Op, Ret, fail};
+use std::sync::Arc;
+
+/// The namespaces of a clone's child; `cred` becomes the child's.
+pub fn for_clone(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespaces> {
+    make(call, flags, cred)
+}
+
+fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespaces> {
+    use CloneFlags as F;
+    let mut ns = call.task.namespaces();
+    if flags.contains(F::NEWUSER) {
+        let child = UserNs::child(&cred.user_ns, cred.euid, cred.egid)?;
+        cred.user_ns = child;
+        cred.permitted = CapSet::FULL;
+        cred.effective = CapSet::FULL;
+        cred.bounding = CapSet::FULL;
+        cred.inheritable = CapSet::EMPTY;
+        cred.ambient = CapSet::EMPTY;
+        cred.securebits = 0;
+    }
+    let others = F::NEWNS | F::NEWUTS | F::NEWIPC | F::NEWPID | F::NEWNET | F::NEWCGROUP | F::NEWTIME;
+    if !flags.intersects(others) {
+        return Ok(ns);
+    }
+    if !cred.has_in(&cred.user_ns, Cap::SysAdmin) {
+        return fail(Errno::EPERM);
+    }
+    if flags.intersects(F::NEWCGROUP | F::NEWTIME) {
+        // Not configured.
+        return fail(Errno::EINVAL);
+    }
+    let owner = cred.user_ns.clone();
+    if flags.contains(F::NEWUTS) {
+        ns.uts = ns.uts.copy(owner.clone());
+    }
+    if flags.contains(F::NEWIPC) {
+        ns.ipc = IpcNs::new(owner.clone());
+    }
+    if flags.contains(F::NEWNET) {
+        ns.net = NetNs::new(owner.clone());
+    }
+    if flags.contains(F::NEWPID) {
+        ns.pid_for_children = PidNs::child(&ns.pid_for_children, owner.clone())?;
+    }
+    if flags.contains(F::NEWNS) {
+        return fail(Errno::EINVAL);
+    }
+    Ok(ns)
+}
+
+pub fn sys_unshare(call: &mut Call<'_>, [flags, ..]: Args) -> Op<Ret> {
+    use CloneFlags as F;
+    let mut flags = F::from_bits_retain(flags);
+    let known = F::FS
+        | F::FILES
+        | F::NEWNS
+        | F::NEWUTS
+        | F::NEWIPC
+        | F::NEWPID
+        | F::NEWNET
+        | F::NEWUSER
+        | F::NEWCGROUP
+        | F::NEWTIME
+        | F::THREAD
+        | F::SIGHAND
+        | F::VM
+        | F::SYSVSEM;
+    if flags.bits() & !known.bits() != 0 {
+        return fail(Errno::EINVAL);
+    }
+    let alone = call.task.group.tasks().len() == 1;
+    if flags.intersects(F::THREAD | F::SIGHAND | F::VM | F::NEWUSER) && !alone {
+        return fail(Errno::EINVAL);
+    }
+    if flags.intersects(F::NEWNS | F::NEWUSER) {
+        flags |= F::FS;
+    }
+    let mut cred = (*call.task.cred()).clone();
+    let ns = make(call, flags, &mut cred)?;
+    let task = call.task;
+    if flags.contains(F::FS) {
+        let fs: FsContext = task.fs().copy();
+        task.set_fs(Arc::new(fs));
+    }
+    if flags.contains(F::FILES) {
+        let files: FdTable = task.files().copy();
+        task.set_files(Arc::new(files));
+    }
+    task.set_namespaces(ns);
+    task.set_cred(cred);
+    Ok(().into())
+}

@@ -1,0 +1,173 @@
+//! Scheduling: sched_yield(2), sched_setaffinity(2), getpriority(2), sched_setscheduler(2) and their kind. sched(7).
+//!
+//! The host schedules; policies and priorities are kept and shown, and nice values beyond 0 need what Linux needs.
+
+use abi::Errno;
+use kernel::cred::Cap;
+use kernel::task::Task;
+use kernel::{Args, Call, Op, Ret, fail};
+use std::sync::Arc;
+
+pub fn sys_sched_yield(_: &mut Call<'_>, _: Args) -> Op<Ret> {
+    Ok(().into())
+}
+
+fn target(call: &Call<'_>, pid: u64) -> Op<Arc<Task>> {
+    match pid as i32 {
+        0 => Ok(call.task.clone()),
+        pid if pid < 0 => fail(Errno::EINVAL),
+        pid => call.task.pid.ns().and_then(|ns| ns.task(pid)).ok_or(Errno::ESRCH.into()),
+    }
+}
+
+fn may_change(call: &Call<'_>, other: &Task) -> bool {
+    let (mine, theirs) = (call.task.cred(), other.cred());
+    [theirs.uid, theirs.euid].contains(&mine.euid) || mine.has_in(&theirs.user_ns, Cap::SysNice)
+}
+
+pub fn sys_sched_getaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> Op<Ret> {
+    let task = target(call, pid)?;
+    let bytes = call.task.kernel.cpus.div_ceil(64) * 8;
+    if (size as usize) < bytes || size % 8 != 0 {
+        return fail(Errno::EINVAL);
+    }
+    let mut mask = vec![0u8; bytes];
+    for cpu in task.affinity() {
+        if let Some(byte) = mask.get_mut(cpu / 8) {
+            *byte |= 1 << (cpu % 8);
+        }
+    }
+    call.put(at, mask.as_slice())?;
+    Ok(bytes.into())
+}
+
+pub fn sys_sched_setaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> Op<Ret> {
+    let mask = call.get_vec::<u8>(at, (size as usize).min(1024))?;
+    let task = target(call, pid)?;
+    if !may_change(call, &task) {
+        return fail(Errno::EPERM);
+    }
+    let has = |cpu: &usize| mask.get(cpu / 8).is_some_and(|byte| byte & 1 << (cpu % 8) != 0);
+    let cpus: Vec<usize> = (0..call.task.kernel.cpus).filter(has).collect();
+    if cpus.is_empty() {
+        return fail(Errno::EINVAL);
+    }
+    if let Some(thread) = task.thread() {
+        thread.set_affinity(&cpus)?;
+    }
+    task.set_affinity(cpus);
+    Ok(().into())
+}
+
+/// The tasks that getpriority's `which` and `who` mean.
+fn priority_targets(call: &Call<'_>, which: u64, who: u64) -> Op<Vec<Arc<Task>>> {
+    let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
+    let groups = || kernel::task::processes(call.task).into_iter();
+    let tasks: Vec<Arc<Task>> = match (which as i32, who as i32) {
+        (0, 0) => vec![call.task.clone()],
+        (0, pid) => ns.task(pid).into_iter().collect(),
+        (1, 0) => {
+            kernel::task::group_members(call.task, &call.task.group.pgrp()).iter().flat_map(|g| g.tasks()).collect()
+        }
+        (1, pgrp) => groups().filter(|g| g.pgrp().number_in(&ns) == pgrp).flat_map(|g| g.tasks()).collect(),
+        (2, uid) => {
+            let uid = if uid == 0 { call.task.cred().uid } else { uid as u32 };
+            groups().flat_map(|g| g.tasks()).filter(|t| t.cred().uid == uid).collect()
+        }
+        _ => return fail(Errno::EINVAL),
+    };
+    if tasks.is_empty() { fail(Errno::ESRCH) } else { Ok(tasks) }
+}
+
+pub fn sys_getpriority(call: &mut Call<'_>, [which, who, ..]: Args) -> Op<Ret> {
+    let best = priority_targets(call, which, who)?.iter().map(|t| t.nice()).min().unwrap_or(0);
+    // The call gives 20 - nice, so that it is never negative.
+    Ok((20 - best).into())
+}
+
+pub fn sys_setpriority(call: &mut Call<'_>, [which, who, nice, ..]: Args) -> Op<Ret> {
+    let nice = (nice as i32).clamp(-20, 19);
+    for task in priority_targets(call, which, who)? {
+        if !may_change(call, &task) {
+            return fail(Errno::EPERM);
+        }
+        let cred = call.task.cred();
+        let limit = 20 - task.group.limit(kernel::task::Resource::Nice).min(40) as i32;
+        if nice < task.nice() && nice < limit && !cred.has_in(&cred.user_ns, Cap::SysNice) {
+            return fail(Errno::EACCES);
+        }
+        task.set_nice(nice);
+    }
+    Ok(().into())
+}
+
+const SCHED_FIFO: u32 = 1;
+const SCHED_RR: u32 = 2;
+
+fn priority_range(policy: u64) -> Op<(u32, u32)> {
+    match policy as u32 {
+        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
+        0 | 3 | 5 | 6 => Ok((0, 0)),
+        _ => fail(Errno::EINVAL),
+    }
+}
+
+pub fn sys_sched_get_priority_max(_: &mut Call<'_>, [policy, ..]: Args) -> Op<Ret> {
+    Ok(priority_range(policy)?.1.into())
+}
+
+pub fn sys_sched_get_priority_min(_: &mut Call<'_>, [policy, ..]: Args) -> Op<Ret> {
+    Ok(priority_range(policy)?.0.into())
+}
+
+pub fn sys_sched_getscheduler(call: &mut Call<'_>, [pid, ..]: Args) -> Op<Ret> {
+    Ok(target(call, pid)?.policy().0.into())
+}
+
+pub fn sys_sched_getparam(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
+    call.put(at, &target(call, pid)?.policy().1)?;
+    Ok(().into())
+}
+
+pub fn sys_sched_setscheduler(call: &mut Call<'_>, [pid, policy, at, ..]: Args) -> Op<Ret> {
+    const RESET_ON_FORK: u64 = 0x4000_0000;
+    set_policy(call, pid, Some(policy & !RESET_ON_FORK), at)
+}
+
+pub fn sys_sched_setparam(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
+    set_policy(call, pid, None, at)
+}
+
+fn set_policy(call: &Call<'_>, pid: u64, policy: Option<u64>, at: u64) -> Op<Ret> {
+    let task = target(call, pid)?;
+    let policy = policy.unwrap_or(task.policy().0.into());
+    let priority = call.get::<u32>(at)?;
+    let (low, high) = priority_range(policy)?;
+    if !(low..=high).contains(&priority) || policy == 6 {
+        return fail(Errno::EINVAL);
+    }
+    let cred = call.task.cred();
+    let limit = task.group.limit(kernel::task::Resource::Rtprio);
+    if !may_change(call, &task) || u64::from(priority) > limit && !cred.has_in(&cred.user_ns, Cap::SysNice) {
+        return fail(Errno::EPERM);
+    }
+    // The host does not run guests in real time: nothing that a sandbox does may starve its neighbours.
+    task.set_policy((policy as u32, priority));
+    Ok(().into())
+}
+
+pub fn sys_sched_rr_get_interval(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
+    let task = target(call, pid)?;
+    let ns: i64 = if task.policy().0 == SCHED_RR { 100_000_000 } else { 4_000_000 };
+    let ns = if task.policy().0 == SCHED_FIFO { 0 } else { ns };
+    call.put(at, &[0i64, ns])?;
+    Ok(().into())
+}
+
+pub fn sys_getcpu(call: &mut Call<'_>, [cpu, node, ..]: Args) -> Op<Ret> {
+    // Which processor the guest's thread is on is the host's to say; the call ran where the worker runs.
+    let at = host::rustix::thread::sched_getcpu() as u32;
+    call.put_if(cpu, &at)?;
+    call.put_if(node, &0u32)?;
+    Ok(().into())
+}
