@@ -1,14 +1,34 @@
 //! Address spaces: the map of memory areas, and the way to guest memory.
 //!
-//! Memory itself is the stub process' own (`docs/platform.md`); `Mm` keeps VMAs, not pages. Locks: `MmState`.
+//! Memory itself is the stub process' own (`docs/platform.md`); `Mm` keeps VMAs, not pages. A memory call (`mmap`, `change`,
+//! `remap`) checks everything, changes the map, and gives the `Work` that the caller's stub thread performs; where the stub fails
+//! the map is put back. Guest memory is read and written through the platform, after a look at the map. Locks: `MmState`.
 
+mod area;
 mod buffers;
+mod change;
+mod map;
+mod mmap;
+mod remap;
+mod state;
+mod view;
+mod work;
 
+pub use area::{Area, AreaFlags, Content, FileContent};
 pub use buffers::UserBuffers;
+pub use map::{AreaMap, Totals};
+pub use mmap::{MapFile, MapRequest};
+pub use remap::RemapRequest;
+pub use state::{Asker, Bounds, Layout, Requester, State};
+pub use view::MapsLine;
+pub use work::{Failure, Work};
 
 use crate::io::UserMemory;
+use crate::locks::MmState;
 use crate::op::{Op, fail};
 use abi::Errno;
+use abi::mm::Prot;
+use lock::Mutex;
 use platform::Space;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,20 +38,37 @@ pub struct Mm {
     space: Arc<Space>,
     /// Tasks that live in it.
     users: AtomicUsize,
+    state: Mutex<State, MmState>,
 }
 
 /// The copy of a map that a fork makes, until its stub process is there.
-pub struct ForkedMm {}
+pub struct ForkedMm {
+    state: State,
+}
 
 impl ForkedMm {
     pub fn attach(self, space: Arc<Space>) -> Arc<Mm> {
-        Mm::new(space)
+        Mm::with_state(space, self.state)
     }
 }
 
+/// What an access wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
 impl Mm {
+    /// An address space without a program.
     pub fn new(space: Arc<Space>) -> Arc<Mm> {
-        Arc::new(Mm { space, users: AtomicUsize::new(0) })
+        let state = State::new(space.user_top(), space.vdso(), 0);
+        Mm::with_state(space, state)
+    }
+
+    /// An address space with the map that an exec or a fork made.
+    pub fn with_state(space: Arc<Space>, state: State) -> Arc<Mm> {
+        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state) })
     }
 
     /// A task begins to live here.
@@ -50,20 +87,56 @@ impl Mm {
 
     /// What fork(2) copies.
     pub fn fork(&self) -> Op<ForkedMm> {
-        Ok(ForkedMm {})
+        Ok(ForkedMm { state: self.state.lock().fork() })
+    }
+
+    /// Plans a memory call: `mm.plan(|state| state.munmap(addr, len, &asker))`. The map's lock is held meanwhile.
+    pub fn plan<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+        call(&mut self.state.lock())
     }
 
     pub fn space(&self) -> &Arc<Space> {
         &self.space
     }
 
-    /// Reads a prefix; EFAULT when not even one byte is there.
-    pub fn read(&self, at: u64, into: &mut [u8]) -> Op<usize> {
-        Ok(self.space.read(at, into)?)
+    /// EFAULT unless the map says that all of the range may be accessed. The memory may still be missing: beyond a file's end.
+    pub fn check(&self, at: u64, len: u64, access: Access) -> Result<(), Errno> {
+        if self.accessible(at, len, access).0 == len { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
+    /// How many bytes from `at` on, `len` at most, may be accessed; and whether the host may take as long as it wants for it.
+    fn accessible(&self, at: u64, len: u64, access: Access) -> (u64, bool) {
+        let need = if access == Access::Write { Prot::WRITE } else { Prot::READ };
+        let Some(end) = at.checked_add(len) else { return (0, false) };
+        let state = self.state.lock();
+        let (mut reached, mut slow) = (at, false);
+        for area in state.map.overlapping(&(at..end)) {
+            if area.range.start > reached || !area.prot.contains(need) {
+                break;
+            }
+            slow |= matches!(&area.content, Content::File(f) if !f.local);
+            reached = area.range.end.min(end);
+        }
+        (reached - at, slow)
+    }
+
+    /// Reads a prefix; EFAULT when not even one byte is there.
+    pub fn read(&self, at: u64, into: &mut [u8]) -> Op<usize> {
+        let (len, slow) = self.accessible(at, into.len() as u64, Access::Read);
+        let Some(into) = into.get_mut(..len as usize).filter(|i| !i.is_empty()) else {
+            return if into.is_empty() { Ok(0) } else { fail(Errno::EFAULT) };
+        };
+        Ok(if slow { platform::block_in_place(|| self.space.read(at, into)) } else { self.space.read(at, into) }?)
+    }
+
+    /// Writes a prefix; EFAULT when not even one byte could be written.
     pub fn write(&self, at: u64, from: &[u8]) -> Op<usize> {
-        Ok(self.space.write(at, from)?)
+        if from.is_empty() {
+            return Ok(0);
+        }
+        let (len, slow) = self.accessible(at, from.len() as u64, Access::Write);
+        let Some(from) = from.get(..len as usize).filter(|f| !f.is_empty()) else { return fail(Errno::EFAULT) };
+        Ok(if slow { platform::block_in_place(|| self.space.write(at, from)) } else { self.space.write(at, from) }?)
     }
 
     pub fn read_exact(&self, at: u64, into: &mut [u8]) -> Op<()> {

@@ -1,0 +1,157 @@
+//! What the stub shall do for a memory call, and how the map is put back where the stub cannot.
+//!
+//! The map is changed when the call is planned; the stub then performs the operations in one trip. Neighbours: `state`.
+
+use super::area::Area;
+use abi::Errno;
+use host::HostFd;
+use platform::{Arg, Op, Script, Then, Thread};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The value of a memory call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Value(i64),
+    /// What the host said to the last operation.
+    Last,
+}
+
+/// A planned memory call.
+pub struct Work {
+    /// `Arg::Fd` counts `files`.
+    pub(super) ops: Vec<Op>,
+    pub(super) files: Vec<Arc<HostFd>>,
+    pub(super) answer: Answer,
+    /// The call's value where the stub fails, in place of the host's error (brk never fails).
+    pub(super) on_failure: Option<i64>,
+    pub(super) undo: Undo,
+}
+
+/// How the map was before, by the operation that changes it.
+#[derive(Default)]
+pub struct Undo {
+    steps: Vec<(u32, Range<u64>, Vec<Area>)>,
+    pub(super) heap: Option<Range<u64>>,
+}
+
+impl Undo {
+    pub(super) fn push(&mut self, op: u32, range: Range<u64>, old: Vec<Area>) {
+        self.steps.push((op, range, old));
+    }
+
+    /// The steps of operations from number `failed` on, last first.
+    pub(super) fn steps_from(&self, failed: u32) -> impl Iterator<Item = (Range<u64>, Vec<Area>)> + use<> {
+        let steps: Vec<_> = self.steps.iter().rev().filter(|s| s.0 >= failed).cloned().collect();
+        steps.into_iter().map(|(_, range, old)| (range, old))
+    }
+}
+
+impl Work {
+    /// A call that needs nothing of the stub.
+    pub fn none(value: i64) -> Work {
+        Work {
+            ops: Vec::new(),
+            files: Vec::new(),
+            answer: Answer::Value(value),
+            on_failure: None,
+            undo: Undo::default(),
+        }
+    }
+
+    pub(super) fn new(answer: Answer) -> Work {
+        Work { answer, ..Work::none(0) }
+    }
+
+    /// Adds a host call; returns its number.
+    pub(super) fn call(&mut self, nr: u32, args: [u64; 6]) -> u32 {
+        self.ops.push(Op::call(nr, args));
+        self.ops.len() as u32 - 1
+    }
+
+    /// Adds a host call whose failure is of no account.
+    pub(super) fn try_call(&mut self, nr: u32, args: [u64; 6]) {
+        self.ops.push(Op::Call { nr, args: args.map(Arg::Val), may_fail: true });
+    }
+
+    /// Adds an mmap of `file` from `offset` on, or of anonymous memory, at the fixed place `range`. `flags` are without MAP_FIXED.
+    pub(super) fn map(&mut self, range: &Range<u64>, prot: u32, flags: u32, file: Option<(Arc<HostFd>, u64)>) -> u32 {
+        let flags = flags | abi::mm::MAP_FIXED;
+        let (fd, offset) = match file {
+            Some((fd, offset)) => {
+                self.files.push(fd);
+                (Arg::Fd(self.files.len() as u32 - 1), offset)
+            }
+            None => (Arg::Val(u64::MAX), 0),
+        };
+        let val = |v: u64| Arg::Val(v);
+        self.ops.push(Op::Call {
+            nr: abi::nr::MMAP,
+            args: [
+                val(range.start),
+                val(range.end - range.start),
+                val(prot.into()),
+                val(flags.into()),
+                fd,
+                val(offset),
+            ],
+            may_fail: false,
+        });
+        self.ops.len() as u32 - 1
+    }
+
+    /// Whether the stub has nothing to do; then `value` is the call's value.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    pub fn value(&self) -> i64 {
+        match self.answer {
+            Answer::Value(value) => value,
+            Answer::Last => 0,
+        }
+    }
+
+    /// The script for a thread that is in the kernel with its registers, its files attached; and what to do when it fails. Where
+    /// attaching fails the map must be put back with `Failure::undo`.
+    pub fn into_script(self, thread: &Thread) -> (Result<Script, Errno>, Failure) {
+        let Work { mut ops, files, answer, on_failure, undo } = self;
+        let failure = Failure { undo, value: on_failure };
+        let mut numbers = Vec::with_capacity(files.len());
+        for file in files {
+            match thread.attach(file) {
+                Ok(number) => numbers.push(number),
+                Err(e) => return (Err(e), failure),
+            }
+        }
+        for op in &mut ops {
+            let Op::Call { args, .. } = op else { continue };
+            for arg in args {
+                if let Arg::Fd(index) = arg
+                    && let Some(number) = numbers.get(*index as usize)
+                {
+                    *arg = Arg::Fd(*number);
+                }
+            }
+        }
+        let then = match answer {
+            Answer::Value(value) => Then::Return(value),
+            Answer::Last => Then::ReturnLast,
+        };
+        (Ok(Script { ops, then }), failure)
+    }
+}
+
+/// What becomes of a memory call whose script failed.
+pub struct Failure {
+    undo: Undo,
+    value: Option<i64>,
+}
+
+impl Failure {
+    /// Puts the map back from operation `at` on; the call's value for the host's answer `result`.
+    pub fn undo(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
+        mm.state.lock().undo(self.undo, at);
+        self.value.unwrap_or(result)
+    }
+}
