@@ -10,6 +10,7 @@ mod exec;
 mod exit;
 mod fs;
 mod group;
+mod memory;
 mod ns;
 mod pid;
 mod rlimit;
