@@ -1,1 +1,3 @@
 //! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.
+
+pub mod gofer;

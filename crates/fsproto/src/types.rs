@@ -1,6 +1,7 @@
 //! What requests and answers are about: handles, attributes, ways to open, changes.
 
 use crate::bounds::MAX_NAME;
+use host::file::{self, Statx};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -52,6 +53,30 @@ pub struct Attr {
 }
 
 impl Attr {
+    /// statx' answer in the protocol's form; `magic` is of the file system that the file is on.
+    pub fn from_statx(stat: &Statx, magic: u64) -> Attr {
+        let time = |(sec, nsec)| Time { sec, nsec };
+        let born = stat.stx_mask & STATX_BTIME != 0;
+        Attr {
+            ino: stat.stx_ino,
+            dev: file::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            mode: stat.stx_mode.into(),
+            nlink: stat.stx_nlink,
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            rdev: file::makedev(stat.stx_rdev_major, stat.stx_rdev_minor),
+            size: stat.stx_size,
+            blocks: stat.stx_blocks,
+            blksize: stat.stx_blksize,
+            attributes: stat.stx_attributes.bits(),
+            atime: time((stat.stx_atime.tv_sec, stat.stx_atime.tv_nsec)),
+            mtime: time((stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)),
+            ctime: time((stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)),
+            btime: born.then(|| time((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))),
+            magic,
+        }
+    }
+
     /// S_IFMT's part of the mode.
     pub fn kind(&self) -> u32 {
         self.mode & 0o170_000
@@ -275,6 +300,8 @@ pub struct Opened {
     /// A descriptor with exactly the rights that were asked for.
     pub fd: Option<std::sync::Arc<host::HostFd>>,
 }
+
+const STATX_BTIME: u32 = 0x800;
 
 /// May a path have this name? Not empty, no "." and "..", no slash and NUL, at most `MAX_NAME` bytes.
 pub fn is_name(name: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! Walks and listings.
 
-use crate::nodes::{Node, to_attr};
+use crate::nodes::Node;
 use crate::server::Server;
 use abi::Errno;
 use fsproto::{Attr, Bytes, Entry, Handle, LIST_BYTES, Listing, WalkEnd, Walked};
@@ -104,6 +104,6 @@ impl Server {
             // A mount point, mostly: the magic is that of the file system mounted there.
             None => self.nodes.magic(dev, &HostFd::from(file::open_child(dir, name, O_PATH, 0)?))?,
         };
-        Ok(to_attr(&stat, magic))
+        Ok(Attr::from_statx(&stat, magic))
     }
 }

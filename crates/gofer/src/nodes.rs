@@ -3,9 +3,9 @@
 //! Lock: `Nodes::table`, a leaf; not held over a host call.
 
 use abi::Errno;
-use fsproto::{Attr, Handle, Time};
+use fsproto::{Attr, Handle};
 use host::HostFd;
-use host::file::{self, Statx};
+use host::file;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -82,7 +82,7 @@ impl Nodes {
     pub fn attr(&self, fd: &HostFd) -> Result<Attr, Errno> {
         let stat = file::stat(fd)?;
         let dev = file::makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        Ok(to_attr(&stat, self.magic(dev, fd)?))
+        Ok(Attr::from_statx(&stat, self.magic(dev, fd)?))
     }
 
     /// The magic number of the file system `dev`, to which `fd` belongs.
@@ -110,32 +110,6 @@ impl Node {
         if self.readonly || self.sealed { Err(Errno::EROFS) } else { Ok(()) }
     }
 }
-
-/// statx' answer in the protocol's form.
-pub fn to_attr(stat: &Statx, magic: u64) -> Attr {
-    let time = |(sec, nsec)| Time { sec, nsec };
-    let born = stat.stx_mask & STATX_BTIME != 0;
-    Attr {
-        ino: stat.stx_ino,
-        dev: file::makedev(stat.stx_dev_major, stat.stx_dev_minor),
-        mode: stat.stx_mode.into(),
-        nlink: stat.stx_nlink,
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-        rdev: file::makedev(stat.stx_rdev_major, stat.stx_rdev_minor),
-        size: stat.stx_size,
-        blocks: stat.stx_blocks,
-        blksize: stat.stx_blksize,
-        attributes: stat.stx_attributes.bits(),
-        atime: time((stat.stx_atime.tv_sec, stat.stx_atime.tv_nsec)),
-        mtime: time((stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)),
-        ctime: time((stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)),
-        btime: born.then(|| time((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))),
-        magic,
-    }
-}
-
-const STATX_BTIME: u32 = 0x800;
 
 /// File systems by which the host's kernel is looked at and steered, statfs(2). Nothing below their mount points is served: a container brings its own.
 fn is_kernel_interface(magic: u64) -> bool {

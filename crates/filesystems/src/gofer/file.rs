@@ -1,0 +1,245 @@
+//! Open regular files: read and written in the kernel process, through the host's page cache.
+//!
+//! Reads try what is in the page cache first (RWF_NOWAIT), and hand over only where that is not enough. Small writes go straight to the page cache.
+
+use super::node::{Access, Node};
+use abi::Errno;
+use abi::fs::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_HOLE};
+use fsproto::OpenHow;
+use host::{HostFd, file};
+use kernel::io::{Io, Sink, Source};
+use kernel::op::{Op, Stop, fail};
+use kernel::vfs::{Backing, FileOps, Mappable, Rights};
+use platform::block_in_place;
+use std::any::Any;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes that go through the kernel process at a time.
+const CHUNK: usize = 128 << 10;
+/// Writes of at least so many bytes hand over first: the host may make them wait for the disk.
+const LARGE_WRITE: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Opens a regular file.
+pub(crate) fn open(node: &Arc<Node>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
+    let access = match (flags.readable(), flags.writable()) {
+        (true, true) => Access::Both,
+        (false, true) => Access::Write,
+        _ => Access::Read,
+    };
+    let fd = match node.open_fd(access) {
+        Some(fd) => fd,
+        None => open_on_host(node, access)?,
+    };
+    Ok(Arc::new(OpenFile { node: node.clone(), fd, access }))
+}
+
+/// A new descriptor of the gofer's, by the node's handle or by its name.
+fn open_on_host(node: &Arc<Node>, access: Access) -> Op<Arc<HostFd>> {
+    let how = OpenHow { read: access != Access::Write, write: access != Access::Read, ..OpenHow::default() };
+    let handle = node.state.lock().handle();
+    let opened = match (handle, node.place()) {
+        (None, Some((dir, name))) => dir.with_handle(|gofer, dir| gofer.open(dir, &[&name], how))?,
+        _ => node.with_handle(|gofer, handle| gofer.open(handle, &[], how))?,
+    };
+    match opened.handle {
+        Some(handle) if (opened.attr.dev, opened.attr.ino) == node.key => node.set_handle(handle, opened.attr),
+        Some(other) => {
+            node.shared.gofer.forget(&[other]);
+            return fail(Errno::ESTALE);
+        }
+        None => node.set_attr_known(opened.attr),
+    }
+    let Some(fd) = opened.fd else { return fail(Errno::EIO) };
+    node.add_fd(access, &fd);
+    if access == Access::Read {
+        node.shared.keep_open(node.key, &fd);
+    }
+    Ok(fd)
+}
+
+struct OpenFile {
+    node: Arc<Node>,
+    fd: Arc<HostFd>,
+    /// What the guest may do with it; `fd` may do at least that.
+    access: Access,
+}
+
+impl FileOps for OpenFile {
+    fn read(&self, _io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
+        let Some(start) = at else { return fail(Errno::EINVAL) };
+        with_buffer(|buffer| {
+            let mut total = 0;
+            while to.left() > 0 {
+                let want = to.left().min(buffer.len());
+                let Some(part) = buffer.get_mut(..want) else { break };
+                let got = match read_some(&self.fd, part, start.saturating_add(total as u64)) {
+                    Ok(0) => break,
+                    Ok(got) => got,
+                    Err(_) if total > 0 => break,
+                    Err(errno) => return fail(errno),
+                };
+                let put = match to.put(part.get(..got).unwrap_or_default()) {
+                    Err(_) if total > 0 => break,
+                    other => other?,
+                };
+                total += put;
+                if put < got {
+                    break;
+                }
+            }
+            Ok(total)
+        })
+    }
+
+    fn write(&self, _io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
+        let Some(start) = at else { return fail(Errno::EINVAL) };
+        with_buffer(|buffer| {
+            let mut total = 0;
+            while from.left() > 0 {
+                let want = from.left().min(buffer.len());
+                let Some(part) = buffer.get_mut(..want) else { break };
+                let taken = match from.take(part) {
+                    Err(_) if total > 0 => break,
+                    other => other?,
+                };
+                let Some(part) = part.get(..taken).filter(|part| !part.is_empty()) else { break };
+                let at = if start == u64::MAX { None } else { Some(start.saturating_add(total as u64)) };
+                match write_some(&self.fd, part, at) {
+                    Ok(written) => {
+                        total += written;
+                        if written < taken {
+                            from.untake(taken - written);
+                            break;
+                        }
+                    }
+                    Err(errno) => {
+                        from.untake(taken);
+                        if total > 0 {
+                            break;
+                        }
+                        return fail(errno);
+                    }
+                }
+            }
+            Ok(total)
+        })
+    }
+
+    fn seek(&self, _io: &mut Io<'_>, offset: i64, whence: u32, _from: u64) -> Op<u64> {
+        let result = match whence {
+            SEEK_END => {
+                let size = i64::try_from(self.node.attr()?.size).unwrap_or(i64::MAX);
+                return match size.checked_add(offset).map(u64::try_from) {
+                    Some(Ok(position)) => Ok(position),
+                    Some(Err(_)) => fail(Errno::EINVAL),
+                    None => fail(Errno::EOVERFLOW),
+                };
+            }
+            SEEK_DATA | SEEK_HOLE => {
+                let Ok(offset) = u64::try_from(offset) else { return fail(Errno::ENXIO) };
+                block_in_place(|| {
+                    if whence == SEEK_DATA {
+                        file::seek_data(&self.fd, offset)
+                    } else {
+                        file::seek_hole(&self.fd, offset)
+                    }
+                })
+            }
+            _ => Err(Errno::EINVAL),
+        };
+        result.map_err(Stop::Errno)
+    }
+
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        Some(self)
+    }
+
+    fn sync(&self, _io: &mut Io<'_>, data_only: bool) -> Op<()> {
+        Ok(block_in_place(|| file::sync(&self.fd, data_only))?)
+    }
+
+    fn allocate(&self, _io: &mut Io<'_>, mode: u32, range: Range<u64>) -> Op<()> {
+        let length = range.end.saturating_sub(range.start);
+        Ok(block_in_place(|| file::allocate(&self.fd, mode, range.start, length))?)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Mappable for OpenFile {
+    fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, rights: Rights) -> Op<Backing> {
+        // Only what the guest may write shared leaves with the right to be written.
+        let access = if rights.write && rights.shared { Access::Both } else { Access::Read };
+        if access == Access::Both && self.access != Access::Both {
+            return fail(Errno::EACCES);
+        }
+        let fd = match self.node.exact_fd(access) {
+            Some(fd) => fd,
+            None => open_on_host(&self.node, access)?,
+        };
+        Ok(Backing::Host { fd, offset: range.start, local: is_local(self.node.last_attr().magic) })
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // The last descriptor may go with this: what it knows of times and size is kept.
+        let _ = self.node.refresh(&self.fd);
+    }
+}
+
+/// Reads what there is in the page cache, else waits for the disk.
+fn read_some(fd: &HostFd, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    match file::read_at_nowait(fd, into, offset) {
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::EINTR | Errno::ENOSYS) => {
+            block_in_place(|| file::read_at(fd, into, offset))
+        }
+        answer => answer,
+    }
+}
+
+/// Writes at an offset, or at the end.
+fn write_some(fd: &HostFd, from: &[u8], at: Option<u64>) -> Result<usize, Errno> {
+    let write = || match at {
+        Some(offset) => file::write_at(fd, from, offset),
+        None => file::append(fd, from),
+    };
+    if from.len() >= LARGE_WRITE { block_in_place(write) } else { write() }
+}
+
+/// A buffer of this thread's. A call within a call (a sink that reads a file) gets one of its own.
+fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    buffer.resize(CHUNK, 0);
+    let result = work(&mut buffer);
+    BUFFER.set(buffer);
+    result
+}
+
+/// File systems whose pages never wait for a network or for another process, by statfs' magic.
+fn is_local(magic: u64) -> bool {
+    matches!(
+        u32::try_from(magic).unwrap_or(0),
+        0xef53 // ext2, ext3, ext4
+            | 0x5846_5342 // xfs
+            | 0x9123_683e // btrfs
+            | 0x0102_1994 // tmpfs
+            | 0x8584_58f6 // ramfs
+            | 0x794c_7630 // overlayfs: container hosts have their layers on local disks
+            | 0xf2f5_2010 // f2fs
+            | 0xca45_1a4e // bcachefs
+            | 0x2fc1_2fc1 // zfs
+            | 0x7371_7368 // squashfs
+            | 0xe0f5_e1e2 // erofs
+            | 0x9660 // iso9660
+            | 0x4d44 // vfat
+    )
+}

@@ -1,0 +1,464 @@
+//! One file of the host: what is known of it, its handle, its open descriptors.
+//!
+//! A node stands behind an inode, and outlives it where nodes below need its place. Its handle is only a cache: as long as its place (folder
+//! and name) is known, it is asked for again when it is needed. Lock: `Node::state`; two nodes' states are never locked at once.
+
+use super::Shared;
+use super::listing::Names;
+use abi::Errno;
+use abi::time::Timespec;
+use fsproto::{Attr, Bytes, Change, Changed, Gofer, Handle, WalkEnd, Walked};
+use host::HostFd;
+use kernel::io::Io;
+use kernel::locks::InodeState;
+use kernel::op::{Op, Stop, fail};
+use kernel::vfs::{DirOps, FileOps, FileType, Inode, InodeOps, Link, SetAttr, SetTime, XattrOps};
+use lock::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// Device and inode number on the host.
+pub(crate) type Key = (u64, u64);
+
+/// How a host descriptor may be used; the index of its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read = 0,
+    Write = 1,
+    Both = 2,
+}
+
+pub(crate) struct Node {
+    pub shared: Arc<Shared>,
+    pub key: Key,
+    pub kind: FileType,
+    pub state: Mutex<State, InodeState>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    attr: Attr,
+    /// `attr` must be asked for again.
+    stale: bool,
+    handle: Option<Handle>,
+    /// One of its names. None for the root, and for what lost its name.
+    pub place: Option<(Arc<Node>, Box<[u8]>)>,
+    inode: Weak<Inode>,
+    target: Option<Bytes>,
+    fds: [Weak<HostFd>; 3],
+    pub names: Names,
+    /// Answers of `getxattr`, the refusals too.
+    pub xattrs: HashMap<Box<[u8]>, Result<Vec<u8>, Errno>>,
+}
+
+impl State {
+    pub fn handle(&self) -> Option<Handle> {
+        self.handle
+    }
+
+    pub fn set_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// A name is gone: the place that went with it, to be dropped after the lock. What has no name any more keeps the attributes it had.
+    pub fn lose_name(&mut self, dir: bool) -> Option<(Arc<Node>, Box<[u8]>)> {
+        self.attr.nlink = if dir { 0 } else { self.attr.nlink.saturating_sub(1) };
+        self.stale = self.attr.nlink > 0;
+        self.place.take()
+    }
+}
+
+/// The inode's side of a node.
+pub(crate) struct NodeOps(pub Arc<Node>);
+
+impl Node {
+    /// The node of what a walk, an open or a listing found; `place` is where.
+    pub fn found(
+        shared: &Arc<Shared>,
+        place: Option<(Arc<Node>, Box<[u8]>)>,
+        attr: Attr,
+        handle: Option<Handle>,
+    ) -> Op<Arc<Node>> {
+        let Some(kind) = FileType::from_mode(attr.mode) else { return fail(Errno::EIO) };
+        let key = (attr.dev, attr.ino);
+        let mut spare = None;
+        let mut nodes = shared.nodes.lock();
+        // What is dropped below is dropped after the lock: a node's own drop takes it.
+        let known = nodes.get(&key).and_then(Weak::upgrade);
+        let node = match known {
+            Some(node) if node.kind == kind => {
+                drop(nodes);
+                let mut state = node.state.lock();
+                if !state.stale || handle.is_some() {
+                    state.attr = attr;
+                    state.stale = false;
+                }
+                match state.handle {
+                    None => state.handle = handle,
+                    Some(_) => spare = handle,
+                }
+                // The root keeps no place; another name of a file serves as well as the one before.
+                let is_root = shared.root.get().is_some_and(|root| std::ptr::eq(root.as_ptr(), Arc::as_ptr(&node)));
+                let old = if is_root { None } else { std::mem::replace(&mut state.place, place) };
+                drop(state);
+                drop(old);
+                node
+            }
+            // The host gave the number of a file that is gone to a new one.
+            other => {
+                let state = State { attr, handle, place, ..State::default() };
+                let node = Arc::new(Node { shared: shared.clone(), key, kind, state: Mutex::new(state) });
+                nodes.insert(key, Arc::downgrade(&node));
+                drop(nodes);
+                drop(other);
+                node
+            }
+        };
+        if let Some(spare) = spare {
+            shared.gofer.forget(&[spare]);
+        }
+        Ok(node)
+    }
+
+    /// A node that lives already.
+    pub fn known(shared: &Shared, key: Key) -> Option<Arc<Node>> {
+        shared.nodes.lock().get(&key).and_then(Weak::upgrade)
+    }
+
+    /// The inode that stands for this node.
+    pub fn inode(self: &Arc<Self>) -> Op<Arc<Inode>> {
+        let Some(fs) = self.shared.fs.get().and_then(Weak::upgrade) else { return fail(Errno::EIO) };
+        let mut state = self.state.lock();
+        if let Some(inode) = state.inode.upgrade() {
+            return Ok(inode);
+        }
+        let inode = Inode::new(&fs, self.number(), self.kind, Box::new(NodeOps(self.clone())));
+        state.inode = Arc::downgrade(&inode);
+        Ok(inode)
+    }
+
+    /// The inode number that the guest sees.
+    pub fn number(&self) -> u64 {
+        guest_ino(&self.shared, self.key)
+    }
+
+    /// Calls the gofer with this node's handle, and again with a new one where it was given up meanwhile.
+    pub fn with_handle<T>(&self, ask: impl Fn(&dyn Gofer, Handle) -> Result<T, Errno>) -> Op<T> {
+        let handle = self.handle()?;
+        match self.shared.trip(|gofer| ask(gofer, handle)) {
+            Err(Stop::Errno(Errno::EBADF)) => {
+                self.state.lock().handle.take_if(|old| *old == handle);
+                let handle = self.handle()?;
+                self.shared.trip(|gofer| ask(gofer, handle))
+            }
+            answer => answer,
+        }
+    }
+
+    /// The handle, asked for by name where there is none. ESTALE where the name is gone or stands for another file.
+    pub fn handle(&self) -> Op<Handle> {
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let (mut at, first) = {
+            let state = self.state.lock();
+            if let Some(handle) = state.handle {
+                return Ok(handle);
+            }
+            match &state.place {
+                Some((parent, name)) => (parent.clone(), name.clone()),
+                None => return fail(Errno::ESTALE),
+            }
+        };
+        names.push(first);
+        let from = loop {
+            let parent = {
+                let state = at.state.lock();
+                if let Some(handle) = state.handle {
+                    break handle;
+                }
+                match &state.place {
+                    Some((parent, name)) => {
+                        names.push(name.clone());
+                        parent.clone()
+                    }
+                    None => return fail(Errno::ESTALE),
+                }
+            };
+            at = parent;
+        };
+        let path: Vec<&[u8]> = names.iter().rev().map(|name| &**name).collect();
+        let mut walked = self.shared.trip(|gofer| walk(gofer, from, &path))?;
+        let last = if walked.steps.len() == path.len() { walked.steps.pop() } else { None };
+        let others: Vec<Handle> = walked.steps.iter().map(|step| step.0).collect();
+        self.shared.gofer.forget(&others);
+        match (last, walked.end) {
+            (Some((handle, attr)), _) if (attr.dev, attr.ino) == self.key => {
+                self.set_handle(handle, attr);
+                Ok(handle)
+            }
+            (Some((handle, _)), _) => {
+                self.shared.gofer.forget(&[handle]);
+                fail(Errno::ESTALE)
+            }
+            (None, WalkEnd::Failed(code)) if code != Errno::ENOENT.code() => fail(Errno::from_raw(code.into())),
+            _ => fail(Errno::ESTALE),
+        }
+    }
+
+    pub fn set_handle(&self, handle: Handle, attr: Attr) {
+        let spare = {
+            let mut state = self.state.lock();
+            state.attr = attr;
+            state.stale = false;
+            state.handle.replace(handle)
+        };
+        if let Some(spare) = spare.filter(|old| *old != handle) {
+            self.shared.gofer.forget(&[spare]);
+        }
+    }
+
+    /// Takes the handle away where it can be had again.
+    pub fn release_handle(&self) -> Option<Handle> {
+        let mut state = self.state.lock();
+        if state.place.is_some() && self.kind != FileType::Dir { state.handle.take() } else { None }
+    }
+
+    /// A folder that the node lies in, with its name there: how it is asked for without a handle of its own.
+    pub fn place(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
+        self.state.lock().place.clone()
+    }
+
+    /// Attributes as they are now.
+    pub fn attr(&self) -> Op<Attr> {
+        if let Some(fd) = self.any_fd() {
+            return self.refresh(&fd);
+        }
+        {
+            let state = self.state.lock();
+            if !state.stale && !self.shared.options.shared {
+                return Ok(state.attr);
+            }
+        }
+        // A handle that has to be asked for brings attributes along.
+        let before = self.state.lock().handle;
+        let attr = match before {
+            Some(_) => self.with_handle(|gofer, handle| gofer.attr(handle))?,
+            None => {
+                self.handle()?;
+                return Ok(self.state.lock().attr);
+            }
+        };
+        self.set_attr_known(attr);
+        Ok(attr)
+    }
+
+    /// The attributes that were last seen.
+    pub fn last_attr(&self) -> Attr {
+        self.state.lock().attr
+    }
+
+    /// Attributes by an open descriptor: no trip, and it does not sleep.
+    pub fn refresh(&self, fd: &HostFd) -> Op<Attr> {
+        let stat = host::file::stat(fd)?;
+        let mut state = self.state.lock();
+        state.attr = Attr::from_statx(&stat, state.attr.magic);
+        state.stale = false;
+        Ok(state.attr)
+    }
+
+    pub fn set_attr_known(&self, attr: Attr) {
+        let mut state = self.state.lock();
+        state.attr = attr;
+        state.stale = false;
+    }
+
+    /// Something changed on the host whose result is not known.
+    pub fn make_stale(&self) {
+        self.state.lock().stale = true;
+    }
+
+    /// A descriptor that is open already, with at least these rights.
+    pub fn open_fd(&self, access: Access) -> Option<Arc<HostFd>> {
+        let state = self.state.lock();
+        let exact = state.fds.get(access as usize).and_then(Weak::upgrade);
+        exact.or_else(|| state.fds.get(Access::Both as usize).and_then(Weak::upgrade))
+    }
+
+    /// As `open_fd`, but with exactly these rights.
+    pub fn exact_fd(&self, access: Access) -> Option<Arc<HostFd>> {
+        self.state.lock().fds.get(access as usize).and_then(Weak::upgrade)
+    }
+
+    /// The file has no name any more: its number may come back as another file's.
+    pub fn leave_table(self: &Arc<Self>) {
+        let mut nodes = self.shared.nodes.lock();
+        if nodes.get(&self.key).is_some_and(|node| std::ptr::eq(node.as_ptr(), Arc::as_ptr(self))) {
+            nodes.remove(&self.key);
+        }
+    }
+
+    pub fn any_fd(&self) -> Option<Arc<HostFd>> {
+        self.state.lock().fds.iter().find_map(Weak::upgrade)
+    }
+
+    pub fn add_fd(&self, access: Access, fd: &Arc<HostFd>) {
+        if let Some(slot) = self.state.lock().fds.get_mut(access as usize) {
+            *slot = Arc::downgrade(fd);
+        }
+    }
+
+    /// A single change of this node or in it.
+    pub fn change(&self, change: impl Fn(Handle) -> Change) -> Op<Changed> {
+        self.with_handle(|gofer, handle| one(gofer, change(handle)))
+    }
+
+    /// The node behind an inode of the same file system.
+    pub fn of(inode: &Inode) -> Op<Arc<Node>> {
+        match inode.ops_as::<NodeOps>() {
+            Some(ops) => Ok(ops.0.clone()),
+            None => fail(Errno::EXDEV),
+        }
+    }
+}
+
+/// Sends one change; its result.
+pub(crate) fn one(gofer: &dyn Gofer, change: Change) -> Result<Changed, Errno> {
+    gofer.change(vec![change])?.pop().unwrap_or(Err(Errno::EIO))
+}
+
+/// Walks; where the gofer runs out of descriptors on the way, as a whole.
+pub(crate) fn walk(gofer: &dyn Gofer, from: Handle, path: &[&[u8]]) -> Result<Walked, Errno> {
+    let walked = gofer.walk(from, path)?;
+    if walked.end != WalkEnd::Failed(Errno::ENFILE.code()) {
+        return Ok(walked);
+    }
+    let handles: Vec<Handle> = walked.steps.iter().map(|step| step.0).collect();
+    gofer.forget(&handles);
+    Err(Errno::ENFILE)
+}
+
+/// Inode numbers of other host file systems below the root are moved out of the way of the root's own.
+pub(crate) fn guest_ino(shared: &Shared, (dev, ino): Key) -> u64 {
+    if dev == shared.root_dev { ino } else { ino ^ (dev.wrapping_mul(0x9e37_79b9_7f4a_7c15) & 0x7fff_ffff_0000_0000) }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        {
+            let mut nodes = self.shared.nodes.lock();
+            if nodes.get(&self.key).is_some_and(|node| node.strong_count() == 0) {
+                nodes.remove(&self.key);
+            }
+        }
+        let state = self.state.get_mut();
+        if let Some(handle) = state.handle.take() {
+            self.shared.gofer.forget(&[handle]);
+        }
+        // The folders above go one by one, not each in the drop of the one below: a guest can nest them deeper than a stack.
+        let mut above = state.place.take();
+        while let Some((parent, _)) = above {
+            above = Arc::into_inner(parent).and_then(|mut parent| parent.state.get_mut().place.take());
+        }
+    }
+}
+
+impl InodeOps for NodeOps {
+    fn attr(&self, _io: &mut Io<'_>) -> Op<kernel::vfs::Attr> {
+        let attr = self.0.attr()?;
+        let time = |t: fsproto::Time| Timespec { tv_sec: t.sec, tv_nsec: t.nsec.into() };
+        Ok(kernel::vfs::Attr {
+            ino: self.0.number(),
+            kind: self.0.kind,
+            perm: attr.mode & 0o7777,
+            nlink: attr.nlink,
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev: attr.rdev,
+            size: attr.size,
+            blocks: attr.blocks,
+            blksize: attr.blksize,
+            atime: time(attr.atime),
+            mtime: time(attr.mtime),
+            ctime: time(attr.ctime),
+            btime: attr.btime.map(time),
+        })
+    }
+
+    fn set_attr(&self, _io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
+        let node = &self.0;
+        let mut set = fsproto::SetAttr {
+            mode: change.perm,
+            uid: change.uid,
+            gid: change.gid,
+            size: change.size,
+            atime: change.atime.map(set_time),
+            mtime: change.mtime.map(set_time),
+        };
+        // ftruncate works by the rights of the open file, whatever the file's permissions say to the gofer's user.
+        if let (Some(size), Some(fd)) = (set.size, node.open_fd(Access::Write)) {
+            platform::block_in_place(|| host::file::set_size(&fd, size))?;
+            set.size = None;
+            if set == fsproto::SetAttr::default() {
+                return node.refresh(&fd).map(|_| ());
+            }
+        }
+        let changed = node.change(|node| Change::SetAttr { node, set })?;
+        match changed.attr {
+            Some(attr) => node.set_attr_known(attr),
+            None => node.make_stale(),
+        }
+        Ok(())
+    }
+
+    fn open(&self, _io: &mut Io<'_>, _inode: &Arc<Inode>, flags: abi::fs::OpenFlags) -> Op<Arc<dyn FileOps>> {
+        match self.0.kind {
+            FileType::Regular => super::file::open(&self.0, flags),
+            FileType::Dir => Ok(super::listing::open(&self.0)),
+            _ => fail(Errno::ENXIO),
+        }
+    }
+
+    fn dir(&self) -> Option<&dyn DirOps> {
+        if self.0.kind == FileType::Dir { Some(self) } else { None }
+    }
+
+    fn read_link(&self, _io: &mut Io<'_>) -> Op<Link> {
+        if self.0.kind != FileType::Symlink {
+            return fail(Errno::EINVAL);
+        }
+        let known = self.0.state.lock().target.clone();
+        let target = match known {
+            Some(target) => target,
+            None => {
+                let target = self.0.with_handle(|gofer, link| gofer.read_link(link))?;
+                self.0.set_target(target.clone());
+                target
+            }
+        };
+        Ok(Link::Target(target.0))
+    }
+
+    fn xattr(&self) -> Option<&dyn XattrOps> {
+        Some(self)
+    }
+
+    fn volatile(&self) -> bool {
+        self.0.shared.options.shared
+    }
+}
+
+impl Node {
+    /// A symbolic link's target never changes.
+    pub fn set_target(&self, target: Bytes) {
+        self.state.lock().target = Some(target);
+    }
+}
+
+fn set_time(time: SetTime) -> fsproto::SetTime {
+    match time {
+        SetTime::Now => fsproto::SetTime::Now,
+        SetTime::At(t) => {
+            let nsec = u32::try_from(t.tv_nsec).unwrap_or(0);
+            fsproto::SetTime::At(fsproto::Time { sec: t.tv_sec, nsec })
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Extended attributes, xattr(7): asked of the gofer, and remembered where access is exclusive.
+//!
+//! Programs ask for the same few over and over (`security.capability` at each write and exec), mostly to hear that there are none.
+
+use super::node::NodeOps;
+use abi::Errno;
+use fsproto::Change;
+use kernel::io::Io;
+use kernel::op::{Op, Stop};
+use kernel::vfs::XattrOps;
+
+/// Answers that are remembered of one file.
+const MAX_REMEMBERED: usize = 8;
+
+impl XattrOps for NodeOps {
+    fn get(&self, _io: &mut Io<'_>, name: &[u8]) -> Op<Vec<u8>> {
+        if let Some(known) = self.0.state.lock().xattrs.get(name) {
+            return known.clone().map_err(Stop::Errno);
+        }
+        let answer = match self.0.with_handle(|gofer, node| gofer.get_xattr(node, name)) {
+            Ok(value) => Ok(value.0.into_vec()),
+            Err(Stop::Errno(errno @ (Errno::ENODATA | Errno::EOPNOTSUPP))) => Err(errno),
+            Err(stop) => return Err(stop),
+        };
+        if !self.0.shared.options.shared && answer.as_ref().map_or(0, Vec::len) <= 256 {
+            let mut state = self.0.state.lock();
+            if state.xattrs.len() < MAX_REMEMBERED {
+                state.xattrs.insert(name.into(), answer.clone());
+            }
+        }
+        answer.map_err(Stop::Errno)
+    }
+
+    fn set(&self, _io: &mut Io<'_>, name: &[u8], value: &[u8], flags: u32) -> Op<()> {
+        self.write(|node| Change::SetXattr { node, name: name.into(), value: value.into(), flags })
+    }
+
+    fn remove(&self, _io: &mut Io<'_>, name: &[u8]) -> Op<()> {
+        self.write(|node| Change::RemoveXattr { node, name: name.into() })
+    }
+
+    fn list(&self, _io: &mut Io<'_>) -> Op<Vec<Vec<u8>>> {
+        let names = self.0.with_handle(|gofer, node| gofer.list_xattr(node))?;
+        Ok(names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+}
+
+impl NodeOps {
+    fn write(&self, change: impl Fn(fsproto::Handle) -> Change) -> Op<()> {
+        let changed = self.0.change(change);
+        // An access control list changes the permissions as well.
+        self.0.state.lock().xattrs.clear();
+        match changed?.attr {
+            Some(attr) => self.0.set_attr_known(attr),
+            None => self.0.make_stale(),
+        }
+        Ok(())
+    }
+}
