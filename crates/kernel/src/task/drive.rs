@@ -8,6 +8,7 @@ use super::Task;
 use super::attention::{Attention, Delivery};
 use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
 use crate::op::{Restart, Stop};
+use crate::reactor::Timer;
 use crate::signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo};
 use crate::wait::{self, Interrupt, Runnable, Waits};
 use abi::Errno;
@@ -44,11 +45,13 @@ pub struct Run {
     pub phase: Phase,
     /// The stub holds all registers, so every answer is possible.
     pub framed: bool,
+    /// Ends the wait at the record's deadline.
+    timer: Option<Timer>,
 }
 
 impl Task {
     pub(super) fn new_run(self: &Arc<Self>) -> Box<Run> {
-        Box::new(Run { record: Record::default(), waits: Waits::new(self.clone()), phase: Phase::Kicked, framed: true })
+        Box::new(Run { record: Record::default(), waits: Waits::new(self.clone()), phase: Phase::Kicked, framed: true, timer: None })
     }
 
     /// Brings the task back to look at its signals: ends its wait, or kicks its host thread out of guest code.
@@ -151,7 +154,12 @@ impl Task {
     }
 
     /// Puts the run back and waits. Gives it back at once where something woke the task meanwhile.
-    fn park(self: &Arc<Self>, run: Box<Run>) -> Option<Box<Run>> {
+    fn park(self: &Arc<Self>, mut run: Box<Run>) -> Option<Box<Run>> {
+        if matches!(run.phase, Phase::Call)
+            && let Some(deadline) = run.record.deadline
+        {
+            run.timer = Some(crate::reactor::at(deadline, self.clone()));
+        }
         *self.run.lock() = Some(run);
         if self.state.compare_exchange(RUNNING, BLOCKED, AcqRel, Acquire).is_ok() {
             if let Some(thread) = self.thread() {
@@ -199,6 +207,7 @@ impl Task {
         }
         // Wakes from here on are for this run.
         let _ = self.state.compare_exchange(WOKEN, RUNNING, AcqRel, Acquire);
+        run.timer = None;
         run.waits.begin_run();
         run.waits.interrupt = self.interrupt();
         let Run { record, waits, .. } = run;
