@@ -13,6 +13,7 @@ pub mod namespaces;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod stream;
 pub mod time;
 
 /// The host's error number as stockade's own.
