@@ -28,6 +28,8 @@ pub struct Io<'a> {
     pub deadline: Option<Deadline>,
     /// Bytes that earlier runs of this call have moved; an operation that blocks after moving some adds them here first.
     pub done: &'a mut u64,
+    /// Where an operation that waits in the middle (opening a FIFO, connecting) keeps what it holds until the call ends; dropped then.
+    stage: Option<&'a mut Option<Box<dyn Any + Send>>>,
     waits: Option<&'a mut Waits>,
 }
 
@@ -38,12 +40,30 @@ impl<'a> Io<'a> {
         waits: Option<&'a mut Waits>,
         done: &'a mut u64,
     ) -> Io<'a> {
-        Io { cred, caller, nonblock: false, deadline: None, done, waits }
+        Io { cred, caller, nonblock: false, deadline: None, done, stage: None, waits }
+    }
+
+    /// With a place for what the operation keeps while it waits: the record's.
+    pub fn with_stage(mut self, stage: &'a mut Option<Box<dyn Any + Send>>) -> Io<'a> {
+        self.stage = Some(stage);
+        self
+    }
+
+    /// What an earlier run of this call left with `keep`.
+    pub fn kept<T: 'static>(&self) -> Option<&T> {
+        self.stage.as_deref()?.as_ref()?.downcast_ref()
+    }
+
+    /// Keeps `what` for the next run of this call.
+    pub fn keep(&mut self, what: Box<dyn Any + Send>) {
+        if let Some(stage) = self.stage.as_deref_mut() {
+            *stage = Some(what);
+        }
     }
 
     /// For the kernel's own work outside of any task: what would wait fails with EAGAIN. `done` is scratch space.
     pub fn kernel(cred: Arc<Cred>, done: &'a mut u64) -> Io<'a> {
-        Io { cred, caller: None, nonblock: true, deadline: None, done, waits: None }
+        Io { cred, caller: None, nonblock: true, deadline: None, done, stage: None, waits: None }
     }
 
     /// The same context with another setting of nonblocking.
@@ -54,6 +74,7 @@ impl<'a> Io<'a> {
             nonblock: self.nonblock || nonblock,
             deadline: self.deadline,
             done: self.done,
+            stage: self.stage.as_deref_mut(),
             waits: self.waits.as_deref_mut(),
         }
     }

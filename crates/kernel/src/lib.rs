@@ -8,6 +8,7 @@ pub mod call;
 pub mod cred;
 pub mod fd;
 pub mod io;
+pub mod ipc;
 mod kernel;
 pub mod locks;
 pub mod mm;

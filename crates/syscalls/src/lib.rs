@@ -8,6 +8,7 @@ mod clone;
 mod exit;
 mod ids;
 mod namespaces;
+mod pipe;
 mod process;
 mod rlimit;
 mod sched;

@@ -134,7 +134,7 @@ calls! {
     19 readv [fd ptr int] => no;
     20 writev [fd ptr int] => no;
     21 access [path mode] => no;
-    22 pipe [ptr] => no;
+    22 pipe [ptr] => full pipe::sys_pipe;
     23 select [int ptr ptr ptr ptr] => no;
     24 sched_yield [] => full sched::sys_sched_yield;
     25 mremap [ptr size size hex ptr] => no;
@@ -405,7 +405,7 @@ calls! {
     290 eventfd2 [int hex] => no;
     291 epoll_create1 [hex] => no;
     292 dup3 [fd fd hex] => no;
-    293 pipe2 [ptr hex] => no;
+    293 pipe2 [ptr hex] => full pipe::sys_pipe2;
     294 inotify_init1 [hex] => no;
     295 preadv [fd ptr int size] => no;
     296 pwritev [fd ptr int size] => no;

@@ -180,6 +180,7 @@ impl Task {
     /// Ends the stay in the kernel with an answer. What became pending after `attention` looked brings the thread back by a kick.
     fn answer(self: &Arc<Self>, mut run: Box<Run>, answer: impl FnOnce(&Arc<Thread>)) {
         run.waits.end_call();
+        run.record.stage = None;
         run.phase = Phase::Kicked;
         let Some(thread) = self.thread() else { return };
         *self.run.lock() = Some(run);

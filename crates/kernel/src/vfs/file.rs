@@ -27,7 +27,7 @@ pub struct File {
     pub id: u64,
     /// Where it was opened. Pipes, sockets and other anonymous files have none.
     pub path: Option<Path>,
-    /// None for anonymous files.
+    /// None for anonymous files that are neither pipe nor socket: fstat(2) shows them with mode 0600 and no type.
     pub inode: Option<Arc<Inode>>,
     pub ops: Arc<dyn FileOps>,
     flags: AtomicU32,
@@ -41,9 +41,14 @@ impl File {
         Self::make(Some(path), Some(inode), ops, flags)
     }
 
-    /// A file without a path: pipe, socket, eventfd...
+    /// A file without a path or an inode: eventfd, epoll...
     pub fn anonymous(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
         Self::make(None, None, ops, flags)
+    }
+
+    /// A pipe or socket: no path, but an inode (`anon_inode`).
+    pub fn pathless(inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
+        Self::make(None, Some(inode), ops, flags)
     }
 
     fn make(path: Option<Path>, inode: Option<Arc<Inode>>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {

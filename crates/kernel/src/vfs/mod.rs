@@ -5,6 +5,7 @@
 //! Names are bytes. Every operation gets an `Io`: credentials and the way to wait. Who may do what is checked here (`access`),
 //! never by a file system.
 
+mod anon;
 mod attr;
 mod dentry;
 mod device;
@@ -16,6 +17,7 @@ mod notify;
 mod ops;
 mod pts;
 
+pub use anon::{Anon, anon_inode, anon_path};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, open_device, register_device};

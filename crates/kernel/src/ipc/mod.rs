@@ -1,0 +1,5 @@
+//! Objects that processes talk through: pipes and FIFOs, event counters, readiness, timers as files. pipe(7), epoll(7).
+//!
+//! Each is a `FileOps`; the system calls that make them are in crate `syscalls`. Sockets are in crate `network`.
+
+pub mod pipe;

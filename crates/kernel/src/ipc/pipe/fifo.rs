@@ -1,0 +1,64 @@
+//! FIFOs: pipes that are opened by a path. fifo(7).
+//!
+//! An open counts as a reader or writer from its first run on, so that the other side's open finds it; while it waits, the end is
+//! kept in the call's record, and goes with it when a signal ends the wait.
+
+use super::{Pipe, PipeEnd};
+use crate::io::Io;
+use crate::op::{Op, Stop, fail};
+use crate::vfs::{FileOps, Inode};
+use crate::wait::Events;
+use abi::Errno;
+use abi::fs::OpenFlags;
+use std::sync::Arc;
+
+/// An open that waits for the other side.
+struct Opening {
+    end: Arc<PipeEnd>,
+    /// How often the other side had been opened before.
+    seen: u64,
+}
+
+/// open(2) of a FIFO; permissions have been checked. Also reopens a pipe through /proc/PID/fd.
+///
+/// Without O_NONBLOCK it waits for the other side; with it a reader does not wait, and a writer gets ENXIO where no reader is.
+pub fn open_fifo(io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
+    let pipe = Pipe::of(inode)?;
+    let (reads, writes) = match flags.bits() & 3 {
+        0 => (true, false),
+        1 => (false, true),
+        2 => (true, true),
+        _ => return fail(Errno::EINVAL),
+    };
+    let nonblock = flags.contains(OpenFlags::NONBLOCK);
+    let kept = io.kept::<Opening>().filter(|o| Arc::ptr_eq(&o.end.pipe, &pipe) && o.end.writes == writes);
+    let (end, seen) = match kept {
+        Some(opening) => (opening.end.clone(), opening.seen),
+        None => {
+            let state = pipe.state.lock();
+            if writes && !reads && nonblock && state.readers == 0 {
+                return fail(Errno::ENXIO);
+            }
+            let seen = if writes { state.reader_opens } else { state.writer_opens };
+            drop(state);
+            (PipeEnd::open(&pipe, reads, writes, flags, None), seen)
+        }
+    };
+    if nonblock || reads && writes {
+        return Ok(end);
+    }
+    let came = || {
+        let state = pipe.state.lock();
+        let (there, opens) =
+            if writes { (state.readers, state.reader_opens) } else { (state.writers, state.writer_opens) };
+        Ok((there > 0 || opens != seen).then_some(()))
+    };
+    match io.wait_for(&pipe.opened, Events::IN | Events::OUT, came) {
+        Ok(()) => Ok(end),
+        Err(Stop::Block) => {
+            io.keep(Box::new(Opening { end, seen }));
+            Err(Stop::Block)
+        }
+        Err(stop) => Err(stop),
+    }
+}
