@@ -3,12 +3,26 @@
 //! The kernel implements [`Guest`] and answers each [`Event`] through [`Thread`]; [`Space`] is the address space that a stub process holds.
 
 mod answer;
+mod birth;
 mod config;
+mod core;
+mod filter;
 mod guest;
+mod keeper;
+mod layout;
+mod mailbox;
+mod outgoing;
+mod park;
+mod perform;
 mod platform;
+mod reaper;
+mod region;
+mod shard;
 mod space;
+mod sync;
 mod thread;
 mod worker;
+mod zygote;
 
 pub use answer::{Arg, ForkSpec, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 pub use config::{Config, StartError, Stats};

@@ -1,21 +1,143 @@
-//! The platform as a whole.
+//! The platform as a whole: start, run, fresh processes.
+//!
+//! Neighbours: `core` (the state). Owns no locks.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use abi::Errno;
+use host::seccomp::notify;
 
 use crate::config::{Config, Counters, StartError, Stats};
+use crate::core::Core;
 use crate::guest::Guest;
+use crate::keeper::{self, Keeper};
+use crate::mailbox::Pool;
+use crate::reaper;
+use crate::region::Region;
+use crate::shard::{Shard, ZygoteState};
+use crate::sync::lock;
+use crate::zygote::Seed;
 
+/// Runs guest code in stub processes. One per process; it lives as long as that.
 pub struct Platform {
-    counters: Counters,
+    core: &'static Core,
 }
 
 impl Platform {
-    pub fn start(_config: Config) -> Result<Arc<Platform>, StartError> {
-        Err(StartError::Host { step: "not yet built", errno: abi::Errno::ENOSYS })
+    /// Reserves the stub's region in this (single-threaded!) process, forks the seed and has the first shard's zygote made. To be called before any thread starts
+    /// and before lock-down. For `Thread::cpu_time` and the like, /proc must be that of this PID namespace.
+    pub fn start(config: Config) -> Result<Arc<Platform>, StartError> {
+        let host = |step: &'static str| move |errno: Errno| StartError::Host { step, errno };
+        let region = Region::reserve()?;
+        let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
+        let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
+        let cores: Vec<usize> = all.iter().copied().cycle().take(shards).collect();
+        let pool = Pool::default();
+        let seed = Seed::start(region.clone(), &pool)?;
+        let proc = {
+            use host::rustix::fs::{Mode, OFlags, open};
+            open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+        };
+        let core: &'static Core = Box::leak(Box::new(Core {
+            config,
+            region,
+            counters: Counters::default(),
+            pool,
+            seed: Mutex::new(seed),
+            shards: Mutex::new(Vec::new()),
+            cores,
+            all_cores: all,
+            spaces: Mutex::default(),
+            newborns: Mutex::default(),
+            keeper: Keeper::new(),
+            proc,
+            running: OnceLock::new(),
+        }));
+        core.add_shard()?;
+        Ok(Arc::new(Platform { core }))
     }
-    pub fn run(self: &Arc<Self>) {}
-    pub fn fresh(self: &Arc<Self>, _guest: Arc<dyn Guest>) {}
+
+    /// Starts worker, spare, keeper and reaper threads.
+    pub fn run(self: &Arc<Self>) {
+        let core = self.core;
+        if core.running.set(()).is_err() {
+            return;
+        }
+        for (name, body) in [("reaper", reaper::run as fn(&'static Core)), ("keeper", keeper::run)] {
+            if let Err(e) = std::thread::Builder::new().name(name.into()).spawn(move || body(core)) {
+                eprintln!("stockade: no thread for the {name}: {e}");
+            }
+        }
+        let shards = lock(&core.shards).clone();
+        for shard in shards {
+            shard.staff();
+        }
+    }
+
+    /// A new empty stub process for a guest (start of a container, exec of a process with several threads, exec of a vfork child), on the shard with the least
+    /// load; `born` follows. Ordered at the next `flush`. If the host refuses: `gone`.
+    pub fn fresh(self: &Arc<Self>, guest: Arc<dyn Guest>) {
+        self.core.shard_for_fresh().want(guest);
+    }
+
     pub fn stats(&self) -> Stats {
-        self.counters.read()
+        self.core.counters.read()
+    }
+}
+
+impl Shard {
+    /// The first two threads: one for RECV, one to hand over to.
+    fn staff(&'static self) {
+        self.hire(true);
+        self.hire(false);
+    }
+}
+
+impl Core {
+    /// Has a zygote with a listener of its own made.
+    fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
+        let number = lock(&self.shards).len();
+        let cpu = self.cores.get(number).copied().unwrap_or(0);
+        let zygote = lock(&self.seed).zygote(number, cpu, self.config.force_trap)?;
+        if self.config.sync_wakeup {
+            use std::os::fd::AsFd;
+            // Before Linux 6.6 stub thread and worker are on one core anyway while the stub is young.
+            let _ = notify::set_sync_wakeup(zygote.listener.as_fd());
+        }
+        let state = ZygoteState {
+            pid: zygote.pid,
+            slot: zygote.slot,
+            cookie: zygote.cookie,
+            seq: 0,
+            idle: None,
+            grant: false,
+            ordered: None,
+            waiting: Default::default(),
+        };
+        let shard = Shard::new(self, number, cpu, zygote.listener, state);
+        lock(&self.shards).push(shard);
+        if self.running.get().is_some() {
+            shard.staff();
+        }
+        Ok(shard)
+    }
+
+    /// The shard with the least load; a new one when all have some and there may be more.
+    fn shard_for_fresh(&'static self) -> &'static Shard {
+        let shards = lock(&self.shards).clone();
+        let load = |s: &&'static Shard| s.load.load(Ordering::Relaxed) + lock(&s.zygote).waiting.len();
+        let best = shards.iter().copied().min_by_key(load);
+        match best {
+            Some(best) if load(&best) == 0 || shards.len() >= self.cores.len() => best,
+            best => match (self.add_shard(), best) {
+                (Ok(new), _) => new,
+                (Err(_), Some(best)) => best,
+                (Err(e), None) => {
+                    eprintln!("stockade: {e}"); // `start` has made one, so this cannot be
+                    std::process::exit(70);
+                }
+            },
+        }
     }
 }

@@ -1,40 +1,170 @@
 //! One stub process: a guest address space.
+//!
+//! Neighbours: `thread` (its threads), `mailbox` (its memory file), `reaper` (its end). Owns the lock of the list of its threads and slots.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use abi::Errno;
+
+use crate::core::Core;
+use crate::layout::SLOTS;
+use crate::mailbox::Mailboxes;
+use crate::outgoing::{Out, queue};
+use crate::sync::lock;
+use crate::thread::Thread;
 
 /// The lowest address that a guest may map.
 pub const LOW: u64 = 0x1_0000;
 
-/// The host's own [vvar] and [vdso], which every stub process keeps where they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The host's own [vvar] and [vdso], which every stub process keeps where they are. Empty ranges if there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VdsoInfo {
     pub vvar: Range<u64>,
     pub vdso: Range<u64>,
 }
 
+impl Default for VdsoInfo {
+    fn default() -> Self {
+        VdsoInfo { vvar: 0..0, vdso: 0..0 }
+    }
+}
+
+/// A guest address space: one host process.
 pub struct Space {
+    core: &'static Core,
     host_pid: i32,
-    user_top: u64,
-    vdso: VdsoInfo,
+    mailboxes: Mutex<Option<Mailboxes>>,
+    dead: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// By host thread id.
+    threads: HashMap<i32, Arc<Thread>>,
+    /// First slot that was never used.
+    next: u64,
+    /// Slots of threads that were told to exit, with their host thread ids: free once the host knows the thread no more.
+    left: Vec<(u64, i32)>,
 }
 
 impl Space {
+    pub(crate) fn new(core: &'static Core, host_pid: i32, mailboxes: Mailboxes, first_slot: u64) -> Space {
+        // Slots below the leader's (a zygote's number) are used, too.
+        let left = (1..first_slot).map(|s| (s, 0)).collect();
+        let inner = Inner { threads: HashMap::new(), next: first_slot + 1, left };
+        Space {
+            core,
+            host_pid,
+            mailboxes: Mutex::new(Some(mailboxes)),
+            dead: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// The host process, in the kernel process' PID namespace.
     pub fn host_pid(&self) -> i32 {
         self.host_pid
     }
-    pub fn read(&self, _addr: u64, _into: &mut [u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
+
+    /// Reads guest memory; a short count where it faults, EFAULT if at once, ESRCH when the process is gone. The caller has checked by its map of VMAs that
+    /// the range is anonymous, a memory file or on a local file system: others can block for ever.
+    pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        if self.dead.load(Ordering::Acquire) {
+            return Err(Errno::ESRCH);
+        }
+        host::memory::read_process(self.host_pid, addr, into)
     }
-    pub fn write(&self, _addr: u64, _from: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
+
+    /// Writes guest memory; as [`Space::read`].
+    pub fn write(&self, addr: u64, from: &[u8]) -> Result<usize, Errno> {
+        if self.dead.load(Ordering::Acquire) {
+            return Err(Errno::ESRCH);
+        }
+        host::memory::write_process(self.host_pid, addr, from)
     }
-    pub fn kill(&self) {}
+
+    /// Ends the host process (with the next `flush`); `gone` of its guests follows.
+    pub fn kill(&self) {
+        if !self.dead.load(Ordering::Acquire) {
+            queue(Out::Kill(self.host_pid));
+        }
+    }
+
+    /// End of the addresses that a guest may map; they start at [`LOW`].
     pub fn user_top(&self) -> u64 {
-        self.user_top
+        self.core.region.user_top
     }
+
+    /// The host's vDSO, which is mapped in every space.
     pub fn vdso(&self) -> VdsoInfo {
-        self.vdso.clone()
+        self.core.region.vdso.clone()
+    }
+
+    /// Sizes in pages, as /proc/PID/statm gives them: total, resident, shared, text, 0, data, 0.
+    pub fn pages(&self) -> Option<[u64; 7]> {
+        let text = self.core.proc_file(&format!("{}/statm", self.host_pid))?;
+        let mut pages = [0; 7];
+        for (page, word) in pages.iter_mut().zip(text.split_ascii_whitespace()) {
+            *page = word.parse().ok()?;
+        }
+        Some(pages)
+    }
+
+    /// CPU time of the whole process, ns.
+    pub fn cpu_time(&self) -> u64 {
+        host::process::cpu_time(self.host_pid).unwrap_or(0)
+    }
+
+    /// A slot for a new thread. `None`: there are as many threads as can be.
+    pub(crate) fn take_slot(&self) -> Option<u64> {
+        let mut inner = lock(&self.inner);
+        // The oldest is most likely gone. (tgkill does not sleep; slot 0 of a list made by `new` has thread id 0.)
+        let oldest = inner.left.first().copied();
+        if let Some((slot, tid)) = oldest
+            && (tid == 0 || host::process::tgkill(self.host_pid, tid, 0) == Err(Errno::ESRCH))
+        {
+            inner.left.remove(0);
+            return Some(slot);
+        }
+        if inner.next < SLOTS {
+            inner.next += 1;
+            return Some(inner.next - 1);
+        }
+        None
+    }
+
+    /// Gives back a slot that was never used.
+    pub(crate) fn return_slot(&self, slot: u64) {
+        lock(&self.inner).left.push((slot, 0));
+    }
+
+    pub(crate) fn mailbox(&self, slot: u64) -> Option<crate::mailbox::Slot> {
+        lock(&self.mailboxes).as_ref().map(|m| m.slot(slot))
+    }
+
+    pub(crate) fn add(&self, thread: &Arc<Thread>) {
+        lock(&self.inner).threads.insert(thread.host_tid(), thread.clone());
+    }
+
+    /// The thread was told to exit.
+    pub(crate) fn left(&self, slot: u64, tid: i32) {
+        let mut inner = lock(&self.inner);
+        if inner.threads.remove(&tid).is_some() {
+            inner.left.push((slot, tid));
+        }
+    }
+
+    /// The host process has ended: its threads, whose guests are to be told. Its memory is not touched from here on.
+    pub(crate) fn end(&self) -> Vec<Arc<Thread>> {
+        self.dead.store(true, Ordering::Release);
+        lock(&self.inner).threads.drain().map(|(_, t)| t).collect()
+    }
+
+    /// The memory file, after the process was reaped.
+    pub(crate) fn take_mailboxes(&self) -> Option<Mailboxes> {
+        lock(&self.mailboxes).take()
     }
 }

@@ -1,48 +1,330 @@
-//! One host thread in a stub process, and the answers to its events.
+//! One host thread in a stub process: where it is, and the answers to its events.
+//!
+//! Neighbours: `shard` (brings its notifications), `perform` (writes answers into its mailbox), `park`. Owns the lock of its state, under which nothing is called but
+//! the thread-local queue, and the shard's list of open notifications.
 
-use std::sync::Arc;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
 
 use abi::Errno;
 use host::HostFd;
 
-use crate::answer::{ForkSpec, Registers, Script, SignalFrame, SpawnSpec};
+use crate::answer::{ForkSpec, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
+use crate::core::Core;
+use crate::guest::Guest;
+use crate::layout::MAX_FDS;
+use crate::mailbox::Slot;
+use crate::outgoing::{Out, queue};
+use crate::shard::Shard;
 use crate::space::Space;
+use crate::sync::lock;
 
-/// A host thread that runs one guest task.
+/// A host thread that runs one guest task. Every answer consumes the open request; one that comes when none is open (the thread was killed meanwhile) has no effect. Answers only
+/// queue host calls: [`crate::flush`] does them.
 pub struct Thread {
-    space: Arc<Space>,
-    host_tid: i32,
+    pub(crate) core: &'static Core,
+    pub(crate) space: Arc<Space>,
+    pub(crate) shard: &'static Shard,
+    pub(crate) host_tid: i32,
+    pub(crate) slot: u64,
+    pub(crate) cookie: [u64; 2],
+    pub(crate) mailbox: Slot,
+    pub(crate) state: Mutex<State>,
+}
+
+/// Where the thread is.
+pub(crate) enum At {
+    /// In guest code, or on its way there.
+    Running,
+    /// A direct notification waits for its answer.
+    Direct { id: u64 },
+    /// A doorbell waits: the stub holds all registers.
+    Bell { id: u64 },
+    /// In a futex on its mailbox, with all registers held.
+    Parked,
+    /// On its way from a direct notification, or from the futex, to a doorbell; what to answer there, if that is known.
+    Coming(Option<Answer>),
+    Gone,
+}
+
+/// What the kernel process answers.
+pub(crate) enum Answer {
+    Ret(i64),
+    RetKick(i64),
+    Frame,
+    Resume,
+    Script(Script),
+    Fork(ForkSpec),
+    Spawn(SpawnSpec),
+    Signal(Box<SignalFrame>),
+    Registers(Box<Registers>),
+    Exit,
+}
+
+/// A system call as a notification brought it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Request {
+    pub nr: u32,
+    pub args: [u64; 6],
+    pub ip: u64,
+}
+
+pub(crate) struct State {
+    pub at: At,
+    pub guest: Option<Arc<dyn Guest>>,
+    /// A kick is on its way.
+    pub kicked: bool,
+    /// Kick again once the answer that waits in `Coming` is given.
+    pub kick_again: bool,
+    pub request: Request,
+    /// Sequence number of the last doorbell, and what its SEND carries.
+    pub seq: u64,
+    pub value: i64,
+    /// The answer to a direct notification that was gone before it was sent (the host froze the thread): it comes again.
+    pub lost: Option<(Request, i64)>,
+    /// Arguments of the one clone call that is allowed now: flags, and whether the others must be zero.
+    pub grant: Option<(u64, bool)>,
+    /// A fork or spawn that is not complete.
+    pub birth: Option<Birth>,
+    /// The stub will ring RESULT.
+    pub result_due: bool,
+    pub files: Vec<Arc<HostFd>>,
+    /// What a script that did not fit the mailbox still has to do.
+    pub rest: Option<Rest>,
+    /// Key in the shard's list of open notifications.
+    pub open: Option<u64>,
+}
+
+pub(crate) struct Birth {
+    pub cookie: [u64; 2],
+    pub hello: bool,
+    pub result: Option<i64>,
+}
+
+pub(crate) struct Rest {
+    pub ops: std::vec::IntoIter<Op>,
+    pub then: Then,
+    /// Operations done before this round, and in it.
+    pub done: u32,
+    pub round: u32,
+}
+
+impl State {
+    pub fn new(at: At, guest: Arc<dyn Guest>) -> State {
+        State {
+            at,
+            guest: Some(guest),
+            kicked: false,
+            kick_again: false,
+            request: Request::default(),
+            seq: 1,
+            value: 0,
+            lost: None,
+            grant: None,
+            birth: None,
+            result_due: false,
+            files: Vec::new(),
+            rest: None,
+            open: None,
+        }
+    }
 }
 
 impl Thread {
     pub fn space(&self) -> &Arc<Space> {
         &self.space
     }
+
+    /// In the kernel process' PID namespace.
     pub fn host_tid(&self) -> i32 {
         self.host_tid
     }
-    pub fn ret(&self, _value: i64) {}
-    pub fn ret_then_kick(&self, _value: i64) {}
-    pub fn want_frame(&self) {}
-    pub fn resume(&self) {}
-    pub fn script(&self, _script: Script) {}
-    pub fn fork(&self, _spec: ForkSpec) {}
-    pub fn spawn(&self, _spec: SpawnSpec) {}
-    pub fn sigframe(&self, _frame: SignalFrame) {}
+
+    /// The call returns `value` (any way in).
+    pub fn ret(&self, value: i64) {
+        self.answer(Answer::Ret(value));
+    }
+
+    /// The call returns `value`, and the thread comes back with [`crate::Event::Kicked`] before it runs guest code.
+    pub fn ret_then_kick(&self, value: i64) {
+        self.answer(Answer::RetKick(value));
+    }
+
+    /// The thread comes back with [`crate::Event::Kicked`] and all registers, which show the call as not yet made: ip behind its instruction, rax its number.
+    pub fn want_frame(&self) {
+        self.answer(Answer::Frame);
+    }
+
+    /// On with the registers as they are.
+    pub fn resume(&self) {
+        self.answer(Answer::Resume);
+    }
+
+    /// The stub performs operations.
+    pub fn script(&self, script: Script) {
+        self.answer(Answer::Script(script));
+    }
+
+    /// The thread forks its process; the child is `born`, then comes [`crate::Event::Done`] here.
+    pub fn fork(&self, spec: ForkSpec) {
+        self.answer(Answer::Fork(spec));
+    }
+
+    /// A new host thread in the same process; it is `born`, then comes [`crate::Event::Done`] here.
+    pub fn spawn(&self, spec: SpawnSpec) {
+        self.answer(Answer::Spawn(spec));
+    }
+
+    /// The stub builds the guest's signal frame and enters the handler. If the guest's stack faults: [`crate::Event::Done`] with -EFAULT.
+    pub fn sigframe(&self, frame: SignalFrame) {
+        self.answer(Answer::Signal(Box::new(frame)));
+    }
+
+    /// General registers of the guest, while the thread waits with all of them held. Values come from the guest's own memory: whatever they are, they are the guest's.
     pub fn regs(&self) -> Option<Registers> {
-        None
+        let st = lock(&self.state);
+        match st.at {
+            At::Bell { .. } | At::Parked => Some(self.mailbox.registers(st.request.nr.into())),
+            _ => None,
+        }
     }
-    pub fn set_regs_resume(&self, _regs: &Registers) {}
-    pub fn exit(&self) {}
-    pub fn kick(&self) {}
-    pub fn blocked(&self) {}
-    pub fn attach(&self, _fd: Arc<HostFd>) -> Result<u32, Errno> {
-        Err(Errno::ENOSYS)
+
+    /// On with these registers.
+    pub fn set_regs_resume(&self, r: &Registers) {
+        self.answer(Answer::Registers(Box::new(*r)));
     }
+
+    /// This host thread ends; the host clears and wakes its clear_child_tid word. No `gone` follows.
+    pub fn exit(&self) {
+        self.answer(Answer::Exit);
+    }
+
+    /// Running guest code: makes it come in with [`crate::Event::Kicked`] soon. No effect while a request is open.
+    pub fn kick(&self) {
+        let mut st = lock(&self.state);
+        match st.at {
+            At::Running if !st.kicked => {
+                st.kicked = true;
+                queue(Out::Kick { tgid: self.space.host_pid(), tid: self.host_tid });
+            }
+            At::Coming(Some(_)) => st.kick_again = true,
+            _ => {}
+        }
+    }
+
+    /// The open request will take long: the platform may park it. Answers work as ever.
+    pub fn blocked(&self) {
+        if self.core.config.park {
+            self.note_blocked();
+        }
+    }
+
+    /// A host file for the next script, as [`crate::Arg::Fd`]; the stub closes it at that script's end. EMFILE: more than 8.
+    pub fn attach(&self, fd: Arc<HostFd>) -> Result<u32, Errno> {
+        let mut st = lock(&self.state);
+        if st.files.len() >= MAX_FDS {
+            return Err(Errno::EMFILE);
+        }
+        st.files.push(fd);
+        Ok(st.files.len() as u32 - 1)
+    }
+
+    /// CPU time of this host thread, ns; 0 if it cannot be read any more. Costs an open of a file in procfs.
     pub fn cpu_time(&self) -> u64 {
-        0
+        self.core
+            .proc_file(&format!("{}/task/{}/schedstat", self.space.host_pid(), self.host_tid))
+            .and_then(|text| text.split_ascii_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| self.space.cpu_time())
     }
-    pub fn set_affinity(&self, _cpus: &[usize]) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+
+    /// Binds the host thread to cores (numbers of the host).
+    pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
+        self.core.keeper.forget_young(self.host_tid);
+        host::process::set_affinity(self.host_tid, cpus)
+    }
+
+    pub(crate) fn guest(&self) -> Option<Arc<dyn Guest>> {
+        lock(&self.state).guest.clone()
+    }
+
+    /// Breaks the protocol: its process is killed.
+    pub(crate) fn violation(&self, what: &str) {
+        self.core.violation(self.host_tid, what);
+        self.space.kill();
+    }
+
+    pub(crate) fn send(&self, id: u64, value: i64, flags: u32) {
+        queue(Out::Send { shard: self.shard, tid: self.host_tid, id, value, flags });
+    }
+
+    pub(crate) fn queue_kick(&self) {
+        queue(Out::Kick { tgid: self.space.host_pid(), tid: self.host_tid });
+    }
+
+    /// Answers the open request, by the way in that it came.
+    fn answer(&self, answer: Answer) {
+        let mut st = lock(&self.state);
+        self.close(&mut st);
+        match st.at {
+            At::Direct { id } => match answer {
+                Answer::Ret(value) => {
+                    st.at = At::Running;
+                    st.value = value;
+                    self.send(id, value, 0);
+                }
+                Answer::RetKick(_) | Answer::Frame => {
+                    let value = if let Answer::RetKick(v) = answer { v } else { i64::from(st.request.nr) };
+                    st.at = At::Running;
+                    st.value = value;
+                    st.kicked = true;
+                    self.queue_kick(); // first the kick, then SEND: so it is delivered cleanly
+                    self.send(id, value, 0);
+                }
+                other => self.call_in(&mut st, id, Some(other)),
+            },
+            At::Bell { .. } => self.perform(&mut st, answer),
+            At::Parked => {
+                if matches!(&answer, Answer::Script(_)) && !st.files.is_empty() {
+                    self.ring_again(&mut st, answer); // files can only be handed to an open notification
+                } else {
+                    self.perform(&mut st, answer);
+                }
+            }
+            At::Coming(None) => st.at = At::Coming(Some(answer)),
+            At::Running | At::Coming(Some(_)) | At::Gone => {
+                self.core.trace(|| format!("{}: an answer without a request", self.host_tid));
+            }
+        }
+    }
+
+    /// Has the thread of a direct notification come to the doorbell with all its registers.
+    pub(crate) fn call_in(&self, st: &mut State, id: u64, answer: Option<Answer>) {
+        st.at = At::Coming(answer);
+        st.kicked = true;
+        st.value = i64::from(st.request.nr);
+        self.queue_kick();
+        self.send(id, i64::from(st.request.nr), 0);
+    }
+
+    /// Answers a clone call of the stub.
+    pub(crate) fn clone_call(&self, id: u64, args: [u64; 6]) {
+        let mut st = lock(&self.state);
+        let allowed = match st.grant.take() {
+            Some((flags, true)) => args == [flags, 0, 0, 0, 0, 0],
+            Some((flags, false)) => args[0] == flags && args[2] == 0 && args[5] == 0,
+            None => false,
+        };
+        if allowed {
+            let flags = host::seccomp::notify::CONTINUE;
+            queue(Out::Send { shard: self.shard, tid: self.host_tid, id, value: 0, flags });
+        } else {
+            drop(st);
+            self.violation("clone without a grant");
+        }
+    }
+
+    /// Hands a file to the thread whose notification this is, now.
+    pub(crate) fn hand_over(shard: &Shard, id: u64, file: &Arc<HostFd>) -> Result<i64, Errno> {
+        host::seccomp::notify::add_fd(shard.listener.as_fd(), id, file.as_fd()).map(i64::from)
     }
 }

@@ -1,0 +1,91 @@
+//! Processes and threads of the host: signals, reaping, affinity, CPU clocks.
+//!
+//! Only [`wait_any`] sleeps. Owns no locks.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use abi::Errno;
+
+use crate::{check, last_errno};
+
+/// A signal to a process, given any of its threads (0 only asks whether it exists).
+pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::kill(pid, signal) } as i64).map(drop)
+}
+
+/// A signal to one thread; ESRCH unless `tid` is a thread of `tgid`.
+pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
+}
+
+/// Waits until any child has ended, and leaves it unreaped: its process id and wait status. ECHILD: there is none.
+pub fn wait_any() -> Result<(i32, i32), Errno> {
+    // SAFETY: all zeros is a valid siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the host fills in the siginfo.
+    let r = unsafe {
+        libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL)
+    };
+    check(r as i64)?;
+    // SAFETY: a siginfo of SIGCHLD has both fields.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let status = match info.si_code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status & 0x7f | 0x80,
+        _ => status & 0x7f,
+    };
+    Ok((pid, status))
+}
+
+/// Removes a child that has ended from the process table.
+pub fn reap(pid: i32) {
+    // SAFETY: numbers and a null pointer, which is allowed.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
+}
+
+/// Another process' descriptor (Linux 5.6; needs the right to ptrace it).
+pub fn take_fd(pid: i32, number: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: numbers only; a descriptor that comes back is new and nobody else's.
+    unsafe {
+        let pidfd = OwnedFd::from_raw_fd(check(libc::syscall(libc::SYS_pidfd_open, pid, 0))? as i32);
+        use std::os::fd::AsRawFd;
+        let fd = check(libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// The cores that a thread may run on (0: the caller).
+pub fn affinity(tid: i32) -> Result<Vec<usize>, Errno> {
+    let pid = rustix::process::Pid::from_raw(tid);
+    let set = rustix::thread::sched_getaffinity(pid).map_err(crate::errno)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|c| set.is_set(*c)).collect())
+}
+
+/// Binds a thread to cores (0: the caller).
+pub fn set_affinity(tid: i32, cores: &[usize]) -> Result<(), Errno> {
+    let mut set = rustix::thread::CpuSet::new();
+    for core in cores.iter().filter(|c| **c < rustix::thread::CpuSet::MAX_CPU) {
+        set.set(*core);
+    }
+    rustix::thread::sched_setaffinity(rustix::process::Pid::from_raw(tid), &set).map_err(crate::errno)
+}
+
+/// CPU time of a whole process, ns.
+pub fn cpu_time(pid: i32) -> Result<u64, Errno> {
+    let clock = (!pid as libc::clockid_t) << 3 | 2; // CPUCLOCK_SCHED of a process, see clock_getcpuclockid(3)
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the host writes the timespec.
+    if unsafe { libc::clock_gettime(clock, &raw mut t) } < 0 {
+        return Err(last_errno());
+    }
+    Ok(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64)
+}
+
+/// Fills a buffer with random bytes.
+pub fn random(into: &mut [u8]) -> Result<(), Errno> {
+    // SAFETY: the host writes the buffer; up to 256 bytes never come short.
+    let r = unsafe { libc::getrandom(into.as_mut_ptr().cast(), into.len(), 0) };
+    if check(r as i64)? as usize == into.len() { Ok(()) } else { Err(Errno::EIO) }
+}

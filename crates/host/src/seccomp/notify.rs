@@ -1,0 +1,56 @@
+//! Listeners for seccomp user notification (seccomp_unotify(2)).
+//!
+//! None of these calls sleeps but [`recv`], which waits for the next notification, and [`add_fd`], which waits until the (waiting) target has run for a moment.
+//! Neighbours: `bpf`. Owns no locks.
+
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use abi::Errno;
+
+pub use libc::seccomp_notif as Notification;
+
+const RECV: libc::c_ulong = 0xc050_2100;
+const SEND: libc::c_ulong = 0xc018_2101;
+const ADDFD: libc::c_ulong = 0x4018_2103;
+const SET_FLAGS: libc::c_ulong = 0x4008_2104;
+const SYNC_WAKE_UP: libc::c_ulong = 1;
+/// For [`send`]: the call is made as if there were no listener.
+pub const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+/// Flags of a filter that makes a listener.
+pub const FILTER_FLAGS: u64 = (libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) as u64;
+/// Once received, a notification is interrupted by SIGKILL only (Linux 5.19).
+pub const WAIT_KILLABLE_RECV: u64 = 1 << 5;
+
+/// Waits for a notification. ENOENT: its thread died or was interrupted meanwhile; EINTR: a signal came here. Try again after both.
+pub fn recv(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
+    // SAFETY: all zeros is a valid value, and what the host asks for.
+    let mut n: Notification = unsafe { zeroed() };
+    // SAFETY: the host fills in a struct of this size, which the request's number states.
+    let r = unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut n) };
+    crate::check(r as i64).map(|_| n)
+}
+
+/// Lets the notified call return `value` (which may be minus an errno), or be made with [`CONTINUE`]. ENOENT: its thread is not waiting any more.
+pub fn send(listener: BorrowedFd<'_>, id: u64, value: i64, flags: u32) -> Result<(), Errno> {
+    let answer = libc::seccomp_notif_resp { id, val: value, error: 0, flags };
+    // SAFETY: the host reads a struct of this size.
+    let r = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const answer) };
+    crate::check(r as i64).map(drop)
+}
+
+/// Puts a file into the waiting thread's descriptor table; returns its number there.
+pub fn add_fd(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let request =
+        libc::seccomp_notif_addfd { id, flags: 0, srcfd: file.as_raw_fd() as u32, newfd: 0, newfd_flags: 0 };
+    // SAFETY: the host reads a struct of this size.
+    let r = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD, &raw const request) };
+    crate::check(r as i64).map(|n| n as u32)
+}
+
+/// From now on an answered thread runs at once on the core of the one that answers (Linux 6.6; EINVAL or ENOTTY before).
+pub fn set_sync_wakeup(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the argument is a number.
+    let r = unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
+    crate::check(r as i64).map(drop)
+}

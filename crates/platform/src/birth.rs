@@ -1,0 +1,233 @@
+//! First doorbells: of forked and fresh processes, of threads, and the zygotes that fresh ones come from.
+//!
+//! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use host::seccomp::notify::{CONTINUE, Notification};
+
+use crate::answer::Registers;
+use crate::config::count;
+use crate::core::{Kind, Newborn};
+use crate::guest::Guest;
+use crate::layout::{bell, op};
+use crate::mailbox::{Slot, once};
+use crate::outgoing::{Out, queue};
+use crate::shard::{Shard, birth_done};
+use crate::space::Space;
+use crate::sync::lock;
+use crate::thread::{At, Birth, State, Thread};
+
+const FORK: [u64; 6] = [0x8000 | 17, 0, 0, 0, 0, 0];
+
+impl Shard {
+    /// HELLO: a process of its own, which has no mailbox yet.
+    pub(crate) fn hello(&'static self, n: &Notification) {
+        let tid = n.pid as i32;
+        let cookie = [n.data.args[1], n.data.args[2]];
+        if n.data.args[5] == 1
+            && let Some(thread) = self.thread(tid)
+            && thread.cookie == cookie
+        {
+            // The host froze it while it waited: the same doorbell under a new id. The file it was handed is there.
+            let mut st = lock(&thread.state);
+            match st.at {
+                At::Bell { .. } => st.at = At::Bell { id: n.id },
+                _ => thread.send(n.id, st.value, 0),
+            }
+            return;
+        }
+        let Some(newborn) = self.core.expected(cookie) else {
+            return self.stray(tid, "HELLO with an unknown cookie");
+        };
+        let leader = host::process::tgkill(tid, tid, 0).is_ok();
+        if matches!(newborn.kind, Kind::Thread { .. }) || !leader || self.thread(tid).is_some() {
+            self.stray(tid, "HELLO of something else than a new process");
+            return self.stillborn(newborn);
+        }
+        let slot = match &newborn.parent {
+            Some(parent) => parent.slot,
+            None => lock(&self.zygote).slot,
+        };
+        let Ok(mailboxes) = self.core.pool.take() else {
+            self.stray(tid, "no memory file for its mailboxes");
+            return self.stillborn(newborn);
+        };
+        let Ok(number) = Thread::hand_over(self, n.id, &mailboxes.file) else {
+            self.core.pool.give(mailboxes);
+            queue(Out::Kill(tid));
+            return self.stillborn(newborn);
+        };
+        let mailbox = mailboxes.slot(slot);
+        let space = Arc::new(Space::new(self.core, tid, mailboxes, slot));
+        let thread = self.admit(space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
+        lock(&thread.state).value = number;
+        lock(&self.core.spaces).insert(tid, space);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        if newborn.kind == Kind::Fresh {
+            // It goes on to take a frame, and rings FRESH with that.
+            let mut st = lock(&thread.state);
+            st.birth = Some(Birth { cookie: [0; 2], hello: false, result: None });
+            st.at = At::Running;
+            thread.send(n.id, number, 0);
+            return;
+        }
+        self.deliver(thread, newborn);
+    }
+
+    /// THREAD: a thread of the process that asked for it.
+    pub(crate) fn hello_thread(&'static self, n: &Notification) {
+        let tid = n.pid as i32;
+        let cookie = [n.data.args[1], n.data.args[2]];
+        if let Some(thread) = self.thread(tid)
+            && thread.cookie == cookie
+            && n.data.args[5] == 1
+        {
+            let mut st = lock(&thread.state);
+            match st.at {
+                At::Bell { .. } => st.at = At::Bell { id: n.id },
+                _ => thread.send(n.id, st.value, 0),
+            }
+            return;
+        }
+        let Some(newborn) = self.core.expected(cookie) else {
+            return self.stray(tid, "THREAD with an unknown cookie");
+        };
+        let (Kind::Thread { slot }, Some(parent)) = (newborn.kind, newborn.parent.clone()) else {
+            self.stray(tid, "THREAD of something else than a new thread");
+            return self.stillborn(newborn);
+        };
+        let sibling = host::process::tgkill(parent.space.host_pid(), tid, 0).is_ok();
+        let (true, None, Some(mailbox)) = (sibling, self.thread(tid), parent.space.mailbox(slot)) else {
+            self.stray(tid, "THREAD of something else than a new thread");
+            return self.stillborn(newborn);
+        };
+        let thread = self.admit(parent.space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
+        self.deliver(thread, newborn);
+    }
+
+    /// Makes the thread known; it waits in its first doorbell.
+    #[allow(clippy::too_many_arguments)]
+    fn admit(
+        &'static self,
+        space: Arc<Space>,
+        tid: i32,
+        slot: u64,
+        cookie: [u64; 2],
+        mailbox: Slot,
+        id: u64,
+        newborn: &Newborn,
+    ) -> Arc<Thread> {
+        mailbox.reset();
+        mailbox.set_registers(&newborn.registers);
+        let state = Mutex::new(State::new(At::Bell { id }, newborn.guest.clone()));
+        let core = self.core;
+        let thread = Arc::new(Thread { core, space, shard: self, host_tid: tid, slot, cookie, mailbox, state });
+        thread.space.add(&thread);
+        self.add(thread.clone());
+        core.keeper.young(core, tid);
+        thread
+    }
+
+    /// Tells the guest, and its parent if that has its own result already.
+    fn deliver(&self, thread: Arc<Thread>, newborn: Newborn) {
+        newborn.guest.born(thread);
+        let Some(parent) = newborn.parent else { return };
+        let mut st = lock(&parent.state);
+        if let Some(birth) = &mut st.birth {
+            birth.hello = true;
+        }
+        let event = birth_done(&mut st);
+        let guest = st.guest.clone();
+        drop(st);
+        if let (Some(event), Some(guest)) = (event, guest) {
+            guest.event(&parent, event);
+        }
+    }
+
+    /// The newborn broke the protocol before it was born; so its parent's process is not to be trusted either.
+    fn stillborn(&self, newborn: Newborn) {
+        if let Some(parent) = newborn.parent {
+            parent.violation("its child broke the protocol");
+        }
+        newborn.guest.gone(libc::SIGKILL);
+    }
+
+    /// A doorbell of a thread that is not in the table: the zygote's, or a violation.
+    pub(crate) fn zygote_bell(&'static self, n: &Notification) {
+        let [kind, c0, c1, result, _, seq] = n.data.args;
+        let tid = n.pid as i32;
+        let mut z = lock(&self.zygote);
+        if z.pid != tid || z.cookie != [c0, c1] {
+            drop(z);
+            return self.stray(tid, "a doorbell of an unknown thread");
+        }
+        z.seq = seq;
+        match kind {
+            bell::ZYGOTE => {
+                z.idle = Some(n.id);
+                drop(z);
+                self.feed();
+            }
+            _ => {
+                z.grant = false;
+                let ordered = z.ordered.take();
+                drop(z);
+                queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: 0 });
+                if kind == bell::RESULT && (result as i64) < 0 {
+                    let newborn = ordered.and_then(|c| self.core.expected(c));
+                    eprintln!("stockade: no new process: the host says error {}", -(result as i64));
+                    if let Some(newborn) = newborn {
+                        newborn.guest.gone(libc::SIGKILL);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn zygote_clone(&'static self, n: &Notification) {
+        let tid = n.pid as i32;
+        let mut z = lock(&self.zygote);
+        if z.pid == tid && z.grant && n.data.args == FORK {
+            z.grant = false;
+            queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: CONTINUE });
+        } else {
+            drop(z);
+            self.stray(tid, "clone by an unknown thread");
+        }
+    }
+
+    /// Gives the zygote its next order, if it waits for one.
+    pub(crate) fn feed(&'static self) {
+        let mut z = lock(&self.zygote);
+        if z.idle.is_none() || z.waiting.is_empty() {
+            return;
+        }
+        let (Some(id), Some(guest)) = (z.idle.take(), z.waiting.pop_front()) else { return };
+        let Ok(cookie) = crate::zygote::cookie() else {
+            z.idle = Some(id);
+            z.waiting.push_front(guest);
+            return;
+        };
+        z.ordered = Some(cookie);
+        z.grant = true;
+        let (tid, slot) = (z.pid, z.slot);
+        drop(z);
+        let mailbox = lock(&self.core.seed).mailboxes.slot(slot);
+        count(&self.core.counters.fresh);
+        let newborn =
+            Newborn { kind: Kind::Fresh, guest, parent: None, registers: Registers::default(), since: Instant::now() };
+        self.core.expect(cookie, newborn);
+        once!(put mailbox, arg, [cookie[0], cookie[1], 0, 0, 0, 0, 0, 0, 0, 0]);
+        once!(put mailbox, op, op::FORK);
+        queue(Out::Send { shard: self, tid, id, value: 0, flags: 0 });
+    }
+
+    /// Wants a fresh process for a guest.
+    pub(crate) fn want(&'static self, guest: Arc<dyn Guest>) {
+        lock(&self.zygote).waiting.push_back(guest);
+        self.feed();
+    }
+}

@@ -1,0 +1,92 @@
+//! What all parts of the platform share. There is one per process, and it lives as long as the process.
+//!
+//! Owns the locks of the table of spaces, of the expected newborns and of the list of shards; none is held while another is taken.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use crate::answer::Registers;
+use crate::config::{Config, Counters};
+use crate::guest::Guest;
+use crate::keeper::Keeper;
+use crate::mailbox::Pool;
+use crate::region::Region;
+use crate::shard::Shard;
+use crate::space::Space;
+use crate::sync::lock;
+use crate::thread::Thread;
+use crate::zygote::Seed;
+
+pub(crate) struct Core {
+    pub config: Config,
+    pub region: Region,
+    pub counters: Counters,
+    pub pool: Pool,
+    pub seed: Mutex<Seed>,
+    pub shards: Mutex<Vec<&'static Shard>>,
+    /// Cores of the shards, by number.
+    pub cores: Vec<usize>,
+    /// All that this process may run on.
+    pub all_cores: Vec<usize>,
+    /// By host process id.
+    pub spaces: Mutex<HashMap<i32, Arc<Space>>>,
+    /// By cookie: who is expected to ring for the first time.
+    pub newborns: Mutex<HashMap<[u64; 2], Newborn>>,
+    pub keeper: Keeper,
+    /// procfs of our PID namespace.
+    pub proc: Option<OwnedFd>,
+    pub running: OnceLock<()>,
+}
+
+/// A thread or process that was ordered and has not rung yet.
+pub(crate) struct Newborn {
+    pub kind: Kind,
+    pub guest: Arc<dyn Guest>,
+    /// Who forks or clones; none: the zygote.
+    pub parent: Option<Arc<Thread>>,
+    /// The child's registers.
+    pub registers: Registers,
+    pub since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Fork,
+    Thread { slot: u64 },
+    Fresh,
+}
+
+impl Core {
+    pub fn expect(&self, cookie: [u64; 2], newborn: Newborn) {
+        lock(&self.newborns).insert(cookie, newborn);
+    }
+
+    pub fn expected(&self, cookie: [u64; 2]) -> Option<Newborn> {
+        lock(&self.newborns).remove(&cookie)
+    }
+
+    /// A small file of procfs, read whole.
+    pub fn proc_file(&self, path: &str) -> Option<String> {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let proc = self.proc.as_ref()?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = vec![0u8; 1024];
+        let n = host::rustix::io::read(&file, &mut text).ok()?;
+        text.truncate(n);
+        String::from_utf8(text).ok()
+    }
+
+    /// Reports a guest that breaks the protocol.
+    pub fn violation(&self, tid: i32, what: &str) {
+        crate::config::count(&self.counters.violations);
+        eprintln!("stockade: guest process killed: host thread {tid}: {what}");
+    }
+
+    pub fn trace(&self, text: impl FnOnce() -> String) {
+        if self.config.trace {
+            eprintln!("[platform] {}", text());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The seccomp filter of guest code: the boundary between a guest and the host.
+//!
+//! Guest code may jump into the stub with any registers, so what the stub may call is safe with arbitrary arguments. The tables here are the ones printed in
+//! docs/platform.md. Neighbours: `zygote` (installs it), `host::seccomp::bpf`. Owns no locks.
+
+use host::seccomp::bpf::{
+    ALLOW, ARCH, ARCH_X86_64, IP_HIGH, IP_LOW, KILL, NOTIFY, NR, TRAP, above, and, any_bit, arg, at_least, equal,
+    errno, load, ret,
+};
+use libc::sock_filter;
+
+use crate::layout::{DOORBELL, TEXT, TEXT_LEN};
+
+const X32_BIT: u32 = 0x4000_0000;
+const ENOSYS: u32 = 38;
+
+/// What the stub's own text may call, and why that is harmless in a guest's hands.
+#[derive(Clone, Copy)]
+pub(crate) enum Rule {
+    Any,
+    Notify,
+    Mmap,
+    Futex,
+    /// The n-th argument (low half) is one of these.
+    OneOf(u32, &'static [u32]),
+}
+
+pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
+    (DOORBELL as u32, "getpgrp", Rule::Notify, "the doorbell"),
+    (15, "rt_sigreturn", Rule::Any, "leaves the handler; the host checks the frame"),
+    (202, "futex", Rule::Futex, "parking, robust lists; without the PI operations, which take host thread ids"),
+    (9, "mmap", Rule::Mmap, "own memory only; no huge or locked pages, no growing mappings, no unknown flags"),
+    (11, "munmap", Rule::Any, "own memory only"),
+    (10, "mprotect", Rule::Any, "own memory only"),
+    (25, "mremap", Rule::Any, "own memory only"),
+    (
+        28,
+        "madvise",
+        Rule::OneOf(2, &[0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23]),
+        "advice about own memory; not MERGEABLE, REMOVE, HWPOISON, COLLAPSE, PAGEOUT",
+    ),
+    (26, "msync", Rule::Any, "own mappings"),
+    (27, "mincore", Rule::Any, "own mappings"),
+    (324, "membarrier", Rule::OneOf(0, &[0, 8, 16, 32, 64]), "within the process only: no interruption of other cores"),
+    (158, "arch_prctl", Rule::OneOf(0, &[0x1001, 0x1002, 0x1003, 0x1004, 0x1022, 0x1023]), "fs, gs, AMX permission"),
+    (218, "set_tid_address", Rule::Any, "a word of own memory, cleared at the thread's end"),
+    (131, "sigaltstack", Rule::Any, "own signal stack"),
+    (3, "close", Rule::Any, "own descriptors: those that were handed over"),
+    (436, "close_range", Rule::OneOf(2, &[0]), "likewise"),
+    (228, "clock_gettime", Rule::Any, "reads clocks"),
+    (24, "sched_yield", Rule::Any, "no argument"),
+    (56, "clone", Rule::Notify, "under a grant, with exactly the expected arguments"),
+    (60, "exit", Rule::Any, "ends the own thread"),
+    (231, "exit_group", Rule::Any, "ends the own process"),
+];
+
+/// Flags of mmap that are let through: SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, POPULATE, NONBLOCK, STACK, FIXED_NOREPLACE.
+const MMAP_FLAGS: u32 = 0x13_c033;
+
+/// Calls of guest code that come by SIGSYS, because their answers need the registers or the stub's hands.
+pub(crate) const TRAPPED: &[(u32, &str)] = &[
+    (9, "mmap"),
+    (11, "munmap"),
+    (10, "mprotect"),
+    (12, "brk"),
+    (28, "madvise"),
+    (15, "rt_sigreturn"),
+    (56, "clone"),
+    (57, "fork"),
+    (58, "vfork"),
+    (59, "execve"),
+    (322, "execveat"),
+    (60, "exit"),
+    (25, "mremap"),
+    (26, "msync"),
+    (27, "mincore"),
+    (30, "shmat"),
+    (67, "shmdt"),
+    (130, "rt_sigsuspend"),
+    (158, "arch_prctl"),
+    (200, "tkill"),
+    (218, "set_tid_address"),
+    (234, "tgkill"),
+    (324, "membarrier"),
+    (329, "pkey_mprotect"),
+    (462, "mseal"),
+];
+
+/// Calls of guest code that fail at once: what guest libraries must not get, and what has no meaning here.
+pub(crate) const REFUSED: &[(u32, &str)] = &[(435, "clone3"), (334, "rseq")];
+
+/// futex operations 0 to 5, 9 and 10 (and, with `otherwise`, the others) on the loaded number; 8 instructions.
+fn futex(otherwise: u32) -> [sock_filter; 8] {
+    [
+        load(arg(1)),
+        and(0x7f),
+        above(10, 4, 0),
+        equal(6, 3, 0),
+        equal(7, 2, 0),
+        equal(8, 1, 0),
+        ret(ALLOW),
+        ret(otherwise),
+    ]
+}
+
+fn stub_rules() -> Vec<sock_filter> {
+    let mut code = vec![load(NR)];
+    for &(nr, _, rule, _) in STUB {
+        let body: Vec<sock_filter> = match rule {
+            Rule::Any => vec![ret(ALLOW)],
+            Rule::Notify => vec![ret(NOTIFY)],
+            Rule::Mmap => vec![load(arg(3)), any_bit(!MMAP_FLAGS, 0, 1), ret(KILL), ret(ALLOW)],
+            Rule::Futex => futex(KILL).into(),
+            Rule::OneOf(n, values) => {
+                let mut body = vec![load(arg(n))];
+                for (i, &v) in values.iter().enumerate() {
+                    body.push(equal(v, (values.len() - i) as u8, 0));
+                }
+                body.extend([ret(KILL), ret(ALLOW)]);
+                body
+            }
+        };
+        code.push(equal(nr, 0, body.len() as u8));
+        code.extend(body);
+    }
+    code.push(ret(KILL));
+    code
+}
+
+/// The whole filter for a region that starts at `base`. `force_trap`: no direct notification.
+pub(crate) fn program(base: u64, force_trap: bool) -> Vec<sock_filter> {
+    let text = base + TEXT;
+    // Another architecture (int 0x80) traps: the stub's handler makes a SIGSEGV of it, as on a host without 32-bit calls.
+    let mut code = vec![
+        load(ARCH),
+        equal(ARCH_X86_64, 1, 0),
+        ret(TRAP),
+        load(NR),
+        at_least(X32_BIT, 0, 1),
+        ret(errno(ENOSYS)),
+    ];
+    let stub = stub_rules();
+    let n = stub.len() as u8;
+    code.extend([
+        load(IP_HIGH),
+        equal((text >> 32) as u32, 0, n + 3),
+        load(IP_LOW),
+        at_least(text as u32, 0, n + 1),
+        at_least((text + TEXT_LEN) as u32, n, 0),
+    ]);
+    code.extend(stub);
+    // Guest code.
+    let other = if force_trap { TRAP } else { NOTIFY };
+    code.extend([load(NR), equal(202, 0, 8)]);
+    code.extend(futex(other));
+    for &(nr, _) in REFUSED {
+        code.extend([equal(nr, 0, 1), ret(errno(ENOSYS))]);
+    }
+    if !force_trap {
+        for (i, &(nr, _)) in TRAPPED.iter().enumerate() {
+            code.push(equal(nr, (TRAPPED.len() - i) as u8, 0));
+        }
+    }
+    code.extend([ret(other), ret(TRAP)]);
+    code
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use host::seccomp::bpf::run;
+
+    const BASE: u64 = 0x7ff0_0000_0000;
+
+    fn from(ip: u64, nr: u32, args: [u64; 6]) -> u32 {
+        run(&program(BASE, false), ARCH_X86_64, nr, ip, args).unwrap()
+    }
+    fn guest(nr: u32, args: [u64; 6]) -> u32 {
+        from(0x40_1000, nr, args)
+    }
+    fn stub(nr: u32, args: [u64; 6]) -> u32 {
+        from(BASE + TEXT + 0x100, nr, args)
+    }
+
+    #[test]
+    fn guest_calls_go_where_they_belong() {
+        assert_eq!(guest(110, [0; 6]), NOTIFY);
+        assert_eq!(guest(9, [0; 6]), TRAP);
+        assert_eq!(guest(462, [0; 6]), TRAP);
+        assert_eq!(guest(435, [0; 6]), errno(ENOSYS));
+        assert_eq!(guest(202, [0, 128, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(guest(202, [0, 6, 0, 0, 0, 0]), NOTIFY);
+        assert_eq!(guest(202, [0, 11, 0, 0, 0, 0]), NOTIFY);
+        assert_eq!(guest(0x4000_0000, [0; 6]), errno(ENOSYS));
+        assert_eq!(run(&program(BASE, false), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
+        assert_eq!(run(&program(BASE, true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
+    }
+
+    #[test]
+    fn only_the_text_is_the_stub() {
+        for ip in [BASE + TEXT - 1, BASE + TEXT + TEXT_LEN, BASE - (1 << 32) + TEXT, BASE + (1 << 32) + TEXT] {
+            assert_eq!(from(ip, 231, [0; 6]), NOTIFY, "{ip:x}");
+        }
+        assert_eq!(stub(231, [0; 6]), ALLOW);
+    }
+
+    #[test]
+    fn the_stub_may_do_little() {
+        let listed: Vec<u32> = STUB.iter().map(|r| r.0).collect();
+        for nr in 0..600 {
+            let verdict = stub(nr, [u64::MAX; 6]);
+            if !listed.contains(&nr) {
+                assert_eq!(verdict, KILL, "{nr}");
+            }
+        }
+        assert_eq!(stub(56, [0x8011, 0, 0, 0, 0, 0]), NOTIFY);
+        assert_eq!(stub(9, [0, 0, 3, 0x32, 0, 0]), ALLOW);
+        assert_eq!(stub(9, [0, 0, 3, 0x40032, 0, 0]), KILL); // HUGETLB
+        assert_eq!(stub(9, [0, 0, 3, 0x2032, 0, 0]), KILL); // LOCKED
+        assert_eq!(stub(9, [0, 0, 3, 0x132, 0, 0]), KILL); // GROWSDOWN
+        for advice in 0..200 {
+            let allowed = [0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23].contains(&advice);
+            assert_eq!(stub(28, [0, 0, advice, 0, 0, 0]), if allowed { ALLOW } else { KILL }, "{advice}");
+        }
+        for operation in 0..128 {
+            let allowed = operation <= 10 && ![6, 7, 8].contains(&operation);
+            for flags in [0, 128, 256, 384] {
+                let verdict = stub(202, [0, operation | flags, 0, 0, 0, 0]);
+                assert_eq!(verdict, if allowed { ALLOW } else { KILL }, "{operation}");
+            }
+        }
+        assert_eq!(stub(158, [0x1012, 0, 0, 0, 0, 0]), KILL);
+        assert_eq!(stub(324, [1, 0, 0, 0, 0, 0]), KILL);
+    }
+}

@@ -1,0 +1,109 @@
+//! A thread for what need not happen at once: parks long waits, lets newborns leave their core, finds births that never came about. It sleeps while there is nothing of that.
+//!
+//! Neighbours: `park`, `birth`. Owns the lock of the list of newborns.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::core::{Core, Kind};
+use crate::guest::Event;
+use crate::sync::lock;
+use crate::worker::wake_later;
+
+const TICK: Duration = Duration::from_millis(10);
+/// A newborn stays on its worker's core for so long: the host's balancing at fork and clone would move it to another one.
+const YOUTH: Duration = Duration::from_millis(10);
+/// A child that was ordered rings within this time.
+const BIRTH: Duration = Duration::from_secs(1);
+
+pub(crate) struct Keeper {
+    /// 1: there is something to do.
+    armed: AtomicU32,
+    young: Mutex<Vec<(Instant, i32)>>,
+    pub origin: Instant,
+}
+
+impl Keeper {
+    pub fn new() -> Keeper {
+        Keeper { armed: AtomicU32::new(0), young: Mutex::new(Vec::new()), origin: Instant::now() }
+    }
+
+    /// Has the keeper look in a moment.
+    pub fn arm(&self, core: &'static Core) {
+        if self.armed.load(Ordering::Relaxed) == 0 && self.armed.swap(1, Ordering::AcqRel) == 0 {
+            wake_later(&core.keeper.armed);
+        }
+    }
+
+    /// A new host thread, bound to its shard's core.
+    pub fn young(&self, core: &'static Core, tid: i32) {
+        if core.cores.len() > 1 {
+            lock(&self.young).push((Instant::now(), tid));
+            self.arm(core);
+        }
+    }
+
+    /// The guest chose cores for it.
+    pub fn forget_young(&self, tid: i32) {
+        lock(&self.young).retain(|y| y.1 != tid);
+    }
+
+    fn grown(&self) -> (Vec<i32>, bool) {
+        let mut young = lock(&self.young);
+        let n = young.iter().take_while(|y| y.0.elapsed() >= YOUTH).count();
+        let grown = young.drain(..n).map(|y| y.1).collect();
+        (grown, !young.is_empty())
+    }
+}
+
+pub(crate) fn run(core: &'static Core) {
+    loop {
+        while core.keeper.armed.load(Ordering::Acquire) == 0 {
+            host::futex::wait(&core.keeper.armed, 0, None);
+        }
+        std::thread::sleep(TICK);
+        core.keeper.armed.store(0, Ordering::Release); // who adds something from here on arms again
+        let (grown, mut more) = core.keeper.grown();
+        for tid in grown {
+            let _ = host::process::set_affinity(tid, &core.all_cores);
+        }
+        let shards = lock(&core.shards).clone();
+        for shard in shards {
+            more |= shard.park_old();
+        }
+        more |= births(core);
+        crate::worker::settle();
+        if more {
+            core.keeper.armed.store(1, Ordering::Release);
+        }
+    }
+}
+
+/// Children that did not come: the host killed them before their first doorbell, or the parent's stub cheats. True if some are still awaited.
+fn births(core: &'static Core) -> bool {
+    let late: Vec<[u64; 2]> = {
+        let newborns = lock(&core.newborns);
+        newborns.iter().filter(|n| n.1.since.elapsed() > BIRTH && n.1.kind != Kind::Fresh).map(|n| *n.0).collect()
+    };
+    for cookie in late {
+        let Some(newborn) = core.expected(cookie) else { continue };
+        let Some(parent) = newborn.parent else { continue };
+        let mut st = lock(&parent.state);
+        let known = st.birth.as_ref().is_some_and(|b| b.cookie == cookie && b.result.is_some());
+        if !known {
+            drop(st);
+            parent.violation("asked to fork or clone, it did not");
+            continue;
+        }
+        // It says that there is a child, which never rang: dead before that, or hidden. The sweep finds the latter.
+        st.birth = None;
+        let guest = st.guest.clone();
+        drop(st);
+        crate::reaper::sweep(core);
+        if let Some(guest) = guest {
+            guest.event(&parent, Event::Done { result: -11, at: 0 });
+        }
+    }
+    !lock(&core.newborns).is_empty()
+}

@@ -1,0 +1,219 @@
+//! What the kernel process and the stub agree upon: the stub's region, the mailbox, doorbell kinds and operations. Compiled into both (`no_std`).
+//!
+//! Everything in a mailbox is hostile to the kernel process, and read once. docs/platform.md describes the protocol. Owns no locks.
+
+#![allow(dead_code)] // each side uses its half
+
+use core::sync::atomic::AtomicU32;
+
+/// The region starts at a multiple of this, so that its text never crosses a 4 GiB line (the filter compares the halves of the instruction pointer apart).
+pub const REGION_ALIGN: u64 = 1 << 32;
+pub const REGION_LEN: u64 = 0x8000_0000;
+/// Host threads that one stub process can have at once.
+pub const SLOTS: u64 = 8192;
+/// Bytes of one slot in the private and in the mailbox part.
+pub const STRIDE: u64 = 0x1_0000;
+/// Offsets in the region. Private part: for each slot a page of state and the signal stack, found by masking the stack pointer.
+pub const PRIVATE: u64 = 0;
+/// Shared part: for each slot a mailbox page and its data window.
+pub const SHARED: u64 = 0x2000_0000;
+pub const SHARED_LEN: u64 = SLOTS * STRIDE;
+pub const TEXT: u64 = 0x4000_0000;
+pub const TEXT_LEN: u64 = 0x1_0000;
+/// Offset of the signal stack in a private slot, and of the data window in a shared one.
+pub const SIGNAL_STACK: u64 = 0x1000;
+pub const WINDOW: u64 = 0x1000;
+pub const WINDOW_LEN: u64 = STRIDE - WINDOW;
+
+/// getpgrp: it takes no arguments and sleeps nowhere, and every common seccomp profile allows it.
+pub const DOORBELL: u64 = 111;
+/// SIGURG: it coalesces, and is ignored by default.
+pub const KICK_SIGNAL: u64 = 23;
+
+/// Doorbell kinds (rdi). rsi and rdx hold the cookie, r10 and r8 arguments, r9 the sequence number.
+pub mod bell {
+    /// A zygote asks for work.
+    pub const ZYGOTE: u64 = 1;
+    /// First doorbell of a forked process: it has no mailbox yet.
+    pub const HELLO: u64 = 2;
+    /// First doorbell of a new thread.
+    pub const THREAD: u64 = 3;
+    /// A fresh process holds a frame.
+    pub const FRESH: u64 = 4;
+    /// A trapped system call.
+    pub const CALL: u64 = 5;
+    /// Came in by a kick.
+    pub const KICK: u64 = 6;
+    /// A fault signal.
+    pub const FAULT: u64 = 7;
+    /// An operation ended: r10 its value, r8 the index.
+    pub const RESULT: u64 = 8;
+}
+
+/// Answers, in `Mailbox::op`.
+pub mod op {
+    pub const RESUME: u32 = 0;
+    /// rax = ret, and on.
+    pub const RET: u32 = 1;
+    /// rax = ret, and ring KICK again without running guest code.
+    pub const RET_KICK: u32 = 2;
+    /// Perform `ops[..count]`, then `then`.
+    pub const SCRIPT: u32 = 3;
+    /// arg: cookie, cookie, stack, tls set, tls, clear_tid, set_tid address, value, parent_tid address, value.
+    pub const FORK: u32 = 4;
+    /// arg: cookie, cookie, stack, tls set, tls, clear_tid, slot, set_tid address, value, second address.
+    pub const SPAWN: u32 = 5;
+    pub const SIGNAL: u32 = 6;
+    /// Take `regs`, and on.
+    pub const REGISTERS: u32 = 7;
+    /// Wait in a futex on `park`, then do what `op` says.
+    pub const PARK: u32 = 8;
+    /// Ring KICK again (to have an open notification).
+    pub const RING: u32 = 9;
+    /// This host thread ends.
+    pub const EXIT: u32 = 10;
+}
+
+/// What follows a script, in `Mailbox::then`.
+pub mod then {
+    /// rax = ret.
+    pub const RETURN: u32 = 0;
+    /// rax = value of the last operation.
+    pub const RETURN_LAST: u32 = 1;
+    pub const REPORT: u32 = 2;
+    /// arg[0] = ip, arg[1] = sp.
+    pub const START: u32 = 3;
+    pub const RESUME: u32 = 4;
+}
+
+/// Operations of a script that are no host call.
+pub mod pseudo {
+    /// (address, length)
+    pub const ZERO: u32 = 1000;
+    /// (address, offset in the window, length)
+    pub const COPY: u32 = 1001;
+    /// (address, old, new, waiters to wake)
+    pub const CAS32: u32 = 1002;
+    pub const SET_FS: u32 = 1003;
+    pub const SET_GS: u32 = 1004;
+}
+
+/// `Call::flags`: bit n: argument n is an index into `Mailbox::fds`.
+pub const MAY_FAIL: u32 = 1 << 8;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Call {
+    pub nr: u32,
+    pub flags: u32,
+    pub args: [u64; 6],
+}
+
+pub const MAX_CALLS: usize = 40;
+pub const MAX_FDS: usize = 8;
+
+/// Words of `Mailbox::regs`: those of the signal frame's gregs up to eflags, then fs and gs base.
+pub const REGS: usize = 20;
+pub mod reg {
+    pub const R8: usize = 0;
+    pub const R9: usize = 1;
+    pub const R10: usize = 2;
+    pub const R11: usize = 3;
+    pub const R12: usize = 4;
+    pub const R13: usize = 5;
+    pub const R14: usize = 6;
+    pub const R15: usize = 7;
+    pub const RDI: usize = 8;
+    pub const RSI: usize = 9;
+    pub const RBP: usize = 10;
+    pub const RBX: usize = 11;
+    pub const RDX: usize = 12;
+    pub const RAX: usize = 13;
+    pub const RCX: usize = 14;
+    pub const RSP: usize = 15;
+    pub const RIP: usize = 16;
+    pub const EFLAGS: usize = 17;
+    pub const FS_BASE: usize = 18;
+    pub const GS_BASE: usize = 19;
+}
+
+/// A guest signal frame to build.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Frame {
+    pub handler: u64,
+    pub restorer: u64,
+    pub mask: u64,
+    pub stack: [u64; 3],
+    /// 0: below the guest's stack pointer and red zone.
+    pub on_stack: u64,
+    pub set_rax: u64,
+    pub rax: u64,
+    pub ip_back: u64,
+    pub sig: u64,
+    pub info: [u64; 16],
+}
+
+/// One slot's page of shared memory.
+#[repr(C)]
+pub struct Mailbox {
+    // From the stub.
+    pub nr: u32,
+    pub unused: u32,
+    pub args: [u64; 6],
+    pub ip: u64,
+    /// Signal, code, address, ip, sp, trap number, error code, in the stub.
+    pub fault: [u64; 8],
+    pub regs: [u64; REGS],
+    // From the kernel process.
+    pub op: u32,
+    pub then: u32,
+    pub ret: u64,
+    pub count: u32,
+    pub nfds: u32,
+    pub arg: [u64; 10],
+    pub fds: [u32; MAX_FDS],
+    /// 1: the answer of a parked thread is there.
+    pub park: AtomicU32,
+    pub unused2: u32,
+    pub frame: Frame,
+    pub calls: [Call; MAX_CALLS],
+    /// Start of a shard: see `seed`.
+    pub seed: Seed,
+}
+
+/// How the kernel process asks the seed for a shard's zygote. Only the seed's and the zygotes' memory file uses it; no guest ever maps that one.
+#[repr(C)]
+pub struct Seed {
+    /// In the seed's mailbox: bumped for each order.
+    pub order: AtomicU32,
+    /// Slot of the zygote to make.
+    pub slot: u32,
+    /// In the zygote's mailbox: the listener's number + 1.
+    pub listener: AtomicU32,
+    /// Step at which it failed << 16 | errno.
+    pub failed: AtomicU32,
+    /// The kernel process has taken the listener.
+    pub taken: AtomicU32,
+    pub unused: u32,
+    pub pid: u64,
+    pub cookie: [u64; 2],
+    pub core: u64,
+    /// Lowest and first address that the zygote keeps besides the region: [vvar] to the end of [vdso].
+    pub keep: [u64; 2],
+    /// Instructions of the filter, which lies in the window, and its flags.
+    pub filter_len: u64,
+    pub filter_flags: u64,
+}
+
+const _: () = assert!(size_of::<Mailbox>() <= WINDOW as usize);
+
+/// Word offsets in the header at the start of the text.
+pub mod header {
+    pub const MAGIC: usize = 0;
+    pub const SEED: usize = 1;
+    pub const HANDLER: usize = 2;
+    pub const RESTORER: usize = 3;
+    pub const WORDS: usize = 4;
+    pub const MAGIC_VALUE: u64 = 0x6275_7473_6b63_7473;
+}

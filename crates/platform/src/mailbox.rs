@@ -1,0 +1,165 @@
+//! The kernel process' side of the mailboxes: memory files, one for each stub process, mapped once and used again and again.
+//!
+//! A mailbox is hostile: every word is read once, by volatile loads, and then checked as a copy. Memory files are never unmapped, since that would interrupt every
+//! core. Neighbours: `layout` (the words), `thread` (who writes what). Owns the lock of the pool.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use abi::Errno;
+use host::HostFd;
+use host::memory::SharedBytes;
+
+use crate::answer::Registers;
+use crate::layout::{self, Mailbox, REGS, SHARED_LEN, SLOTS, STRIDE, WINDOW, WINDOW_LEN, reg};
+use crate::sync::lock;
+
+/// A memory file with a mailbox for every slot.
+pub(crate) struct Mailboxes {
+    pub file: Arc<HostFd>,
+    memory: SharedBytes,
+}
+
+/// Reads or writes a field of a mailbox exactly once.
+macro_rules! once {
+    (get $slot:expr, $($field:tt)+) => {
+        // SAFETY: a `Slot` points to a mailbox that is never unmapped; integers have no invalid values, and a volatile load happens once.
+        unsafe { (&raw const (*$slot.at.as_ptr()).$($field)+).read_volatile() }
+    };
+    (put $slot:expr, $field:ident $(.$sub:ident)* $([$i:expr])*, $value:expr) => {
+        // SAFETY: as above; nobody holds a reference into the mailbox.
+        unsafe { (&raw mut (*$slot.at.as_ptr()).$field $(.$sub)* $([$i])*).write_volatile($value) }
+    };
+}
+pub(crate) use once;
+
+impl Mailboxes {
+    fn new() -> Result<Mailboxes, Errno> {
+        let file = host::memory::sealed_memfd("mailboxes", SHARED_LEN)?;
+        let memory = host::memory::map_shared_for_ever(&file, SHARED_LEN as usize)?;
+        Ok(Mailboxes { file: HostFd::new(file), memory })
+    }
+
+    /// The mailbox of a slot (taken modulo the number of slots).
+    pub fn slot(&self, slot: u64) -> Slot {
+        let offset = (slot % SLOTS * STRIDE) as usize;
+        let window = self.memory.slice(offset + WINDOW as usize, WINDOW_LEN as usize);
+        // SAFETY: inside the mapping, which is as long as all slots and never unmapped; page-aligned.
+        let at = unsafe { self.memory.start().add(offset) }.cast();
+        Slot { at, window: window.unwrap_or(self.memory) }
+    }
+
+    /// Clears what a guest left behind.
+    fn clear(&self) {
+        // Whatever the guest wrote; few pages as a rule, and punching them costs less than telling which.
+        let _ = host::rustix::fs::fallocate(
+            &*self.file,
+            host::rustix::fs::FallocateFlags::PUNCH_HOLE | host::rustix::fs::FallocateFlags::KEEP_SIZE,
+            0,
+            SHARED_LEN,
+        );
+    }
+}
+
+/// Memory files that are not in use.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Mailboxes>>);
+
+impl Pool {
+    pub fn take(&self) -> Result<Mailboxes, Errno> {
+        let pooled = lock(&self.0).pop();
+        match pooled {
+            Some(m) => Ok(m),
+            None => Mailboxes::new(),
+        }
+    }
+
+    /// After the process that used it was reaped.
+    pub fn give(&self, mailboxes: Mailboxes) {
+        mailboxes.clear();
+        lock(&self.0).push(mailboxes);
+    }
+}
+
+/// One mailbox. It may be used by another process later: whoever keeps a `Slot` asks the thread's state first.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    pub at: NonNull<Mailbox>,
+    pub window: SharedBytes,
+}
+
+// SAFETY: a pointer to memory that is shared and never unmapped, used by volatile and atomic accesses only.
+unsafe impl Send for Slot {}
+// SAFETY: as above.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// The word that a parked thread waits on.
+    pub fn park(&self) -> &'static AtomicU32 {
+        // SAFETY: never unmapped; an atomic may be shared with another process.
+        unsafe { &(*self.at.as_ptr()).park }
+    }
+
+    pub fn seed(&self) -> &'static SeedWords {
+        // SAFETY: never unmapped. The words that the stub writes are atomics or read through `once!`.
+        unsafe { &*(&raw const (*self.at.as_ptr()).seed).cast::<SeedWords>() }
+    }
+
+    /// Prepares a mailbox for a new thread.
+    pub fn reset(&self) {
+        once!(put self, op, layout::op::RESUME);
+        self.park().store(0, Ordering::Relaxed);
+    }
+
+    pub fn registers(&self, nr: u64) -> Registers {
+        let w: [u64; REGS] = once!(get self, regs);
+        Registers {
+            r15: w[reg::R15],
+            r14: w[reg::R14],
+            r13: w[reg::R13],
+            r12: w[reg::R12],
+            rbp: w[reg::RBP],
+            rbx: w[reg::RBX],
+            r11: w[reg::R11],
+            r10: w[reg::R10],
+            r9: w[reg::R9],
+            r8: w[reg::R8],
+            rax: w[reg::RAX],
+            rcx: w[reg::RCX],
+            rdx: w[reg::RDX],
+            rsi: w[reg::RSI],
+            rdi: w[reg::RDI],
+            orig_rax: nr,
+            rip: w[reg::RIP],
+            cs: 0x33,
+            eflags: w[reg::EFLAGS],
+            rsp: w[reg::RSP],
+            ss: 0x2b,
+            fs_base: w[reg::FS_BASE],
+            gs_base: w[reg::GS_BASE],
+            ds: 0,
+            es: 0,
+            fs: 0,
+            gs: 0,
+        }
+    }
+
+    pub fn set_registers(&self, r: &Registers) {
+        let w: [u64; REGS] = [
+            r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx,
+            r.rsp, r.rip, r.eflags, r.fs_base, r.gs_base,
+        ];
+        once!(put self, regs, w);
+    }
+}
+
+/// The atomics at the start of `layout::Seed`.
+#[repr(C)]
+pub(crate) struct SeedWords {
+    pub order: AtomicU32,
+    slot: AtomicU32,
+    pub listener: AtomicU32,
+    pub failed: AtomicU32,
+    pub taken: AtomicU32,
+}

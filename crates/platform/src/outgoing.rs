@@ -1,0 +1,82 @@
+//! What wakes somebody is queued here, by thread, and done after all locks are dropped: a SEND with sync wake-up may switch to the guest at once, and who
+//! waits for a lock of ours would then wait through a whole time slice.
+//!
+//! Neighbours: `thread` (queues), `worker` (flushes after each event). Owns no locks: the queue is thread-local.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use abi::Errno;
+use host::HostFd;
+use host::seccomp::notify;
+
+use crate::layout::{KICK_SIGNAL, MAX_FDS};
+use crate::mailbox::{Slot, once};
+use crate::shard::Shard;
+
+pub(crate) enum Out {
+    /// Answers a notification.
+    Send { shard: &'static Shard, tid: i32, id: u64, value: i64, flags: u32 },
+    /// Hands files to the thread with this open notification; their numbers go into the mailbox.
+    Files { shard: &'static Shard, id: u64, slot: Slot, files: Vec<Arc<HostFd>> },
+    Kick { tgid: i32, tid: i32 },
+    /// Wakes a parked thread.
+    Unpark(&'static AtomicU32),
+    /// Wakes a thread of ours.
+    Wake(&'static AtomicU32),
+    Kill(i32),
+    Affinity { tid: i32, cores: Vec<usize> },
+}
+
+thread_local! {
+    static QUEUE: RefCell<Vec<Out>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn queue(out: Out) {
+    QUEUE.with_borrow_mut(|q| q.push(out));
+}
+
+/// Does what this thread has queued.
+pub(crate) fn flush() {
+    loop {
+        // What is done may queue more (an answer that comes too late), so nothing is borrowed meanwhile.
+        let mut batch = QUEUE.with_borrow_mut(std::mem::take);
+        if batch.is_empty() {
+            return;
+        }
+        for out in batch.drain(..) {
+            perform(out);
+        }
+        // The buffer is used again.
+        QUEUE.with_borrow_mut(|q| {
+            if q.is_empty() {
+                *q = batch;
+            }
+        });
+    }
+}
+
+fn perform(out: Out) {
+    match out {
+        Out::Send { shard, tid, id, value, flags } => {
+            if let Err(Errno::ENOENT) = notify::send(shard.listener.as_fd(), id, value, flags) {
+                shard.answer_lost(tid, id, value, flags);
+            }
+        }
+        Out::Files { shard, id, slot, files } => {
+            for (i, file) in files.iter().take(MAX_FDS).enumerate() {
+                // A failure shows in the script: its host call gets a bad descriptor.
+                let number = notify::add_fd(shard.listener.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
+                once!(put slot, fds[i], number as u32);
+            }
+        }
+        Out::Kick { tgid, tid } => drop(host::process::tgkill(tgid, tid, KICK_SIGNAL as i32)),
+        // SAFETY: mailboxes are never unmapped.
+        Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
+        Out::Wake(word) => host::futex::wake(word, 1),
+        Out::Kill(pid) => drop(host::process::kill(pid, libc::SIGKILL)),
+        Out::Affinity { tid, cores } => drop(host::process::set_affinity(tid, &cores)),
+    }
+}

@@ -1,0 +1,289 @@
+//! Writes answers into the mailbox of a thread that waits in the stub.
+//!
+//! Neighbours: `thread` (decides by which way), the stub's handler.rs (does it). Runs under the thread's lock.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::answer::{Arg, ForkSpec, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
+use crate::config::count;
+use crate::core::{Kind, Newborn};
+use crate::layout::{Call, Frame, MAX_CALLS, MAY_FAIL, WINDOW_LEN, op, pseudo, then};
+use crate::mailbox::once;
+use crate::outgoing::{Out, queue};
+use crate::thread::{Answer, At, Birth, Rest, State, Thread};
+
+/// CLONE_PARENT | SIGCHLD, as the stub passes it.
+const FORK_FLAGS: u64 = 0x8000 | 17;
+/// VM FS FILES SIGHAND THREAD SYSVSEM SETTLS CHILD_CLEARTID, as the stub passes it.
+const THREAD_FLAGS: u64 = 0x2d_0f00;
+
+const EAGAIN: i64 = -11;
+const ENOMEM: i64 = -12;
+
+impl Thread {
+    /// Gives an answer to a thread that waits in a doorbell or is parked.
+    pub(crate) fn perform(&self, st: &mut State, answer: Answer) {
+        let mb = self.mailbox;
+        st.result_due = false;
+        match answer {
+            Answer::Ret(value) => {
+                once!(put mb, ret, value as u64);
+                self.go(st, op::RET);
+            }
+            Answer::RetKick(value) => {
+                once!(put mb, ret, value as u64);
+                self.go(st, op::RET_KICK);
+            }
+            Answer::Frame => {
+                once!(put mb, ret, u64::from(st.request.nr));
+                self.go(st, op::RET_KICK);
+            }
+            Answer::Resume => self.go(st, op::RESUME),
+            Answer::Registers(r) => {
+                mb.set_registers(&r);
+                self.go(st, op::REGISTERS);
+            }
+            Answer::Signal(frame) => {
+                once!(put mb, frame, describe(&frame));
+                st.result_due = true;
+                self.go(st, op::SIGNAL);
+            }
+            Answer::Script(Script { ops, then }) => {
+                st.rest = Some(Rest { ops: ops.into_iter(), then, done: 0, round: 0 });
+                self.next_round(st);
+            }
+            Answer::Fork(spec) => self.order_fork(st, spec),
+            Answer::Spawn(spec) => self.order_spawn(st, spec),
+            Answer::Exit => {
+                self.go(st, op::EXIT);
+                self.leave(st);
+            }
+        }
+    }
+
+    /// Lets the thread read its mailbox.
+    fn go(&self, st: &mut State, what: u32) {
+        once!(put self.mailbox, op, what);
+        match std::mem::replace(&mut st.at, At::Running) {
+            At::Bell { id } => {
+                if std::mem::take(&mut st.kick_again) {
+                    st.kicked = true;
+                    self.queue_kick();
+                }
+                self.send(id, st.value, 0);
+            }
+            _ => {
+                self.mailbox.park().store(1, Ordering::Release);
+                queue(Out::Unpark(self.mailbox.park()));
+            }
+        }
+    }
+
+    /// Has a parked thread ring, because its answer needs an open notification.
+    pub(crate) fn ring_again(&self, st: &mut State, answer: Answer) {
+        self.go(st, op::RING);
+        st.at = At::Coming(Some(answer));
+    }
+
+    /// Answers PARK to a thread that waits in a doorbell.
+    pub(crate) fn send_to_park(&self, st: &mut State) {
+        if let At::Bell { id } = st.at {
+            count(&self.core.counters.parks);
+            self.mailbox.park().store(0, Ordering::Relaxed);
+            once!(put self.mailbox, op, op::PARK);
+            st.at = At::Parked;
+            self.send(id, st.value, 0);
+        }
+    }
+
+    /// Writes as many operations as fit, and how it goes on.
+    pub(crate) fn next_round(&self, st: &mut State) {
+        let Some(mut rest) = st.rest.take() else { return };
+        let mb = self.mailbox;
+        let mut window = 0usize;
+        let mut n = 0usize;
+        let mut ops = std::mem::take(&mut rest.ops).collect::<std::collections::VecDeque<Op>>();
+        while n < MAX_CALLS
+            && let Some(op) = ops.pop_front()
+        {
+            let call = match op {
+                Op::Call { nr, args, may_fail } => {
+                    let mut call = Call { nr, flags: if may_fail { MAY_FAIL } else { 0 }, args: [0; 6] };
+                    for (i, arg) in args.into_iter().enumerate() {
+                        match arg {
+                            Arg::Val(v) => call.args[i] = v,
+                            Arg::Fd(f) => {
+                                call.args[i] = u64::from(f);
+                                call.flags |= 1 << i;
+                            }
+                        }
+                    }
+                    call
+                }
+                Op::Zero { addr, len } => Call { nr: pseudo::ZERO, flags: 0, args: [addr, len, 0, 0, 0, 0] },
+                Op::Copy { addr, bytes } => {
+                    let room = WINDOW_LEN as usize - window;
+                    if room == 0 {
+                        ops.push_front(Op::Copy { addr, bytes });
+                        break;
+                    }
+                    let (now, later) = bytes.split_at(bytes.len().min(room));
+                    mb.window.write(window, now);
+                    let call = Call {
+                        nr: pseudo::COPY,
+                        flags: 0,
+                        args: [addr, window as u64, now.len() as u64, 0, 0, 0],
+                    };
+                    window += now.len();
+                    if !later.is_empty() {
+                        let addr = addr.wrapping_add(now.len() as u64);
+                        ops.push_front(Op::Copy { addr, bytes: later.to_vec() });
+                    }
+                    call
+                }
+                Op::SetFs(v) => Call { nr: pseudo::SET_FS, flags: 0, args: [v, 0, 0, 0, 0, 0] },
+                Op::SetGs(v) => Call { nr: pseudo::SET_GS, flags: 0, args: [v, 0, 0, 0, 0, 0] },
+                Op::Cas32 { addr, old, new, wake } => Call {
+                    nr: pseudo::CAS32,
+                    flags: 0,
+                    args: [addr, old.into(), new.into(), wake.max(0) as u64, 0, 0],
+                },
+            };
+            once!(put mb, calls[n], call);
+            n += 1;
+        }
+        once!(put mb, count, n as u32);
+        // Files are for all rounds, but the stub closes them at the end of one: a script with files fits one round (mmap needs few operations).
+        let files = std::mem::take(&mut st.files);
+        once!(put mb, nfds, files.len() as u32);
+        if let (At::Bell { id }, false) = (&st.at, files.is_empty()) {
+            queue(Out::Files { shard: self.shard, id: *id, slot: mb, files });
+        }
+        let last = ops.is_empty();
+        let code = match rest.then {
+            _ if !last => then::REPORT,
+            Then::Return(value) => {
+                once!(put mb, ret, value as u64);
+                then::RETURN
+            }
+            Then::ReturnLast => then::RETURN_LAST,
+            Then::Report => then::REPORT,
+            Then::Start { ip, sp } => {
+                once!(put mb, arg[0], ip);
+                once!(put mb, arg[1], sp);
+                then::START
+            }
+            Then::Resume => then::RESUME,
+        };
+        once!(put mb, then, code);
+        rest.done += rest.round;
+        rest.round = n as u32;
+        rest.ops = Vec::from(ops).into_iter();
+        st.rest = Some(rest);
+        st.result_due = true;
+        self.go(st, op::SCRIPT);
+    }
+
+    fn order_fork(&self, st: &mut State, spec: ForkSpec) {
+        let Ok(cookie) = crate::zygote::cookie() else { return self.refuse(st, EAGAIN) };
+        let mut registers = self.child_registers(spec.stack);
+        if let Some(tls) = spec.tls {
+            registers.fs_base = tls;
+        }
+        let (set, value) = spec.set_tid.unwrap_or_default();
+        let (parent, parent_value) = spec.parent_tid.unwrap_or_default();
+        once!(put self.mailbox, arg, [
+            cookie[0], cookie[1], spec.stack, u64::from(spec.tls.is_some()), spec.tls.unwrap_or(0), spec.clear_tid, set, value.into(),
+            parent, parent_value.into(),
+        ]);
+        count(&self.core.counters.forks);
+        self.order(st, cookie, Kind::Fork, spec.child, registers);
+        st.grant = Some((FORK_FLAGS, true));
+        self.go(st, op::FORK);
+    }
+
+    fn order_spawn(&self, st: &mut State, spec: SpawnSpec) {
+        let Some(slot) = self.space.take_slot() else { return self.refuse(st, EAGAIN) };
+        let Ok(cookie) = crate::zygote::cookie() else {
+            self.space.return_slot(slot);
+            return self.refuse(st, ENOMEM);
+        };
+        let mut registers = self.child_registers(spec.stack);
+        if let Some(tls) = spec.tls {
+            registers.fs_base = tls;
+        }
+        let mut words = spec.set_tid.iter();
+        let (first, value) = words.next().copied().unwrap_or_default();
+        let second = words.next().map_or(0, |w| w.0);
+        once!(put self.mailbox, arg, [
+            cookie[0], cookie[1], spec.stack, u64::from(spec.tls.is_some()), spec.tls.unwrap_or(0), spec.clear_tid, slot, first,
+            value.into(), second,
+        ]);
+        count(&self.core.counters.spawns);
+        self.order(st, cookie, Kind::Thread { slot }, spec.child, registers);
+        st.grant = Some((THREAD_FLAGS, false));
+        self.go(st, op::SPAWN);
+    }
+
+    fn order(&self, st: &mut State, cookie: [u64; 2], kind: Kind, guest: std::sync::Arc<dyn crate::Guest>, registers: Registers) {
+        let parent = self.shard.thread(self.host_tid);
+        let since = Instant::now();
+        self.core.expect(cookie, Newborn { kind, guest, parent, registers, since });
+        st.birth = Some(Birth { cookie, hello: false, result: None });
+        st.result_due = true;
+        self.core.keeper.arm(self.core);
+    }
+
+    /// The order cannot even be given: the stub reports the error by itself, as the result of an empty script.
+    fn refuse(&self, st: &mut State, errno: i64) {
+        // A script of one operation that fails with EFAULT would name the wrong error, so the error is remembered here.
+        st.birth = Some(Birth { cookie: [0; 2], hello: true, result: Some(errno) });
+        st.result_due = true;
+        once!(put self.mailbox, count, 0);
+        once!(put self.mailbox, nfds, 0);
+        once!(put self.mailbox, then, then::REPORT);
+        self.go(st, op::SCRIPT);
+    }
+
+    fn child_registers(&self, stack: u64) -> Registers {
+        let mut r = self.mailbox.registers(0);
+        r.rax = 0;
+        if stack != 0 {
+            r.rsp = stack;
+        }
+        r
+    }
+
+    /// The thread will run no more guest code.
+    fn leave(&self, st: &mut State) {
+        st.at = At::Gone;
+        st.guest = None;
+        self.shard.remove(self.host_tid);
+        self.space.left(self.slot, self.host_tid);
+    }
+}
+
+fn describe(f: &SignalFrame) -> Frame {
+    let mut info = [0u64; 16];
+    for (word, bytes) in info.iter_mut().zip(f.info.chunks_exact(8)) {
+        *word = bytes.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
+    }
+    let (set_rax, rax, ip_back) = match (f.restart, f.rax) {
+        (true, _) => (1, u64::from(f.nr), 2),
+        (false, Some(v)) => (1, v as u64, 0),
+        (false, None) => (0, 0, 0),
+    };
+    Frame {
+        handler: f.handler,
+        restorer: f.restorer,
+        mask: f.mask,
+        stack: [f.altstack.0, f.altstack.1.into(), f.altstack.2],
+        on_stack: f.on_stack.unwrap_or(0),
+        set_rax,
+        rax,
+        ip_back,
+        sig: f.sig.into(),
+        info,
+    }
+}

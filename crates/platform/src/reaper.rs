@@ -1,0 +1,93 @@
+//! Reaps: this process is the parent of all stubs, and PID 1 of their PID namespace.
+//!
+//! A dead process is taken out of all tables before it is reaped, so that its ids cannot come back meanwhile. Neighbours: `space`, `core`. Owns no locks.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use abi::Errno;
+
+use crate::core::{Core, Newborn};
+use crate::sync::lock;
+use crate::thread::At;
+
+pub(crate) fn run(core: &'static Core) {
+    loop {
+        match host::process::wait_any() {
+            Ok((pid, status)) => {
+                ended(core, pid, status);
+                crate::worker::settle();
+            }
+            Err(Errno::EINTR) => {}
+            // There is always the seed; without it nothing can start any more.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn ended(core: &'static Core, pid: i32, status: i32) {
+    core.trace(|| format!("host process {pid} ended with status {status:x}"));
+    let space = lock(&core.spaces).remove(&pid);
+    let Some(space) = space else {
+        let zygote = lock(&core.shards).iter().any(|s| lock(&s.zygote).pid == pid);
+        if zygote || lock(&core.seed).pid == pid {
+            eprintln!("stockade: the process that guest processes are forked from has ended (status {status:#x})");
+            std::process::exit(70);
+        }
+        return host::process::reap(pid); // a child that never rang, or not a stub at all
+    };
+    let threads = space.end();
+    let mut shard = None;
+    let mut guests = Vec::new();
+    for thread in &threads {
+        thread.shard.remove(thread.host_tid);
+        shard = Some(thread.shard);
+        let mut st = lock(&thread.state);
+        thread.close(&mut st);
+        st.at = At::Gone;
+        st.files.clear();
+        guests.extend(st.guest.take());
+    }
+    // Children that it was about to have.
+    let orphans: Vec<Newborn> = {
+        let mut newborns = lock(&core.newborns);
+        let cookies: Vec<[u64; 2]> = newborns
+            .iter()
+            .filter(|n| n.1.parent.as_ref().is_some_and(|p| p.space.host_pid() == pid))
+            .map(|n| *n.0)
+            .collect();
+        cookies.iter().filter_map(|c| newborns.remove(c)).collect()
+    };
+    guests.extend(orphans.into_iter().map(|n| n.guest));
+    if let Some(shard) = shard {
+        shard.load.fetch_sub(1, Ordering::Relaxed);
+    }
+    host::process::reap(pid);
+    if let Some(mailboxes) = space.take_mailboxes() {
+        core.pool.give(mailboxes);
+    }
+    for guest in guests {
+        guest.gone(status);
+    }
+}
+
+/// Kills host processes of our PID namespace that nobody knows: children of a stub that did not ring. Needs procfs.
+pub(crate) fn sweep(core: &'static Core) {
+    let Some(proc) = &core.proc else { return };
+    let Ok(dir) = host::rustix::fs::Dir::read_from(proc) else { return };
+    let mut known: Vec<i32> = lock(&core.spaces).keys().copied().collect();
+    known.push(lock(&core.seed).pid);
+    known.extend(lock(&core.shards).iter().map(|s| lock(&s.zygote).pid));
+    let own = std::process::id() as i32;
+    // Only where we are PID 1 is everybody else in there a stub.
+    if own != 1 {
+        return;
+    }
+    for entry in dir.flatten() {
+        let Some(pid) = entry.file_name().to_str().ok().and_then(|n| n.parse::<i32>().ok()) else { continue };
+        if pid != own && !known.contains(&pid) {
+            core.violation(pid, "a process that nobody asked for");
+            let _ = host::process::kill(pid, libc::SIGKILL);
+        }
+    }
+}

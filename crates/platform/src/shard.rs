@@ -1,0 +1,296 @@
+//! A listener with its zygote and the threads that ring there; takes notifications apart.
+//!
+//! One listener is one core: sync wake-up pulls its guests onto the core of the worker that answers. Neighbours: `worker` (receives), `thread` (answers),
+//! `birth` (first doorbells). Owns the locks of the table of threads, of the zygote's state and of the list of open notifications; none is held while another is taken.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+
+use host::seccomp::notify::{CONTINUE, Notification};
+
+use crate::config::count;
+use crate::core::Core;
+use crate::guest::{Event, Guest};
+use crate::layout::{DOORBELL, TEXT, TEXT_LEN, bell};
+use crate::mailbox::once;
+use crate::outgoing::{Out, queue};
+use crate::sync::lock;
+use crate::thread::{At, Request, State, Thread};
+use crate::worker::Crew;
+
+const CLONE: i32 = 56;
+
+pub(crate) struct Shard {
+    pub core: &'static Core,
+    pub number: usize,
+    /// The core that its workers are bound to.
+    pub cpu: usize,
+    pub listener: OwnedFd,
+    /// Guest processes that were started here by `fresh` or a fork and have not ended.
+    pub load: AtomicUsize,
+    pub crew: Crew,
+    pub zygote: Mutex<ZygoteState>,
+    threads: Mutex<HashMap<i32, Arc<Thread>>>,
+    /// Open notifications of blocked threads: time and thread id.
+    pub open: Mutex<BTreeSet<(u64, i32)>>,
+}
+
+pub(crate) struct ZygoteState {
+    pub pid: i32,
+    pub slot: u64,
+    pub cookie: [u64; 2],
+    pub seq: u64,
+    /// Its open doorbell while it waits for work.
+    pub idle: Option<u64>,
+    /// It may clone once.
+    pub grant: bool,
+    pub ordered: Option<[u64; 2]>,
+    pub waiting: VecDeque<Arc<dyn Guest>>,
+}
+
+impl Shard {
+    pub fn new(
+        core: &'static Core,
+        number: usize,
+        cpu: usize,
+        listener: OwnedFd,
+        zygote: ZygoteState,
+    ) -> &'static Shard {
+        Box::leak(Box::new(Shard {
+            core,
+            number,
+            cpu,
+            listener,
+            load: AtomicUsize::new(0),
+            crew: Crew::default(),
+            zygote: Mutex::new(zygote),
+            threads: Mutex::new(HashMap::new()),
+            open: Mutex::new(BTreeSet::new()),
+        }))
+    }
+
+    pub fn thread(&self, tid: i32) -> Option<Arc<Thread>> {
+        lock(&self.threads).get(&tid).cloned()
+    }
+
+    pub fn add(&self, thread: Arc<Thread>) {
+        lock(&self.threads).insert(thread.host_tid, thread);
+    }
+
+    pub fn remove(&self, tid: i32) {
+        lock(&self.threads).remove(&tid);
+    }
+
+    /// Takes one notification.
+    pub fn notified(&'static self, n: &Notification) {
+        let (tid, nr, ip) = (n.pid as i32, n.data.nr, n.data.instruction_pointer);
+        let in_text = ip.wrapping_sub(self.core.region.base + TEXT) <= TEXT_LEN;
+        let thread = self.thread(tid);
+        if in_text && nr == DOORBELL as i32 {
+            let kind = n.data.args[0];
+            match (thread, kind) {
+                (_, bell::HELLO) => self.hello(n),
+                (_, bell::THREAD) => self.hello_thread(n),
+                (Some(thread), _) => self.bell(&thread, n),
+                (None, _) => self.zygote_bell(n),
+            }
+        } else if in_text && nr == CLONE {
+            match thread {
+                Some(thread) => thread.clone_call(n.id, n.data.args),
+                None => self.zygote_clone(n),
+            }
+        } else if let Some(thread) = thread {
+            self.direct(&thread, n);
+        } else {
+            self.stray(tid, "a call of an unknown thread");
+        }
+    }
+
+    /// An unknown host thread is killed with its process.
+    pub fn stray(&self, tid: i32, what: &str) {
+        self.core.violation(tid, what);
+        queue(Out::Kill(tid));
+    }
+
+    /// A call of guest code that came without a signal.
+    fn direct(&self, thread: &Arc<Thread>, n: &Notification) {
+        let request = Request { nr: n.data.nr as u32, args: n.data.args, ip: n.data.instruction_pointer };
+        let mut st = lock(&thread.state);
+        match st.at {
+            At::Running => {
+                if let Some((was, value)) = st.lost.take()
+                    && was == request
+                {
+                    return thread.send(n.id, value, 0); // made and answered already; only the answer did not arrive
+                }
+                st.at = At::Direct { id: n.id };
+                st.request = request;
+                st.value = 0;
+            }
+            At::Direct { .. } if st.request == request => {
+                st.at = At::Direct { id: n.id }; // the host froze the thread: the same call under a new id
+                return;
+            }
+            At::Gone => return,
+            _ => {
+                drop(st);
+                return thread.violation("a call while another is open");
+            }
+        }
+        let guest = st.guest.clone();
+        drop(st);
+        count(&self.core.counters.direct);
+        self.core.trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
+        if let Some(guest) = guest {
+            let Request { nr, args, ip } = request;
+            guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
+        }
+    }
+
+    /// A doorbell of a known thread.
+    fn bell(&self, thread: &Arc<Thread>, n: &Notification) {
+        let [kind, c0, c1, a, b, seq] = n.data.args;
+        if thread.cookie != [c0, c1] {
+            return thread.violation("a doorbell with a wrong cookie");
+        }
+        let mut st = lock(&thread.state);
+        if seq == st.seq {
+            // The host froze the thread while it waited: the same doorbell under a new id.
+            match st.at {
+                At::Bell { .. } => st.at = At::Bell { id: n.id },
+                At::Gone => {}
+                _ => thread.send(n.id, st.value, 0),
+            }
+            return;
+        }
+        if seq != st.seq.wrapping_add(1) || matches!(st.at, At::Direct { .. } | At::Bell { .. } | At::Parked) {
+            drop(st);
+            return thread.violation("a doorbell out of turn");
+        }
+        if matches!(st.at, At::Gone) {
+            return;
+        }
+        st.seq = seq;
+        st.value = 0;
+        let was = std::mem::replace(&mut st.at, At::Bell { id: n.id });
+        self.core.trace(|| format!("{} bell {kind} {a:x} {b:x}", thread.host_tid));
+        let event = match kind {
+            bell::KICK => match kicked(thread, &mut st, was) {
+                Some(event) => event,
+                None => return,
+            },
+            _ if matches!(was, At::Coming(_)) => {
+                drop(st);
+                return thread.violation("did not come when called");
+            }
+            bell::CALL => {
+                let mb = thread.mailbox;
+                st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
+                st.result_due = false;
+                count(&self.core.counters.trapped);
+                let Request { nr, args, ip } = st.request;
+                self.core.trace(|| format!("{} trapped {nr} {args:x?} ip {ip:x}", thread.host_tid));
+                Event::Syscall { nr, args, ip, framed: true }
+            }
+            bell::FAULT => {
+                let [sig, code, addr, ip, sp, trapno, err, in_stub] = once!(get thread.mailbox, fault);
+                count(&self.core.counters.faults);
+                let in_stub = in_stub != 0 || ip.wrapping_sub(self.core.region.base) < crate::layout::REGION_LEN;
+                Event::Fault { sig: sig as i32, code: code as i32, addr, ip, sp, trapno, err, in_stub }
+            }
+            bell::RESULT if st.result_due => match self.result(thread, &mut st, a as i64, b) {
+                Some(event) => event,
+                None => return,
+            },
+            bell::FRESH if st.birth.as_ref().is_some_and(|b| b.cookie == [0; 2]) => {
+                st.birth = None;
+                let guest = st.guest.clone();
+                drop(st);
+                if let Some(guest) = guest {
+                    guest.born(thread.clone());
+                }
+                return;
+            }
+            _ => {
+                drop(st);
+                return thread.violation("a doorbell of an unexpected kind");
+            }
+        };
+        let guest = st.guest.clone();
+        drop(st);
+        if let Some(guest) = guest {
+            guest.event(thread, event);
+        }
+    }
+
+    /// The end of a script, fork, spawn or signal frame.
+    fn result(&self, thread: &Arc<Thread>, st: &mut State, value: i64, at: u64) -> Option<Event> {
+        st.result_due = false;
+        st.grant = None;
+        if let Some(birth) = &mut st.birth {
+            if birth.result.is_none() {
+                birth.result = Some(value);
+            }
+            if value < 0 && !birth.hello {
+                let cookie = birth.cookie;
+                st.birth = None;
+                let newborn = self.core.expected(cookie);
+                if let Some(crate::core::Kind::Thread { slot }) = newborn.map(|n| n.kind) {
+                    thread.space.return_slot(slot);
+                }
+                return Some(Event::Done { result: value.max(-4095), at: 0 });
+            }
+            return birth_done(st);
+        }
+        if let Some(rest) = &st.rest {
+            let complete = at == u64::from(rest.round);
+            if complete && rest.ops.len() > 0 {
+                thread.next_round(st);
+                return None;
+            }
+            let at = rest.done.saturating_add(at as u32);
+            st.rest = None;
+            return Some(Event::Done { result: value, at });
+        }
+        Some(Event::Done { result: value, at: 0 })
+    }
+
+    /// An answer found its notification gone: the thread died, or the host froze it and it comes again.
+    pub fn answer_lost(&self, tid: i32, _id: u64, value: i64, flags: u32) {
+        let Some(thread) = self.thread(tid) else { return };
+        let mut st = lock(&thread.state);
+        if flags & CONTINUE == 0 {
+            st.lost = Some((st.request, value));
+        }
+    }
+}
+
+/// A thread came by a signal. `None`: it was answered here.
+fn kicked(thread: &Thread, st: &mut State, was: At) -> Option<Event> {
+    st.kicked = false;
+    count(&thread.core.counters.kicks);
+    match was {
+        At::Coming(Some(answer)) => {
+            thread.perform(st, answer);
+            None
+        }
+        At::Coming(None) => {
+            thread.send_to_park(st);
+            None
+        }
+        _ => Some(Event::Kicked),
+    }
+}
+
+/// Both halves of a birth are there: the child rang, and the parent knows the result.
+pub(crate) fn birth_done(st: &mut State) -> Option<Event> {
+    let birth = st.birth.as_ref()?;
+    if !birth.hello {
+        return None;
+    }
+    let result = birth.result?;
+    st.birth = None;
+    Some(Event::Done { result: result.clamp(-4095, 0), at: 0 })
+}

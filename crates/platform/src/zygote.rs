@@ -1,0 +1,282 @@
+//! Where stub processes come from: the seed, forked from this process while it has one thread, and the shards' zygotes, which the seed forks on demand.
+//!
+//! The seed's and the zygotes' mailboxes lie in one memory file that no guest ever maps. Neighbours: `region`, `filter`, the stub's seed.rs. Owns no locks; the
+//! caller orders one zygote at a time.
+
+use std::arch::asm;
+use std::mem::offset_of;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use abi::Errno;
+use host::futex::wake_shared;
+use host::seccomp::notify;
+
+use crate::config::StartError;
+use crate::filter;
+use crate::layout::{
+    KICK_SIGNAL, Mailbox, PRIVATE, REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
+};
+use crate::mailbox::{Mailboxes, Pool, once};
+use crate::region::Region;
+
+static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.bin"));
+
+/// How long a zygote may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// SIGILL, SIGBUS, SIGFPE, SIGSEGV: never masked in the stub.
+const FAULTS: u64 = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10;
+/// SA_SIGINFO, ONSTACK, RESTORER, RESTART, NODEFER.
+const HANDLER_FLAGS: u64 = 4 | 0x0800_0000 | 0x0400_0000 | 0x1000_0000 | 0x4000_0000;
+
+pub(crate) struct Seed {
+    pub pid: i32,
+    pub mailboxes: Mailboxes,
+    region: Region,
+}
+
+/// A shard's zygote: its process, the slot of its mailbox, its cookie, its listener.
+pub(crate) struct Zygote {
+    pub pid: i32,
+    pub slot: u64,
+    pub cookie: [u64; 2],
+    pub listener: OwnedFd,
+}
+
+/// A secret of 128 bits.
+pub(crate) fn cookie() -> Result<[u64; 2], Errno> {
+    let mut bytes = [0u8; 16];
+    host::process::random(&mut bytes)?;
+    let (a, b) = bytes.split_at(8);
+    let word = |b: &[u8]| b.iter().rev().fold(0u64, |w, x| w << 8 | u64::from(*x));
+    Ok([word(a), word(b)])
+}
+
+fn word(n: usize) -> u64 {
+    STUB.get(n * 8..n * 8 + 8).map_or(0, |b| b.iter().rev().fold(0u64, |w, x| w << 8 | u64::from(*x)))
+}
+
+impl Seed {
+    /// Forks the seed. This process must have one thread only.
+    pub fn start(region: Region, pool: &Pool) -> Result<Seed, StartError> {
+        let step = |step: &'static str| move |errno| StartError::Host { step, errno };
+        if word(header::MAGIC) != header::MAGIC_VALUE {
+            return Err(StartError::Host { step: "the stub's header", errno: Errno::ENOEXEC });
+        }
+        let mailboxes = pool.take().map_err(step("making the memory file of the mailboxes"))?;
+        let slot = mailboxes.slot(0);
+        once!(put slot, seed.keep, region.keep());
+        let threads = std::fs::read_dir("/proc/self/task").map(|d| d.count()).unwrap_or(1);
+        if threads != 1 {
+            return Err(StartError::Host { step: "forking from a process with several threads", errno: Errno::EBUSY });
+        }
+        // SAFETY: this process has one thread, so the child may do what it likes with its copy.
+        let pid = unsafe { libc::fork() };
+        if pid < 0 {
+            return Err(StartError::Host { step: "forking the seed", errno: last_errno() });
+        }
+        if pid == 0 {
+            let (step, errno) = become_seed(&region, &mailboxes);
+            slot.seed().failed.store(step << 16 | u32::from(errno.code()), Ordering::Release);
+            // SAFETY: ends the forked child without running anything of the parent's.
+            unsafe { libc::_exit(72) };
+        }
+        Ok(Seed { pid, mailboxes, region })
+    }
+
+    /// Has a zygote made for a shard, bound to a core, and takes its listener. Sleeps for some hundred microseconds.
+    pub fn zygote(&self, shard: usize, core: usize, force_trap: bool) -> Result<Zygote, StartError> {
+        match self.order(shard, core, force_trap, notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV) {
+            // Before Linux 5.19.
+            Err(StartError::Stub { errno: Errno::EINVAL, .. }) => {
+                self.order(shard, core, force_trap, notify::FILTER_FLAGS)
+            }
+            other => other,
+        }
+    }
+
+    fn order(&self, shard: usize, core: usize, force_trap: bool, flags: u64) -> Result<Zygote, StartError> {
+        let host = |step: &'static str| move |errno| StartError::Host { step, errno };
+        let number = shard as u64 + 1;
+        let (own, slot) = (self.mailboxes.slot(0), self.mailboxes.slot(number));
+        let program = filter::program(self.region.base, force_trap);
+        let bytes: Vec<u8> = program
+            .iter()
+            .flat_map(|i| {
+                let [a, b] = i.code.to_le_bytes();
+                let [c, d, e, f] = i.k.to_le_bytes();
+                [a, b, i.jt, i.jf, c, d, e, f]
+            })
+            .collect();
+        let cookie = cookie().map_err(host("asking for random bytes"))?;
+        slot.window.write(0, &bytes);
+        once!(put slot, seed.cookie, cookie);
+        once!(put slot, seed.core, core as u64);
+        once!(put slot, seed.filter_len, program.len() as u64);
+        once!(put slot, seed.filter_flags, flags);
+        let words = slot.seed();
+        words.listener.store(0, Ordering::Relaxed);
+        words.failed.store(0, Ordering::Relaxed);
+        words.taken.store(0, Ordering::Relaxed);
+        once!(put own, seed.pid, 0);
+        once!(put own, seed.slot, number as u32);
+        own.seed().order.fetch_add(1, Ordering::Release);
+        wake(&own.seed().order);
+        let start = Instant::now();
+        loop {
+            let failed = match words.failed.load(Ordering::Acquire) {
+                0 => own.seed().failed.load(Ordering::Acquire),
+                n => n,
+            };
+            if failed != 0 {
+                let errno = Errno::from_raw((failed & 0xffff) as i32);
+                return Err(match (failed >> 16, errno) {
+                    (2, Errno::EBUSY) => StartError::SecondListener,
+                    (step, errno) => StartError::Stub { step, errno },
+                });
+            }
+            let pid = once!(get own, seed.pid) as i64;
+            let listener = words.listener.load(Ordering::Acquire);
+            if pid < 0 {
+                return Err(StartError::Stub { step: 10, errno: Errno::from_raw(-pid as i32) });
+            }
+            if pid != 0 && listener != 0 {
+                let listener = host::process::take_fd(pid as i32, listener - 1)
+                    .map_err(host("taking the listener out of the zygote (pidfd_getfd)"))?;
+                words.taken.store(1, Ordering::Release);
+                wake(&words.taken);
+                return Ok(Zygote { pid: pid as i32, slot: number, cookie, listener });
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(StartError::Stub { step: 11, errno: Errno::ETIMEDOUT });
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    }
+}
+
+fn wake(word: &AtomicU32) {
+    // SAFETY: a reference is to mapped memory.
+    unsafe { wake_shared(word, 1) };
+}
+
+fn last_errno() -> Errno {
+    Errno::from_raw(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+#[repr(C)]
+struct HostAction {
+    handler: u64,
+    flags: u64,
+    restorer: u64,
+    mask: u64,
+}
+
+unsafe extern "C" {
+    /// glibc's registration of restartable sequences, as an offset from the thread pointer.
+    static __rseq_offset: isize;
+    static __rseq_size: libc::c_uint;
+}
+
+/// In the forked child: makes this process the seed and enters the stub. Returns the step and error if that fails.
+fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
+    let base = region.base;
+    let fail = |step: u32| (step, last_errno());
+    // SAFETY: a forked copy with one thread, which never goes back to the code around; host calls on its own memory, at places that it has just mapped.
+    unsafe {
+        let map = |at: u64, len: u64, prot: i32, flags: i32, fd: i32| {
+            libc::mmap(at as *mut _, len as usize, prot, flags | libc::MAP_FIXED, fd, 0) as u64 == at
+        };
+        let (rw, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        if !map(base + TEXT, TEXT_LEN, rw, private, -1) {
+            return fail(20);
+        }
+        std::ptr::copy_nonoverlapping(STUB.as_ptr(), (base + TEXT) as *mut u8, STUB.len().min(TEXT_LEN as usize));
+        if libc::mprotect((base + TEXT) as *mut _, TEXT_LEN as usize, libc::PROT_READ | libc::PROT_EXEC) < 0 {
+            return fail(21);
+        }
+        if !map(base + PRIVATE, SLOTS * STRIDE, rw, private | libc::MAP_NORESERVE, -1) {
+            return fail(22);
+        }
+        if !map(base + SHARED, SHARED_LEN, rw, libc::MAP_SHARED, mailboxes.file.number()) {
+            return fail(23);
+        }
+        libc::munmap((base + TEXT + TEXT_LEN) as *mut _, (REGION_LEN - TEXT - TEXT_LEN) as usize);
+        // Private page of slot 0: see the stub's `Private`.
+        let fsgsbase = libc::getauxval(libc::AT_HWCAP2) >> 1 & 1;
+        ((base + PRIVATE) as *mut [u64; 6]).write([0, 0, 0, 0, fsgsbase, 0]);
+
+        // Signals: nothing of the kernel process' own, then the stub's.
+        let default = HostAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
+        for signal in 1..=64 {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, 8);
+        }
+        let action = HostAction {
+            handler: base + TEXT + word(header::HANDLER),
+            flags: HANDLER_FLAGS,
+            restorer: base + TEXT + word(header::RESTORER),
+            mask: !FAULTS,
+        };
+        for signal in [4, 5, 7, 8, 11, 31, KICK_SIGNAL as i32] {
+            if libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0, 8) < 0 {
+                return fail(24);
+            }
+        }
+        let mask = !FAULTS;
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0, 8);
+        let stack = libc::stack_t {
+            ss_sp: (base + PRIVATE + SIGNAL_STACK) as *mut _,
+            ss_flags: 0,
+            ss_size: (STRIDE - SIGNAL_STACK) as usize,
+        };
+        if libc::sigaltstack(&raw const stack, std::ptr::null_mut()) < 0 {
+            return fail(25);
+        }
+
+        // Nothing of glibc's may stay known to the host when its memory goes: restartable sequences, robust list, thread id word.
+        if __rseq_size != 0 && !unregister_rseq() {
+            return fail(26);
+        }
+        libc::syscall(libc::SYS_set_tid_address, 0);
+        libc::syscall(libc::SYS_set_robust_list, 0, 24);
+
+        // Rights and limits.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd >= 0 {
+            libc::write(fd, c"1000".as_ptr().cast(), 4);
+        }
+        let limit = |what, n| libc::setrlimit(what, &libc::rlimit { rlim_cur: n, rlim_max: n });
+        limit(libc::RLIMIT_CORE, 1);
+        limit(libc::RLIMIT_NOFILE, 16);
+        if host::capabilities::drop_all().is_err() || host::capabilities::no_new_privileges().is_err() {
+            return fail(27);
+        }
+        libc::prctl(libc::PR_SET_DUMPABLE, 1);
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) < 0 {
+            return fail(28);
+        }
+        asm!("mov rsp, {sp}", "xor ebp, ebp", "jmp {entry}", sp = in(reg) base + PRIVATE + STRIDE - 64,
+            entry = in(reg) base + TEXT + word(header::SEED), options(noreturn));
+    }
+}
+
+/// # Safety
+/// In the forked child, which runs no more code that relies on restartable sequences.
+unsafe fn unregister_rseq() -> bool {
+    const UNREGISTER: u32 = 1;
+    const SIGNATURE: u32 = 0x5305_3053;
+    // SAFETY: by the caller; the host checks that this is the registered area.
+    unsafe {
+        let thread: isize;
+        asm!("mov {}, fs:0", out(reg) thread, options(nostack, readonly));
+        let area = thread + __rseq_offset;
+        let auxiliary = libc::getauxval(27) as u32; // AT_RSEQ_FEATURE_SIZE
+        [32, __rseq_size, auxiliary, auxiliary.next_multiple_of(32)]
+            .into_iter()
+            .any(|len| libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE) == 0)
+    }
+}
+
+const _: () = assert!(offset_of!(Mailbox, seed) % 8 == 0);

@@ -1,0 +1,125 @@
+//! The seed (the process that shards' zygotes are forked from) and the zygotes. Both run only this code, never a guest's.
+//!
+//! The kernel process forks the seed while it has one thread, prepares it in `zygote.rs` (handlers, limits, no descriptors, no rights) and enters it here.
+//! The seed carries no filter, so each zygote can install one with a listener of its own. Neighbours: `start`. Owns no locks.
+
+use core::arch::global_asm;
+use core::sync::atomic::Ordering::{Acquire, Release};
+
+use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell, op};
+use crate::{Private, base, get, mailbox, me, private, ring, start, sys};
+
+/// End of user addresses (4-level paging).
+const TASK_END: u64 = 0x7fff_ffff_f000;
+
+global_asm!(
+    r#"
+.text
+.globl seed_entry, on_stack_zygote
+seed_entry:
+  call seed_main
+  ud2
+// on_stack_zygote(slot, stack top)
+on_stack_zygote:
+  mov rsp, rsi
+  call zygote_main
+  ud2
+"#
+);
+
+unsafe extern "C" {
+    fn on_stack_zygote(slot: u64, top: u64) -> !;
+}
+
+/// On slot 0's stack, with slot 0's private page filled in.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn seed_main() -> ! {
+    // SAFETY: only our region and the vDSO are used from here on; the rest of the address space is a copy of the kernel process'.
+    unsafe {
+        let p = me();
+        let mb = mailbox(p);
+        let keep = get!(mb, seed.keep);
+        let end = base() + REGION_LEN;
+        for (from, to) in [(0, base()), (end, keep[0].max(end)), (keep[1].max(end), TASK_END)] {
+            // [vvar] and [vdso] may lie below the region, too.
+            let cut = |from: u64, to: u64| {
+                if from < to {
+                    sys::call(11, [from, to - from, 0, 0, 0, 0]);
+                }
+            };
+            if keep[0] >= from && keep[1] <= to {
+                cut(from, keep[0]);
+                cut(keep[1], to);
+            } else {
+                cut(from, to);
+            }
+        }
+        let mut seen = 0;
+        loop {
+            let order = (*mb).seed.order.load(Acquire);
+            if order == seen {
+                sys::futex_wait((&raw const (*mb).seed.order).cast(), order);
+                continue;
+            }
+            seen = order;
+            let slot = get!(mb, seed.slot) as u64 & (SLOTS - 1);
+            let pid = sys::call(56, [start::FORK_FLAGS, 0, 0, 0, 0, 0]);
+            if pid == 0 {
+                on_stack_zygote(slot, private(slot) as u64 + STRIDE - 64);
+            }
+            core::ptr::write_volatile(&raw mut (*mb).seed.pid, pid as u64);
+        }
+    }
+}
+
+/// A shard's root zygote: installs the filter, gives the listener away, then forks fresh processes on demand.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn zygote_main(slot: u64) -> ! {
+    // SAFETY: on the slot's own stack, in a process of its own; the kernel process prepared the slot's mailbox.
+    unsafe {
+        let p = me();
+        *p = Private { cookie: [0; 2], seq: 0, slot, fsgsbase: (*private(0)).fsgsbase, frame: 0 };
+        let mb = mailbox(p);
+        (*p).cookie = get!(mb, seed.cookie);
+        let fail = |step: u32, r: i64| -> ! {
+            (*mb).seed.failed.store(step << 16 | (-r) as u32 & 0xffff, Release);
+            sys::exit_group(72)
+        };
+        let stack = [p as u64 + SIGNAL_STACK, 0, STRIDE - SIGNAL_STACK];
+        let r = sys::call(131, [stack.as_ptr() as u64, 0, 0, 0, 0, 0]);
+        if r < 0 {
+            fail(1, r);
+        }
+        sys::call(157, [1, 9, 0, 0, 0, 0]); // PR_SET_PDEATHSIG, SIGKILL
+        let core = get!(mb, seed.core);
+        if core != u64::MAX {
+            let mut set = [0u64; 16];
+            *set.as_mut_ptr().add((core / 64 & 15) as usize) = 1 << (core % 64);
+            sys::call(203, [0, 128, set.as_ptr() as u64, 0, 0, 0]);
+        }
+        let program = [get!(mb, seed.filter_len), mb as u64 + WINDOW];
+        let fd = sys::call(317, [1, get!(mb, seed.filter_flags), program.as_ptr() as u64, 0, 0, 0]);
+        if fd < 0 {
+            fail(2, fd);
+        }
+        (*mb).seed.listener.store(fd as u32 + 1, Release);
+        while (*mb).seed.taken.load(Acquire) == 0 {
+            sys::futex_wait((&raw const (*mb).seed.taken).cast(), 0);
+        }
+        sys::call(3, [fd as u64, 0, 0, 0, 0, 0]);
+        sys::call(28, [base() + SHARED, SHARED_LEN, 10, 0, 0, 0]); // MADV_DONTFORK
+        loop {
+            ring(p, bell::ZYGOTE, 0, 0);
+            if get!(mb, op) != op::FORK {
+                continue;
+            }
+            let (a, b) = (get!(mb, arg[0]), get!(mb, arg[1]));
+            let r = sys::call(56, [start::FORK_FLAGS, 0, 0, 0, 0, 0]);
+            if r == 0 {
+                start::hello(p, [a, b]);
+                start::take_frame();
+            }
+            ring(p, bell::RESULT, r as u64, 0);
+        }
+    }
+}
