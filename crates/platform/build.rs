@@ -47,7 +47,9 @@ fn link(to: &std::path::Path, flat: bool) {
     match command.status() {
         Ok(status) if status.success() => {}
         other => {
-            println!("cargo:warning=the stub could not be built: {other:?}; rust-lld must be in the toolchain's sysroot");
+            println!(
+                "cargo:warning=the stub could not be built: {other:?}; rust-lld must be in the toolchain's sysroot"
+            );
             std::process::exit(1);
         }
     }

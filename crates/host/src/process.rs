@@ -25,9 +25,7 @@ pub fn wait_any() -> Result<(i32, i32), Errno> {
     // SAFETY: all zeros is a valid siginfo.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the host fills in the siginfo.
-    let r = unsafe {
-        libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL)
-    };
+    let r = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL) };
     check(r as i64)?;
     // SAFETY: a siginfo of SIGCHLD has both fields.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };

@@ -131,14 +131,8 @@ fn stub_rules() -> Vec<sock_filter> {
 pub(crate) fn program(base: u64, force_trap: bool) -> Vec<sock_filter> {
     let text = base + TEXT;
     // Another architecture (int 0x80) traps: the stub's handler makes a SIGSEGV of it, as on a host without 32-bit calls.
-    let mut code = vec![
-        load(ARCH),
-        equal(ARCH_X86_64, 1, 0),
-        ret(TRAP),
-        load(NR),
-        at_least(X32_BIT, 0, 1),
-        ret(errno(ENOSYS)),
-    ];
+    let mut code =
+        vec![load(ARCH), equal(ARCH_X86_64, 1, 0), ret(TRAP), load(NR), at_least(X32_BIT, 0, 1), ret(errno(ENOSYS))];
     let stub = stub_rules();
     let n = stub.len() as u8;
     code.extend([

@@ -18,16 +18,29 @@ use crate::shard::Shard;
 
 pub(crate) enum Out {
     /// Answers a notification.
-    Send { shard: &'static Shard, tid: i32, id: u64, value: i64, flags: u32 },
+    Send {
+        shard: &'static Shard,
+        tid: i32,
+        id: u64,
+        value: i64,
+        flags: u32,
+    },
     /// Hands files to the thread with this open notification; their numbers go into the mailbox.
-    Files { shard: &'static Shard, id: u64, slot: Slot, files: Vec<Arc<HostFd>> },
-    Kick { tgid: i32, tid: i32 },
+    Files {
+        shard: &'static Shard,
+        id: u64,
+        slot: Slot,
+        files: Vec<Arc<HostFd>>,
+    },
+    Kick {
+        tgid: i32,
+        tid: i32,
+    },
     /// Wakes a parked thread.
     Unpark(&'static AtomicU32),
     /// Wakes a thread of ours.
     Wake(&'static AtomicU32),
     Kill(i32),
-    Affinity { tid: i32, cores: Vec<usize> },
 }
 
 thread_local! {
@@ -77,6 +90,5 @@ fn perform(out: Out) {
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
         Out::Wake(word) => host::futex::wake(word, 1),
         Out::Kill(pid) => drop(host::process::kill(pid, libc::SIGKILL)),
-        Out::Affinity { tid, cores } => drop(host::process::set_affinity(tid, &cores)),
     }
 }

@@ -130,11 +130,8 @@ impl Thread {
                     }
                     let (now, later) = bytes.split_at(bytes.len().min(room));
                     mb.window.write(window, now);
-                    let call = Call {
-                        nr: pseudo::COPY,
-                        flags: 0,
-                        args: [addr, window as u64, now.len() as u64, 0, 0, 0],
-                    };
+                    let call =
+                        Call { nr: pseudo::COPY, flags: 0, args: [addr, window as u64, now.len() as u64, 0, 0, 0] };
                     window += now.len();
                     if !later.is_empty() {
                         let addr = addr.wrapping_add(now.len() as u64);
@@ -144,11 +141,9 @@ impl Thread {
                 }
                 Op::SetFs(v) => Call { nr: pseudo::SET_FS, flags: 0, args: [v, 0, 0, 0, 0, 0] },
                 Op::SetGs(v) => Call { nr: pseudo::SET_GS, flags: 0, args: [v, 0, 0, 0, 0, 0] },
-                Op::Cas32 { addr, old, new, wake } => Call {
-                    nr: pseudo::CAS32,
-                    flags: 0,
-                    args: [addr, old.into(), new.into(), wake.max(0) as u64, 0, 0],
-                },
+                Op::Cas32 { addr, old, new, wake } => {
+                    Call { nr: pseudo::CAS32, flags: 0, args: [addr, old.into(), new.into(), wake.max(0) as u64, 0, 0] }
+                }
             };
             once!(put mb, calls[n], call);
             n += 1;
@@ -226,7 +221,14 @@ impl Thread {
         self.go(st, op::SPAWN);
     }
 
-    fn order(&self, st: &mut State, cookie: [u64; 2], kind: Kind, guest: std::sync::Arc<dyn crate::Guest>, registers: Registers) {
+    fn order(
+        &self,
+        st: &mut State,
+        cookie: [u64; 2],
+        kind: Kind,
+        guest: std::sync::Arc<dyn crate::Guest>,
+        registers: Registers,
+    ) {
         let parent = self.shard.thread(self.host_tid);
         let since = Instant::now();
         self.core.expect(cookie, Newborn { kind, guest, parent, registers, since });

@@ -142,7 +142,8 @@ impl Shard {
         let guest = st.guest.clone();
         drop(st);
         count(&self.core.counters.direct);
-        self.core.trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
+        self.core
+            .trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
         if let Some(guest) = guest {
             let Request { nr, args, ip } = request;
             guest.event(thread, Event::Syscall { nr, args, ip, framed: false });

@@ -37,9 +37,13 @@ pub(crate) enum At {
     /// In guest code, or on its way there.
     Running,
     /// A direct notification waits for its answer.
-    Direct { id: u64 },
+    Direct {
+        id: u64,
+    },
     /// A doorbell waits: the stub holds all registers.
-    Bell { id: u64 },
+    Bell {
+        id: u64,
+    },
     /// In a futex on its mailbox, with all registers held.
     Parked,
     /// On its way from a direct notification, or from the futex, to a doorbell; what to answer there, if that is known.
@@ -241,10 +245,6 @@ impl Thread {
     pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
         self.core.keeper.forget_young(self.host_tid);
         host::process::set_affinity(self.host_tid, cpus)
-    }
-
-    pub(crate) fn guest(&self) -> Option<Arc<dyn Guest>> {
-        lock(&self.state).guest.clone()
     }
 
     /// Breaks the protocol: its process is killed.

@@ -41,8 +41,7 @@ pub fn send(listener: BorrowedFd<'_>, id: u64, value: i64, flags: u32) -> Result
 
 /// Puts a file into the waiting thread's descriptor table; returns its number there.
 pub fn add_fd(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>) -> Result<u32, Errno> {
-    let request =
-        libc::seccomp_notif_addfd { id, flags: 0, srcfd: file.as_raw_fd() as u32, newfd: 0, newfd_flags: 0 };
+    let request = libc::seccomp_notif_addfd { id, flags: 0, srcfd: file.as_raw_fd() as u32, newfd: 0, newfd_flags: 0 };
     // SAFETY: the host reads a struct of this size.
     let r = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD, &raw const request) };
     crate::check(r as i64).map(|n| n as u32)
