@@ -3,12 +3,10 @@
 //! Rule: no `Mutex` is held over a host call that can sleep, or while guest memory is copied through the stub.
 
 lock::lock_class! {
-    /// Mounts and mount namespaces.
+    /// One change of mounts at a time, over all namespaces.
+    pub MountChange = 9;
+    /// A mount's place among the others.
     pub MountTree = 10;
-    /// A file system's renames of folders, taken before the folders.
-    pub RenameLock = 14;
-    /// A position of an open file description, f_pos.
-    pub FilePos = 16;
     /// A folder's children.
     pub DentryChildren = 20;
     /// A dentry's own place: parent and name.

@@ -51,7 +51,13 @@ pub struct Run {
 
 impl Task {
     pub(super) fn new_run(self: &Arc<Self>) -> Box<Run> {
-        Box::new(Run { record: Record::default(), waits: Waits::new(self.clone()), phase: Phase::Kicked, framed: true, timer: None })
+        Box::new(Run {
+            record: Record::default(),
+            waits: Waits::new(self.clone()),
+            phase: Phase::Kicked,
+            framed: true,
+            timer: None,
+        })
     }
 
     /// Brings the task back to look at its signals: ends its wait, or kicks its host thread out of guest code.

@@ -1,7 +1,7 @@
 //! Root, working folder and umask: what CLONE_FS shares. chroot(2), chdir(2), umask(2).
 
 use crate::locks::FsContextState;
-use crate::vfs::Path;
+use crate::vfs::{Base, Path};
 use lock::Mutex;
 
 /// The file system context of one or more tasks.
@@ -28,6 +28,11 @@ impl FsContext {
     }
     pub fn cwd(&self) -> Path {
         self.state.lock().cwd.clone()
+    }
+    /// Where path walks begin: root and working folder.
+    pub fn base(&self) -> Base {
+        let state = self.state.lock();
+        Base { root: state.root.clone(), at: state.cwd.clone() }
     }
     pub fn umask(&self) -> u32 {
         self.state.lock().umask

@@ -10,11 +10,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// Negative entries are not kept in a folder with so many.
+const MANY_NAMES: usize = 4096;
+
 /// A name in a folder, or a root.
 pub struct Dentry {
     place: Mutex<Place, DentryPlace>,
     children: RwLock<HashMap<Box<[u8]>, Arc<Dentry>>, DentryChildren>,
     seq: AtomicU64,
+    /// Bumped with every change of names in this folder, under the lock of `children`: a lookup that began before is stale.
+    edits: AtomicU64,
     /// How many mounts lie on it, in any mount namespace.
     pub mounted: AtomicU32,
 }
@@ -41,6 +46,7 @@ impl Dentry {
             place: Mutex::new(place),
             children: RwLock::new(HashMap::new()),
             seq: AtomicU64::new(0),
+            edits: AtomicU64::new(0),
             mounted: AtomicU32::new(0),
         })
     }
@@ -71,56 +77,119 @@ impl Dentry {
         self.seq.fetch_add(1, Ordering::Release);
     }
 
+    /// Whether something is mounted on it, in any mount namespace.
+    pub fn is_mountpoint(&self) -> bool {
+        self.mounted.load(Ordering::Acquire) > 0
+    }
+
     /// The cached child, negative ones too.
     pub fn child(&self, name: &[u8]) -> Option<Arc<Dentry>> {
         self.children.read().get(name).cloned()
     }
 
-    /// Caches what a lookup of `name` gave. An equal entry that is there already wins, so that a place has one dentry.
+    /// What `adopt_since` wants to know: taken before the file system is asked.
+    pub fn edits(&self) -> u64 {
+        self.edits.load(Ordering::Acquire)
+    }
+
+    /// Caches what a lookup of `name` gave, unless names of this folder changed since `edits` was read: None, look again.
+    /// An equal entry that is there already wins, so that a place has one dentry.
+    pub fn adopt_since(self: &Arc<Self>, name: &[u8], inode: Option<Arc<Inode>>, edits: u64) -> Option<Arc<Dentry>> {
+        let mut children = self.children.write();
+        if self.edits.load(Ordering::Acquire) != edits {
+            return None;
+        }
+        if inode.is_none() && children.len() >= MANY_NAMES {
+            // A guest that asks for names that don't exist cannot fill the kernel's memory with them.
+            return Some(Self::make(Some(self.clone()), name, None));
+        }
+        let (new, old) = Self::adopt_locked(self, &mut children, name, inode);
+        drop(children);
+        drop(old);
+        Some(new)
+    }
+
+    /// Caches what was made at `name`.
     pub fn adopt(self: &Arc<Self>, name: &[u8], inode: Option<Arc<Inode>>) -> Arc<Dentry> {
         let mut children = self.children.write();
+        self.edits.fetch_add(1, Ordering::AcqRel);
+        let (new, old) = Self::adopt_locked(self, &mut children, name, inode);
+        drop(children);
+        drop(old);
+        new
+    }
+
+    /// The child, and what it took the place of.
+    fn adopt_locked(
+        self: &Arc<Self>,
+        children: &mut HashMap<Box<[u8]>, Arc<Dentry>>,
+        name: &[u8],
+        inode: Option<Arc<Inode>>,
+    ) -> (Arc<Dentry>, Option<Arc<Dentry>>) {
         if let Some(old) = children.get(name) {
-            let same = {
-                let place = old.place.lock();
-                match (&place.inode, &inode) {
-                    (None, None) => true,
-                    (Some(a), Some(b)) => {
-                        Arc::ptr_eq(a, b)
-                            || a.ino == b.ino && a.kind == b.kind && old.mounted.load(Ordering::Relaxed) > 0
-                    }
-                    _ => false,
-                }
+            let same = match (&old.place.lock().inode, &inode) {
+                (None, None) => true,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.ino == b.ino && a.kind == b.kind,
+                _ => false,
             };
             if same {
-                return old.clone();
+                return (old.clone(), None);
             }
             old.place.lock().gone = true;
             old.bump();
         }
         let new = Self::make(Some(self.clone()), name, inode);
-        children.insert(name.into(), new.clone());
-        new
+        let old = children.insert(name.into(), new.clone());
+        (new, old)
     }
 
     /// A child that is not to be cached.
-    pub fn loose_child(self: &Arc<Self>, name: &[u8], inode: Arc<Inode>) -> Arc<Dentry> {
-        Self::make(Some(self.clone()), name, Some(inode))
+    pub fn loose_child(self: &Arc<Self>, name: &[u8], inode: Option<Arc<Inode>>) -> Arc<Dentry> {
+        Self::make(Some(self.clone()), name, inode)
+    }
+
+    /// Puts a loose child, and the loose ones above it, where walks find them: something is mounted on it.
+    pub fn anchor(self: &Arc<Self>) {
+        let (parent, name) = {
+            let place = self.place.lock();
+            (place.parent.clone(), place.name.clone())
+        };
+        if let Some(parent) = parent {
+            parent.children.write().entry(name).or_insert_with(|| self.clone());
+            parent.anchor();
+        }
+    }
+
+    /// An inode that has no name (O_TMPFILE), seen from the folder that it was made in.
+    pub fn nameless(self: &Arc<Self>, inode: Arc<Inode>) -> Arc<Dentry> {
+        let name = format!("#{}", inode.ino);
+        let dentry = Self::make(Some(self.clone()), name.as_bytes(), Some(inode));
+        dentry.place.lock().gone = true;
+        dentry
     }
 
     /// The name was removed: the dentry lives on without a name, a negative one takes its place.
     pub fn unlink_child(self: &Arc<Self>, name: &[u8]) {
+        let negative = Self::make(Some(self.clone()), name, None);
         let mut children = self.children.write();
-        if let Some(old) = children.remove(name) {
+        self.edits.fetch_add(1, Ordering::AcqRel);
+        let old =
+            if children.len() < MANY_NAMES { children.insert(name.into(), negative) } else { children.remove(name) };
+        if let Some(old) = &old {
             old.place.lock().gone = true;
             old.bump();
         }
-        let negative = Self::make(Some(self.clone()), name, None);
-        children.insert(name.into(), negative);
+        drop(children);
+        drop(old);
     }
 
     /// Forgets what is cached of a name, so that the next walk looks it up.
     pub fn forget_child(&self, name: &[u8]) {
-        let old = self.children.write().remove(name);
+        let old = {
+            let mut children = self.children.write();
+            self.edits.fetch_add(1, Ordering::AcqRel);
+            children.remove(name)
+        };
         if let Some(old) = old {
             old.bump();
         }
@@ -147,16 +216,16 @@ impl Dentry {
         new_name: &[u8],
         exchange: bool,
     ) {
-        let from = old_parent.children.write().remove(old_name);
-        let to = new_parent.children.write().remove(new_name);
+        let from = old_parent.swap_child(old_name, None);
+        let to = new_parent.swap_child(new_name, None);
         if let Some(moved) = &from {
             Self::set_place(moved, new_parent, new_name);
-            new_parent.children.write().insert(new_name.into(), moved.clone());
+            new_parent.swap_child(new_name, Some(moved.clone()));
         }
         match to {
             Some(other) if exchange => {
                 Self::set_place(&other, old_parent, old_name);
-                old_parent.children.write().insert(old_name.into(), other);
+                old_parent.swap_child(old_name, Some(other));
             }
             Some(victim) => {
                 victim.place.lock().gone = true;
@@ -166,7 +235,16 @@ impl Dentry {
         }
         if !exchange {
             let negative = Self::make(Some(old_parent.clone()), old_name, None);
-            old_parent.children.write().insert(old_name.into(), negative);
+            old_parent.swap_child(old_name, Some(negative));
+        }
+    }
+
+    fn swap_child(&self, name: &[u8], to: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
+        let mut children = self.children.write();
+        self.edits.fetch_add(1, Ordering::AcqRel);
+        match to {
+            Some(to) => children.insert(name.into(), to),
+            None => children.remove(name),
         }
     }
 
@@ -178,6 +256,11 @@ impl Dentry {
         };
         dentry.bump();
         drop(old_parent);
+    }
+
+    /// Whether `self` is `other` or lies below it.
+    pub fn is_below(self: &Arc<Self>, other: &Arc<Dentry>) -> bool {
+        other.is_above(self)
     }
 
     /// Whether `self` is `other` or lies above it.

@@ -1,17 +1,17 @@
 //! Open file descriptions, open(2). A descriptor (`fd`) refers to one; several may share it.
 //!
-//! Locks: `FilePos`, held over the operation so that two reads of one description don't get the same bytes.
+//! Locks: a `TaskLock` around the position, held over the operation so that two reads of one description don't get the same bytes.
 
-use super::{FileOps, Inode, Path, Position};
+use super::{FileOps, FileType, Inode, Path, Position, TaskGuard, TaskLock, notify};
 use crate::io::{Io, Sink, Source};
-use crate::locks::{FilePos, Leaf};
+use crate::locks::Leaf;
 use crate::op::{Op, fail};
 use crate::wait::{Events, Queue};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use lock::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Who gets SIGIO, fcntl(2) F_SETOWN and F_SETSIG.
 #[derive(Clone, Copy, Default, Debug)]
@@ -31,7 +31,8 @@ pub struct File {
     pub inode: Option<Arc<Inode>>,
     pub ops: Arc<dyn FileOps>,
     flags: AtomicU32,
-    position: Mutex<u64, FilePos>,
+    position: AtomicU64,
+    position_lock: TaskLock,
     pub owner: Mutex<Owner, Leaf>,
 }
 
@@ -52,13 +53,17 @@ impl File {
     }
 
     fn make(path: Option<Path>, inode: Option<Arc<Inode>>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
+        if let Some(inode) = inode.as_ref().filter(|_| !flags.contains(OpenFlags::PATH)) {
+            inode.open_files.fetch_add(1, Ordering::Relaxed);
+        }
         Arc::new(File {
             id: crate::unique_id(),
             path,
             inode,
             ops,
             flags: AtomicU32::new(flags.bits()),
-            position: Mutex::new(0),
+            position: AtomicU64::new(0),
+            position_lock: TaskLock::new(),
             owner: Mutex::new(Owner::default()),
         })
     }
@@ -94,16 +99,23 @@ impl File {
             return fail(Errno::EBADF);
         }
         let mut io = io.with_nonblock(self.nonblocking());
-        match (self.ops.position(), at) {
-            (Position::Stream, Some(_)) => fail(Errno::ESPIPE),
+        let count = match (self.ops.position(), at) {
+            (Position::Stream, Some(_)) => return fail(Errno::ESPIPE),
             (Position::Vfs, None) => {
-                let mut position = self.position.lock();
-                let count = self.ops.read(&mut io, Some(*position), to)?;
-                *position += count as u64;
-                Ok(count)
+                let position = self.lock_position(&mut io)?;
+                let before = *io.done;
+                let result = self.ops.read(&mut io, Some(position.get()), to);
+                position.advance(io.done.saturating_sub(before));
+                let count = result?;
+                position.advance(count as u64);
+                count
             }
-            (_, at) => self.ops.read(&mut io, at, to),
+            (_, at) => self.ops.read(&mut io, at, to)?,
+        };
+        if count > 0 {
+            self.accessed(&mut io);
         }
+        Ok(count)
     }
 
     /// write(2), or pwrite(2) with `at`.
@@ -113,30 +125,62 @@ impl File {
         }
         let append = self.flags().contains(OpenFlags::APPEND);
         let mut io = io.with_nonblock(self.nonblocking());
-        match (self.ops.position(), at) {
-            (Position::Stream, Some(_)) => fail(Errno::ESPIPE),
+        let count = match (self.ops.position(), at) {
+            (Position::Stream, Some(_)) => return fail(Errno::ESPIPE),
             (Position::Vfs, None) => {
-                let mut position = self.position.lock();
-                let count = self.ops.write(&mut io, Some(if append { u64::MAX } else { *position }), from)?;
+                let position = self.lock_position(&mut io)?;
+                let before = *io.done;
+                let result = self.ops.write(&mut io, Some(if append { u64::MAX } else { position.get() }), from);
                 if append {
+                    let count = result?;
                     let mut done = 0;
                     let mut nothing = Io::kernel(io.cred.clone(), &mut done);
                     if let Some(inode) = &self.inode {
-                        *position = inode.attr(&mut nothing)?.size;
+                        position.set(inode.attr(&mut nothing)?.size);
                     }
+                    count
                 } else {
-                    *position += count as u64;
+                    position.advance(io.done.saturating_sub(before));
+                    let count = result?;
+                    position.advance(count as u64);
+                    count
                 }
-                Ok(count)
             }
-            (Position::Vfs, Some(_)) if append => self.ops.write(&mut io, Some(u64::MAX), from),
-            (_, at) => self.ops.write(&mut io, at, from),
+            (Position::Vfs, Some(_)) if append => self.ops.write(&mut io, Some(u64::MAX), from)?,
+            (_, at) => self.ops.write(&mut io, at, from)?,
+        };
+        if count > 0 {
+            self.modified();
+        }
+        Ok(count)
+    }
+
+    /// Data was read: the time of access, where the mount keeps it, and inotify.
+    pub fn accessed(&self, io: &mut Io<'_>) {
+        let (Some(inode), Some(path)) = (&self.inode, &self.path) else { return };
+        let still = abi::fs::MS_NOATIME | abi::fs::MS_RDONLY;
+        let no_dir = inode.kind == FileType::Dir && path.mount.flags() & abi::fs::MS_NODIRATIME != 0;
+        if path.mount.flags() & still == 0 && !no_dir && !self.flags().contains(OpenFlags::NOATIME) {
+            inode.ops.accessed(io, path.mount.flags() & abi::fs::MS_STRICTATIME != 0);
+        }
+        notify::inode_event(inode, Some(&path.dentry), abi::inotify::IN_ACCESS);
+    }
+
+    /// Data was written: told to inotify.
+    pub fn modified(&self) {
+        if let (Some(inode), Some(path)) = (&self.inode, &self.path) {
+            notify::inode_event(inode, Some(&path.dentry), abi::inotify::IN_MODIFY);
         }
     }
 
     /// The VFS's position, locked: for lseek, getdents, sendfile.
-    pub fn position(&self) -> lock::MutexGuard<'_, u64> {
-        self.position.lock()
+    pub fn lock_position(&self, io: &mut Io<'_>) -> Op<PositionGuard<'_>> {
+        Ok(PositionGuard { file: self, _guard: self.position_lock.lock(io)? })
+    }
+
+    /// The position as it is now, for /proc/PID/fdinfo.
+    pub fn position_now(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
     }
 
     pub fn ready(&self, want: Events) -> Events {
@@ -153,8 +197,36 @@ impl File {
     }
 }
 
+/// The position of an open file description, held.
+pub struct PositionGuard<'a> {
+    file: &'a File,
+    _guard: TaskGuard<'a>,
+}
+
+impl PositionGuard<'_> {
+    pub fn get(&self) -> u64 {
+        self.file.position.load(Ordering::Relaxed)
+    }
+    pub fn set(&self, to: u64) {
+        self.file.position.store(to, Ordering::Relaxed);
+    }
+    pub fn advance(&self, by: u64) {
+        self.set(self.get().saturating_add(by));
+    }
+}
+
 impl Drop for File {
     fn drop(&mut self) {
         self.ops.release();
+        let Some(inode) = self.inode.as_ref().filter(|_| !self.flags().contains(OpenFlags::PATH)) else { return };
+        if let Some(locks) = inode.locks_if_any() {
+            locks.release_file(self.id);
+        }
+        let dentry = self.path.as_ref().map(|p| &p.dentry);
+        let event = if self.writable() { abi::inotify::IN_CLOSE_WRITE } else { abi::inotify::IN_CLOSE_NOWRITE };
+        notify::inode_event(inode, dentry, event);
+        if inode.open_files.fetch_sub(1, Ordering::AcqRel) == 1 {
+            notify::last_close(inode);
+        }
     }
 }

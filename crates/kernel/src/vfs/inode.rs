@@ -1,8 +1,8 @@
 //! Inodes and the file systems that own them. inode(7).
 
-use super::{Attr, FileSystemOps, FileType, InodeLocks, InodeOps, Watches};
+use super::{Attr, Dentry, FileSystemOps, FileType, InodeLocks, InodeOps, TaskLock, Watches};
 use crate::io::Io;
-use crate::locks::{Leaf, RenameLock};
+use crate::locks::Leaf;
 use crate::op::Op;
 use lock::Mutex;
 use std::any::Any;
@@ -14,10 +14,12 @@ pub struct FileSystem {
     /// st_dev: an anonymous device number, major 0.
     pub dev: u64,
     pub ops: Box<dyn FileSystemOps>,
-    /// One rename of a folder at a time, so that no cycles arise.
-    pub rename_lock: Mutex<(), RenameLock>,
+    /// One rename between folders at a time, so that no cycles arise.
+    pub rename_lock: TaskLock,
     /// The super block is read-only, for all of its mounts.
     pub read_only: AtomicBool,
+    /// The dentry of its root, as long as it is mounted anywhere: all mounts of it show the same tree.
+    root: Mutex<Weak<Dentry>, Leaf>,
 }
 
 static NEXT_MINOR: AtomicU32 = AtomicU32::new(1);
@@ -25,7 +27,24 @@ static NEXT_MINOR: AtomicU32 = AtomicU32::new(1);
 impl FileSystem {
     pub fn new(ops: Box<dyn FileSystemOps>) -> Arc<FileSystem> {
         let dev = abi::fs::makedev(0, NEXT_MINOR.fetch_add(1, Ordering::Relaxed));
-        Arc::new(FileSystem { dev, ops, rename_lock: Mutex::new(()), read_only: false.into() })
+        Arc::new(FileSystem {
+            dev,
+            ops,
+            rename_lock: TaskLock::new(),
+            read_only: false.into(),
+            root: Mutex::new(Weak::new()),
+        })
+    }
+
+    /// The dentry of the root inode, one for all mounts.
+    pub fn root_dentry(&self, root: &Arc<Inode>) -> Arc<Dentry> {
+        let mut slot = self.root.lock();
+        if let Some(dentry) = slot.upgrade() {
+            return dentry;
+        }
+        let dentry = Dentry::root(root.clone());
+        *slot = Arc::downgrade(&dentry);
+        dentry
     }
 }
 
@@ -40,6 +59,8 @@ pub struct Inode {
     watches: OnceLock<Arc<Watches>>,
     fifo: OnceLock<Arc<dyn Any + Send + Sync>>,
     bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
+    /// Open file descriptions of it, O_PATH ones apart: the last one's end tells inotify of an unlinked file's.
+    pub open_files: AtomicU32,
 }
 
 impl Inode {
@@ -53,6 +74,7 @@ impl Inode {
             watches: OnceLock::new(),
             fifo: OnceLock::new(),
             bound: Mutex::new(None),
+            open_files: AtomicU32::new(0),
         })
     }
 

@@ -5,6 +5,7 @@
 //! Names are bytes. Every operation gets an `Io`: credentials and the way to wait. Who may do what is checked here (`access`),
 //! never by a file system.
 
+pub mod access;
 mod anon;
 mod attr;
 mod dentry;
@@ -13,21 +14,35 @@ mod file;
 mod inode;
 mod locks;
 mod mount;
-mod notify;
+mod mounts;
+pub mod namei;
+pub mod notify;
+mod open;
 mod ops;
+mod place;
 mod pts;
+mod tasklock;
+mod walk;
 
 pub use anon::{Anon, anon_inode, anon_path};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, open_device, register_device};
-pub use file::{File, Owner};
+pub use file::{File, Owner, PositionGuard};
 pub use inode::{FileSystem, Inode};
 pub use locks::InodeLocks;
 pub use mount::{Mount, MountLinks, MountNs, Path};
+pub use mounts::{
+    MountLine, Propagation, attach, bind, copy_ns, mount_lines, mount_new, move_mount, pivot_root, register_ns,
+    remount, set_propagation, tree_of, umount,
+};
 pub use notify::Watches;
+pub use open::{OpenHow, Opened, PathOnly, open, open_file, open_path, opened};
 pub use ops::{
     Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, Mappable, MountArgs, NewKind, NewNode,
     Position, Rights, XattrOps,
 };
+pub use place::{Named, name_in_fs};
 pub use pts::{Pts, PtsInstance, PtsTerminal};
+pub use tasklock::{FolderGuards, TaskGuard, TaskLock, lock_folders};
+pub use walk::{Base, Component, Name, WalkFlags, Walker, look_up, walk};

@@ -6,7 +6,7 @@
 use super::{Dentry, FileSystem};
 use crate::locks::MountTree;
 use lock::RwLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A place in the tree of files: a dentry as seen through a mount.
@@ -36,6 +36,8 @@ pub struct Mount {
     pub source: Box<[u8]>,
     /// MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ... of this mount.
     pub flags: AtomicU32,
+    /// MNT_EXPIRE was asked once.
+    pub expiring: AtomicBool,
     /// Where it is mounted and what is mounted on it.
     pub tree: RwLock<MountLinks, MountTree>,
 }
@@ -64,6 +66,7 @@ impl Mount {
             root,
             source: source.into(),
             flags: AtomicU32::new(flags),
+            expiring: AtomicBool::new(false),
             tree: RwLock::new(MountLinks::default()),
         })
     }
@@ -113,5 +116,22 @@ impl MountNs {
     pub fn set_root(self: &Arc<Self>, mount: Arc<Mount>) {
         mount.tree.write().ns = Arc::downgrade(self);
         *self.root.write() = Some(mount);
+    }
+}
+
+/// Takes the mounts of a dead namespace apart. Queued, because a namespace may die under any lock.
+struct Release(Arc<Mount>);
+
+impl crate::wait::Runnable for Release {
+    fn run(self: Arc<Self>) {
+        super::mounts::release_ns(&self.0);
+    }
+}
+
+impl Drop for MountNs {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.get_mut().take() {
+            crate::wait::enqueue(Arc::new(Release(root)));
+        }
     }
 }

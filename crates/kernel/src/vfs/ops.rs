@@ -86,6 +86,8 @@ pub trait InodeOps: Any + Send + Sync {
     fn xattr(&self) -> Option<&dyn XattrOps> {
         None
     }
+    /// Data was read: the time of access is to change; unless `strict` only where relatime of mount(8) says so. Never waits.
+    fn accessed(&self, _io: &mut Io<'_>, _strict: bool) {}
     /// Whether names and attributes may change behind the kernel's back, so that dentries must be looked up again each time (proc).
     fn volatile(&self) -> bool {
         false
