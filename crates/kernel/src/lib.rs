@@ -12,6 +12,7 @@ pub mod ipc;
 mod kernel;
 pub mod locks;
 pub mod mm;
+pub mod loader;
 pub mod op;
 pub mod reactor;
 pub mod signal;
