@@ -68,6 +68,22 @@ pub fn die_of(signal: i32) {
     }
 }
 
+/// kill(2), to a child of ours.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: a plain host call.
+    unsafe {
+        libc::kill(pid, signal);
+    }
+}
+
+/// Stops this process, as its terminal's stop character would; returns when it is continued.
+pub fn stop_self() {
+    // SAFETY: a plain host call.
+    unsafe {
+        libc::raise(libc::SIGSTOP);
+    }
+}
+
 /// The exit status of a child by its pidfd, when it has ended: code, or 128 + signal. `None`: it lives, or is not our child.
 pub fn ended(pidfd: &OwnedFd) -> Option<u8> {
     // SAFETY: waitid fills `info`, which is plain data; P_PIDFD with an open pidfd.

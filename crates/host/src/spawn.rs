@@ -353,3 +353,16 @@ fn last_errno() -> Errno {
 fn failed(step: u16) -> (u16, u16) {
     (step, last_errno().raw_os_error() as u16)
 }
+
+/// A descriptor that this process was started with (see [`Spawn::fds`]); close-on-exec from now on. Each number can be taken once.
+pub fn inherited(number: RawFd) -> Option<OwnedFd> {
+    static TAKEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let bit = 1u64.checked_shl(u32::try_from(number).ok()?)?;
+    if TAKEN.fetch_or(bit, std::sync::atomic::Ordering::Relaxed) & bit != 0 {
+        return None;
+    }
+    // SAFETY: fcntl on a number; a descriptor that is open here is the starter's gift, and the test above gives each number to one owner.
+    unsafe {
+        if libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) < 0 { None } else { Some(OwnedFd::from_raw_fd(number)) }
+    }
+}

@@ -1,2 +1,5 @@
-//! The binary `stockade`: OCI commands, states, host namespaces and cgroups.
-fn main() {}
+//! The binary `stockade`.
+
+fn main() -> std::process::ExitCode {
+    runtime::main(sandbox::boot::prepare).into()
+}

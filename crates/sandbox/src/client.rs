@@ -5,6 +5,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use host::rustix::io::Errno;
+
 use crate::machine::{ExitStatus, Failure, Kind, Pid, Process, Stats, Status, Target};
 use crate::protocol::{BootConfig, IoShape, ProtocolError, Reply, Request, receive, send};
 use crate::spec::{ContainerSpec, ProcessSpec};
@@ -56,6 +58,12 @@ impl Client {
         Ok(Client { socket: host::message::connect_in(dir.as_fd(), SOCKET)? })
     }
 
+    /// Bounds the wait for each answer.
+    pub fn set_timeout(&self, time: std::time::Duration) -> Result<(), ProtocolError> {
+        use host::rustix::net::sockopt::{Timeout, set_socket_timeout};
+        Ok(set_socket_timeout(&self.socket, Timeout::Recv, Some(time))?)
+    }
+
     /// Sends the first message of a creator.
     pub fn boot(&self, config: BootConfig) -> Result<(), ClientError> {
         Ok(send(&self.socket, &Request::Boot(config), &[], true)?)
@@ -84,7 +92,7 @@ impl Client {
     }
 
     pub fn signal(&self, container: &str, target: Target, signal: i32) -> Result<(), ClientError> {
-        self.done(&Request::Signal { container: container.into(), target, signal }, &[])
+        self.done(&Request::Signal { container: container.into(), target, signal, quiet: false }, &[])
     }
 
     /// Asks to be told of a process' end; [`Client::exited`] takes the answer.
@@ -98,7 +106,7 @@ impl Client {
             Ok((Reply::Exited(status), _)) => Ok(Some(status)),
             Ok((Reply::Failed(failure), _)) => Err(failure.into()),
             Ok(_) => Err(ProtocolError::Malformed.into()),
-            Err(ProtocolError::Host(host::rustix::io::Errno::AGAIN)) => Ok(None),
+            Err(ProtocolError::Host(Errno::AGAIN)) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
@@ -130,7 +138,22 @@ impl Client {
     }
 
     pub fn pause(&self, container: &str, paused: bool) -> Result<(), ClientError> {
-        self.done(&Request::Pause { container: container.into(), paused }, &[])
+        self.done(&Request::Pause { container: container.into(), paused, quiet: false }, &[])
+    }
+
+    /// While an exit is being waited for.
+    pub fn signal_quietly(&self, container: &str, target: Target, signal: i32) {
+        let _ = send(
+            &self.socket,
+            &Request::Signal { container: container.into(), target, signal, quiet: true },
+            &[],
+            true,
+        );
+    }
+
+    /// While an exit is being waited for.
+    pub fn pause_quietly(&self, container: &str, paused: bool) {
+        let _ = send(&self.socket, &Request::Pause { container: container.into(), paused, quiet: true }, &[], true);
     }
 
     /// The sandbox ends; no answer but the end of the connection.
@@ -146,10 +169,16 @@ impl Client {
     }
 
     fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, ClientError> {
-        send(&self.socket, request, fds, true)?;
-        match receive::<Reply>(&self.socket, true)?.0 {
-            Reply::Failed(failure) => Err(failure.into()),
-            reply => Ok(reply),
+        // A sandbox that failed may have said why, and gone, before it was asked: what it said comes after the error of its going.
+        let sent = send(&self.socket, request, fds, true);
+        let mut answer = receive::<Reply>(&self.socket, true);
+        if matches!(answer, Err(ProtocolError::Host(Errno::CONNRESET))) {
+            answer = receive(&self.socket, true);
+        }
+        match (answer, sent) {
+            (Ok((Reply::Failed(failure), _)), _) => Err(failure.into()),
+            (Ok((reply, _)), Ok(())) => Ok(reply),
+            (_, Err(e)) | (Err(e), _) => Err(e.into()),
         }
     }
 }

@@ -59,3 +59,26 @@ fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::M
     let signals = SignalFd::block(&server::FORWARDED).map_err(step("blocking signals"))?;
     Ok((prepared()?, signals))
 }
+
+/// One row of the table of system calls, for `stockade syscalls`.
+pub struct SyscallRow {
+    pub number: u32,
+    pub name: &'static str,
+    /// full, partial or none.
+    pub support: &'static str,
+    /// What is missing.
+    pub note: &'static str,
+}
+
+/// The table of system calls, in the order of their numbers.
+pub fn syscall_table() -> impl Iterator<Item = SyscallRow> {
+    use syscalls::table::{Support, TABLE};
+    TABLE.iter().map(|entry| {
+        let (support, note) = match entry.support {
+            Support::Full => ("full", ""),
+            Support::Part(missing) => ("partial", missing),
+            Support::No(why) => ("none", why),
+        };
+        SyscallRow { number: entry.nr, name: entry.name, support, note }
+    })
+}

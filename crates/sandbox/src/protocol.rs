@@ -56,10 +56,12 @@ pub enum Request {
         process: Box<ProcessSpec>,
         io: IoShape,
     },
+    /// With `quiet` no reply comes, so that it can go between a `Wait` and its answer.
     Signal {
         container: String,
         target: Target,
         signal: i32,
+        quiet: bool,
     },
     /// Answered when the process has ended.
     Wait {
@@ -82,9 +84,11 @@ pub enum Request {
     Stats {
         container: String,
     },
+    /// `quiet`: as for `Signal`.
     Pause {
         container: String,
         paused: bool,
+        quiet: bool,
     },
     /// The sandbox ends at once, with all that runs in it. Answered by the end of the connection.
     Shutdown,

@@ -201,12 +201,13 @@ impl Server {
                     }
                 }
             }
-            Request::Signal { container, target, signal } => {
-                if (0..=64).contains(&signal) {
-                    done(machine.signal(&container, target, signal))
+            Request::Signal { container, target, signal, quiet } => {
+                let sent = if (0..=64).contains(&signal) {
+                    machine.signal(&container, target, signal)
                 } else {
-                    done(Err(Failure::new(Kind::Invalid, format!("signal {signal} does not exist"))))
-                }
+                    Err(Failure::new(Kind::Invalid, format!("signal {signal} does not exist")))
+                };
+                if quiet { Next::Nothing } else { done(sent) }
             }
             Request::Wait { container, pid } => match self.exits.wait((container, pid), socket) {
                 Ok(None) => Next::Nothing,
@@ -226,7 +227,10 @@ impl Server {
                 let _ = machine.resize(&container, pid, rows, cols);
                 Next::Nothing
             }
-            Request::Pause { container, paused } => done(machine.pause(&container, paused)),
+            Request::Pause { container, paused, quiet } => {
+                let answer = machine.pause(&container, paused);
+                if quiet { Next::Nothing } else { done(answer) }
+            }
             Request::Shutdown => Next::End(128 | SIGKILL as u8),
         })
     }

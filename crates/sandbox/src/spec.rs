@@ -21,6 +21,8 @@ pub struct ContainerSpec {
     pub sysctls: Vec<(String, String)>,
     pub limits: Limits,
     pub annotations: Vec<(String, String)>,
+    /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
+    pub plain_init: bool,
 }
 
 /// The container's root: mount 0 of the gofer.

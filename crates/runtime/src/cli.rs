@@ -1,0 +1,350 @@
+//! The command line: runc's flags and commands, and ours (docs/cli.md).
+//!
+//! Neighbours: `commands` carries them out. Owns no locks.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An application kernel with an OCI runtime: runs containers on a Linux kernel of their own.
+#[derive(Parser, Debug)]
+#[command(name = "stockade", version, disable_help_subcommand = false, args_override_self = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// Folder for the state of containers; best on a tmpfs [default: /run/stockade as root, $XDG_RUNTIME_DIR/stockade else]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File for the log [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log what happens, and name host calls that the kernel process' filter refuses
+    #[arg(long)]
+    pub debug: bool,
+    /// Say what the host lacks and what it costs
+    #[arg(long, short = 'v')]
+    pub verbose: bool,
+    /// cgroupsPath has the form "slice:prefix:name" (the cgroup is made directly, without asking systemd)
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Go on where cgroups cannot be made: true, false or auto
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub rootless: String,
+    /// Accepted for runc's sake
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<String>,
+    /// Print system calls of guests to the log
+    #[arg(long)]
+    pub strace: bool,
+    /// Print only these system calls
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub strace_calls: Vec<String>,
+    /// Settings of the platform, for tests and measurements (docs/cli.md)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub platform: Vec<String>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a command with the host's files, or a folder's, read-only under an in-memory overlay
+    Do(Do),
+    /// Create and run a container
+    Run(Run),
+    /// Create a container
+    Create(Create),
+    /// Run the program of a created container
+    Start(Id),
+    /// Print the state of a container
+    State(Id),
+    /// Send a signal to a container's first process [default: SIGTERM]
+    Kill(Kill),
+    /// Delete a container and what it left
+    Delete(Delete),
+    /// Run another program in a container
+    Exec(Exec),
+    /// List containers
+    List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Say what this runtime supports, and what this host lacks
+    Features(Features),
+    /// List the system calls that guests can make
+    Syscalls(Syscalls),
+    /// Print use of resources
+    Events(Events),
+    /// Look at a running sandbox from the host
+    Debug(Id),
+    /// Stop all processes of a container
+    Pause(Id),
+    /// Let them go on
+    Resume(Id),
+    /// Change the limits of a container
+    Update(Update),
+    /// Not supported yet
+    #[command(hide = true)]
+    Checkpoint(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Restore(Rest),
+}
+
+#[derive(Args, Debug)]
+pub struct Id {
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct Do {
+    /// Folder to use as the root [default: the host's root]
+    #[arg(long, value_name = "DIR")]
+    pub rootfs: Option<PathBuf>,
+    /// Working directory inside [default: the current one, where it is there]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Add or change an environment variable
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    pub env: Vec<OsString>,
+    /// User inside
+    #[arg(long, short = 'u', value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// Host name inside
+    #[arg(long, default_value = "stockade")]
+    pub hostname: String,
+    /// Let changes reach the files of --rootfs themselves
+    #[arg(long, requires = "rootfs")]
+    pub writable: bool,
+    /// No terminal of its own, even on a terminal
+    #[arg(long)]
+    pub no_tty: bool,
+    /// Command and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// What `run` and `create` share.
+#[derive(Args, Debug)]
+pub struct Create {
+    /// Folder with config.json
+    #[arg(long, short = 'b', value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Unix socket that gets the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// File to write the process id of the sandbox to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Accepted for runc's sake: the root is never the host's to pivot
+    #[arg(long, hide = true)]
+    pub no_pivot: bool,
+    /// Accepted for runc's sake
+    #[arg(long, hide = true)]
+    pub no_new_keyring: bool,
+    /// Pass this many descriptors on, from 3 up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Where changes to the root go: none (to the bundle's files), memory (gone at the end)
+    #[arg(long, value_enum, default_value_t = OverlayChoice::None)]
+    pub overlay: OverlayChoice,
+    pub id: String,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayChoice {
+    None,
+    Memory,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub create: Create,
+    /// Leave the container running and return
+    #[arg(long, short = 'd')]
+    pub detach: bool,
+    /// Do not delete the container after its end
+    #[arg(long)]
+    pub keep: bool,
+    /// Accepted for runc's sake
+    #[arg(long, hide = true)]
+    pub no_subreaper: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Kill {
+    /// To all processes of the container
+    #[arg(long, short = 'a')]
+    pub all: bool,
+    /// To this process (as the container numbers it)
+    #[arg(long, value_name = "PID", conflicts_with = "all")]
+    pub pid: Option<i32>,
+    pub id: String,
+    #[arg(default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// Kill it first if it runs; no error if it does not exist
+    #[arg(long, short = 'f')]
+    pub force: bool,
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Exec {
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Add environment variables
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short = 't')]
+    pub tty: bool,
+    #[arg(long, short = 'u', value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// Read the process from this JSON file
+    #[arg(long, short = 'p', value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Leave it running and return
+    #[arg(long, short = 'd')]
+    pub detach: bool,
+    /// File to write the id of a host process to that lives as long as the program, ends with its status, and passes signals on
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Accepted for runc's sake
+    #[arg(long, hide = true)]
+    pub process_label: Option<String>,
+    /// Accepted for runc's sake
+    #[arg(long, hide = true)]
+    pub apparmor: Option<String>,
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Add a capability
+    #[arg(long, short = 'c', value_name = "CAP")]
+    pub cap: Vec<String>,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Accepted for runc's sake: the container has one cgroup
+    #[arg(long, hide = true)]
+    pub cgroup: Vec<String>,
+    #[arg(long)]
+    pub ignore_paused: bool,
+    pub id: String,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub args: Vec<OsString>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct List {
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Only the ids
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Ps {
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    pub id: String,
+    /// Accepted for runc's sake
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub options: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Spec {
+    #[arg(long, short = 'b', value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For an ordinary user
+    #[arg(long)]
+    pub rootless: bool,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Features {
+    /// Only what this host lacks, a line each
+    #[arg(long)]
+    pub host: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Syscalls {
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+pub struct Events {
+    /// Time between two samples
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub interval: String,
+    /// Print one sample and return
+    #[arg(long)]
+    pub stats: bool,
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Update {
+    /// JSON file with the resources, - for standard input
+    #[arg(long, short = 'r', value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    #[arg(long)]
+    pub cpu_period: Option<u64>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    #[arg(long)]
+    pub cpu_share: Option<u64>,
+    #[arg(long)]
+    pub cpuset_cpus: Option<String>,
+    #[arg(long)]
+    pub cpuset_mems: Option<String>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory: Option<i64>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory_reservation: Option<i64>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory_swap: Option<i64>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
+    pub id: String,
+}

@@ -1,0 +1,237 @@
+//! config.json: read, checked, and turned into what the kernel takes (OCI runtime-spec, config.md and config-linux.md).
+//!
+//! An error names the field and what to do. Neighbours: `process` (the part that exec shares), `sandbox::spec` (the result). Owns no locks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use gofer::MountSource;
+use oci_spec::runtime::{LinuxDeviceType, Spec};
+use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, Overlay, Propagation, Root};
+use serde_json::Value;
+
+use crate::process;
+
+/// A bundle, read and checked.
+pub struct Bundle {
+    /// Absolute path of the bundle.
+    pub path: PathBuf,
+    /// Absolute path of the root.
+    pub rootfs: PathBuf,
+    pub oci: Spec,
+    /// What the kernel gets.
+    pub spec: ContainerSpec,
+    /// What the gofer serves: the root, then the bind mounts.
+    pub sources: Vec<MountSource>,
+    /// `process` as it was written, for state.json.
+    pub process: Value,
+    pub hooks: Value,
+    pub warnings: Vec<String>,
+}
+
+/// Reads `bundle`/config.json for container `id`.
+pub fn load(bundle: &Path, id: &str, overlay: Overlay) -> Result<Bundle> {
+    let path = fs::canonicalize(bundle).with_context(|| format!("cannot use the bundle {}", bundle.display()))?;
+    let file = path.join("config.json");
+    let text = match fs::read_to_string(&file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            bail!(
+                "JSON specification file config.json not found in {} (make one with `stockade spec`, or name the bundle with --bundle)",
+                path.display()
+            )
+        }
+        other => other.with_context(|| format!("cannot read {}", file.display()))?,
+    };
+    let mut value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not valid JSON", file.display()))?;
+    let mut warnings = Vec::new();
+    if let Some(process) = value.get_mut("process") {
+        process::forgive(process, &mut warnings);
+    }
+    let (process, hooks) =
+        (value.get("process").cloned().unwrap_or_default(), value.get("hooks").cloned().unwrap_or_default());
+    let oci: Spec = serde_path_to_error::deserialize(value)
+        .map_err(|e| anyhow!("{}: field {}: {}", file.display(), e.path(), e.inner()))?;
+    let mut made = Bundle {
+        rootfs: PathBuf::new(),
+        spec: ContainerSpec::default(),
+        sources: Vec::new(),
+        path,
+        oci,
+        process,
+        hooks,
+        warnings,
+    };
+    made.convert(id, overlay).with_context(|| file.display().to_string())?;
+    Ok(made)
+}
+
+impl Bundle {
+    fn convert(&mut self, id: &str, overlay: Overlay) -> Result<()> {
+        let oci = self.oci.clone();
+        check_version(oci.version())?;
+        let root = oci
+            .root()
+            .as_ref()
+            .ok_or_else(|| anyhow!("field root is missing; give root.path, the container's root folder"))?;
+        self.rootfs = self.rootfs(root.path())?;
+        let readonly = root.readonly().unwrap_or(false);
+        self.sources.push(MountSource { path: self.rootfs.clone(), readonly: readonly || overlay == Overlay::Memory });
+        let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
+        let linux = oci.linux().clone().unwrap_or_default();
+        let annotations = oci.annotations().clone().unwrap_or_default();
+        self.spec = ContainerSpec {
+            id: id.to_string(),
+            process: process::convert(process)?,
+            root: Root { readonly, overlay, propagation: propagation(linux.rootfs_propagation().as_deref())? },
+            hostname: oci.hostname().clone(),
+            domainname: oci.domainname().clone(),
+            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default())?,
+            devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
+            masked_paths: linux.masked_paths().clone().unwrap_or_default(),
+            readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
+            sysctls: linux.sysctl().clone().unwrap_or_default().into_iter().collect(),
+            limits: limits(&linux),
+            annotations: annotations.into_iter().collect(),
+            plain_init: false,
+        };
+        self.unsupported(&linux)
+    }
+
+    /// What config.json asks for and a container here will not have.
+    fn unsupported(&mut self, linux: &oci_spec::runtime::Linux) -> Result<()> {
+        if self.oci.hooks().as_ref().is_some_and(|h| h.start_container().as_ref().is_some_and(|list| !list.is_empty()))
+        {
+            bail!("hooks.startContainer is not supported yet; use hooks.createContainer or a wrapper as the program");
+        }
+        for (present, what) in [
+            (
+                linux.seccomp().is_some(),
+                "linux.seccomp: filters for guests are not supported yet; guests never reach the host's system calls anyway",
+            ),
+            (linux.intel_rdt().is_some(), "linux.intelRdt is ignored"),
+            (
+                self.oci.process().as_ref().is_some_and(|p| p.apparmor_profile().is_some()),
+                "process.apparmorProfile is ignored",
+            ),
+            (
+                self.oci.process().as_ref().is_some_and(|p| p.selinux_label().is_some()),
+                "process.selinuxLabel is ignored",
+            ),
+        ] {
+            if present {
+                self.warnings.push(what.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn rootfs(&self, given: &Path) -> Result<PathBuf> {
+        let path = self.path.join(given);
+        let real = fs::canonicalize(&path)
+            .map_err(|e| anyhow!("field root.path: invalid rootfs: {}: {}", path.display(), plain(&e)))?;
+        if !real.is_dir() {
+            bail!("field root.path: invalid rootfs: {} is no folder", path.display());
+        }
+        Ok(real)
+    }
+
+    /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
+    fn mounts(&mut self, list: &[oci_spec::runtime::Mount]) -> Result<Vec<Mount>> {
+        let mut made = Vec::with_capacity(list.len());
+        for (at, mount) in list.iter().enumerate() {
+            let destination = text(mount.destination(), || format!("mounts[{at}].destination"))?;
+            if !destination.starts_with('/') {
+                bail!("field mounts[{at}].destination: {destination:?} must be an absolute path");
+            }
+            let options = mount.options().clone().unwrap_or_default();
+            let bind = options.iter().any(|o| o == "bind" || o == "rbind") || mount.typ().as_deref() == Some("bind");
+            let mut source =
+                mount.source().as_deref().map_or(Ok(String::new()), |s| text(s, || format!("mounts[{at}].source")))?;
+            let mut gofer = None;
+            if bind {
+                let path = self.path.join(&source);
+                let real = fs::canonicalize(&path).map_err(|e| {
+                    anyhow!("field mounts[{at}].source: {} for {destination}: {}", path.display(), plain(&e))
+                })?;
+                source = text(&real, || format!("mounts[{at}].source"))?;
+                gofer = Some(self.sources.len() as u32);
+                self.sources
+                    .push(MountSource { path: real, readonly: options.iter().any(|o| o == "ro" || o == "rro") });
+            }
+            let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
+            made.push(Mount { destination, kind, source, options, gofer });
+        }
+        Ok(made)
+    }
+}
+
+fn check_version(version: &str) -> Result<()> {
+    match version.split('.').next() {
+        Some("1") => Ok(()),
+        _ if version.is_empty() => bail!("field ociVersion is missing; write \"ociVersion\": \"1.0.2\""),
+        _ => {
+            bail!("field ociVersion: version {version:?} of the runtime-spec is not supported; this runtime knows 1.x")
+        }
+    }
+}
+
+fn propagation(given: Option<&str>) -> Result<Propagation> {
+    Ok(match given {
+        None | Some("" | "private" | "rprivate") => Propagation::Private,
+        Some("slave" | "rslave") => Propagation::Slave,
+        Some("shared" | "rshared") => Propagation::Shared,
+        Some("unbindable" | "runbindable") => Propagation::Unbindable,
+        Some(other) => bail!("field linux.rootfsPropagation: {other:?} is none of private, slave, shared, unbindable"),
+    })
+}
+
+fn device(device: &oci_spec::runtime::LinuxDevice) -> Result<Device> {
+    let path = text(device.path(), || "linux.devices".to_string())?;
+    let kind = match device.typ() {
+        LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Character,
+        LinuxDeviceType::B => DeviceKind::Block,
+        LinuxDeviceType::P => DeviceKind::Fifo,
+        LinuxDeviceType::A => {
+            bail!("field linux.devices: {path}: type \"a\" is for cgroup rules; a device is c, b, u or p")
+        }
+    };
+    let number =
+        |n: i64| u32::try_from(n).map_err(|_| anyhow!("field linux.devices: {path}: number {n} is out of range"));
+    Ok(Device {
+        kind,
+        major: number(device.major())?,
+        minor: number(device.minor())?,
+        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: device.uid().unwrap_or(0),
+        gid: device.gid().unwrap_or(0),
+        path,
+    })
+}
+
+fn limits(linux: &oci_spec::runtime::Linux) -> Limits {
+    let Some(resources) = linux.resources() else { return Limits::default() };
+    let positive = |n: i64| u64::try_from(n).ok().filter(|n| *n > 0);
+    Limits {
+        memory: resources.memory().as_ref().and_then(|m| m.limit()).and_then(positive),
+        pids: resources.pids().as_ref().map(|p| p.limit()).and_then(positive),
+        cpu_millis: resources.cpu().as_ref().and_then(|c| {
+            let period = c.period().filter(|p| *p > 0).unwrap_or(100_000);
+            c.quota().and_then(positive).map(|quota| quota.saturating_mul(1000) / period)
+        }),
+    }
+}
+
+/// A path as text; the kernel takes names as bytes, JSON cannot carry others than UTF-8 anyway.
+fn text(path: &Path, field: impl Fn() -> String) -> Result<String> {
+    path.to_str().map(str::to_string).ok_or_else(|| anyhow!("field {}: {} is not UTF-8", field(), path.display()))
+}
+
+/// An error of the host without its number, as runc words it.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,50 @@
+//! `stockade sandbox` and `stockade gofer`: the other side of `launch`, entered before the command line is looked at.
+//!
+//! Owns no locks.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use gofer::MountSource;
+use host::spawn::inherited;
+use sandbox::Donated;
+use sandbox::machine::Boot;
+
+use crate::launch::GoferConfig;
+
+/// Runs the kernel process; its exit status.
+pub fn sandbox(boot: Boot) -> u8 {
+    let (Some(control), Some(listener)) = (inherited(3), inherited(4)) else { return misuse("sandbox") };
+    let listens = host::rustix::net::sockopt::socket_acceptconn(&listener).unwrap_or(false);
+    sandbox::run(Donated { control, listener: listens.then_some(listener) }, boot)
+}
+
+/// Runs the gofer; its exit status.
+pub fn gofer() -> u8 {
+    let (Some(socket), Some(config), Some(report)) = (inherited(3), inherited(4), inherited(5)) else {
+        return misuse("gofer");
+    };
+    let mut report = File::from(report);
+    match serve(socket, config) {
+        Ok(()) => 0,
+        Err(text) => {
+            let _ = writeln!(report, "{text}");
+            1
+        }
+    }
+}
+
+fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {
+    let mut text = Vec::new();
+    File::from(config).read_to_end(&mut text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
+    let config: GoferConfig =
+        serde_json::from_slice(&text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
+    let mounts = config.sources.into_iter().map(|(path, readonly)| MountSource { path, readonly }).collect();
+    gofer::run(gofer::Config { socket, mounts, report_violations: config.debug }).map_err(|e| e.to_string())
+}
+
+fn misuse(what: &str) -> u8 {
+    let _ = writeln!(std::io::stderr(), "stockade: `stockade {what}` is started by stockade itself, never by hand");
+    1
+}

@@ -1,0 +1,221 @@
+//! Starts a container's two processes, `stockade sandbox` and `stockade gofer`, and makes the container in them.
+//!
+//! Descriptors of the kernel process: 2 log, 3 control, 4 listener (or /dev/null). Of the gofer: 2 log, 3 connection, 4 what to serve, 5 where it
+//! says why it cannot. Whoever holds neither of them any more cannot be reached by them. Nothing outlives this command until [`Sandbox::detach`]:
+//! the kernel process dies with us, and the gofer with its connection. Neighbours: `commands`, `internal` (the other side of exec). Owns no locks.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result, anyhow};
+use gofer::MountSource;
+use host::message;
+use host::rustix::event::{PollFd, PollFlags, poll};
+use host::rustix::fs::MemfdFlags;
+use host::rustix::pipe::{PipeFlags, pipe_with};
+use host::signals::ended;
+use host::spawn::{Child, IdMap, Namespaces, Spawn};
+use sandbox::client::{Client, ClientError, Io};
+use sandbox::protocol::{BootConfig, ProtocolError};
+use sandbox::spec::ContainerSpec;
+use serde::{Deserialize, Serialize};
+
+/// What to start.
+pub struct Launch<'a> {
+    pub boot: BootConfig,
+    pub spec: ContainerSpec,
+    pub sources: Vec<MountSource>,
+    pub listener: Option<OwnedFd>,
+    /// Standard error of both processes.
+    pub log: BorrowedFd<'a>,
+    /// A terminal that the kernel process takes as its controlling one, to hear of new sizes.
+    pub terminal: Option<BorrowedFd<'a>>,
+    /// The container's `cgroup.procs` files.
+    pub cgroups: Vec<OwnedFd>,
+    /// Ids of the gofer: what the container's ids are on the host.
+    pub ids: IdMap,
+}
+
+/// A container's processes.
+pub struct Sandbox {
+    pub client: Client,
+    pub kernel: Child,
+    pub gofer: Child,
+    report: File,
+}
+
+/// What the gofer is told, as JSON in a memfd.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GoferConfig {
+    /// Path and read-only, the root first.
+    pub sources: Vec<(std::path::PathBuf, bool)>,
+    /// Name a host call that the filter refuses.
+    pub debug: bool,
+}
+
+impl Launch<'_> {
+    /// Starts the processes and makes the container, which then waits for `start`.
+    pub fn start(self, io: &Io<'_>) -> Result<Sandbox> {
+        let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
+        let (control, control_there) = message::pair().context("making the control connection")?;
+        let (files, files_there) = message::pair().context("making the gofer's connection")?;
+        let config = memfd(&GoferConfig {
+            debug: self.boot.debug,
+            sources: self.sources.into_iter().map(|s| (s.path, s.readonly)).collect(),
+        })?;
+        let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
+        let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
+        let mut kernel = Spawn {
+            args: arguments(&["stockade", "sandbox"]),
+            env: environment(true),
+            namespaces: Namespaces {
+                user: true,
+                mount: true,
+                pid: true,
+                network: true,
+                ipc: true,
+                uts: true,
+                cgroup: false,
+            },
+            ids: IdMap::Own,
+            fds: vec![
+                null.as_fd(),
+                null.as_fd(),
+                self.log,
+                control_there.as_fd(),
+                self.listener.as_ref().map_or(null.as_fd(), AsFd::as_fd),
+            ],
+            session: true,
+            terminal: self.terminal,
+            die_with_parent: true,
+            fixed_addresses: true,
+            cgroups: cgroups.clone(),
+        }
+        .start()?;
+        let gofer = Spawn {
+            args: arguments(&["stockade", "gofer"]),
+            env: environment(false),
+            namespaces: Namespaces {
+                user: !matches!(self.ids, IdMap::None),
+                mount: true,
+                pid: true,
+                network: true,
+                ipc: true,
+                uts: true,
+                cgroup: false,
+            },
+            ids: self.ids,
+            fds: vec![null.as_fd(), null.as_fd(), self.log, files_there.as_fd(), config.as_fd(), report_there.as_fd()],
+            session: true,
+            terminal: None,
+            die_with_parent: false,
+            fixed_addresses: false,
+            cgroups,
+        }
+        .start();
+        let mut gofer = match gofer {
+            Ok(gofer) => gofer,
+            Err(e) => {
+                kernel.kill();
+                return Err(e.into());
+            }
+        };
+        drop((control_there, files_there, report_there));
+        let client = Client::new(control);
+        let confirmed = kernel.confirm().and_then(|()| gofer.confirm());
+        let mut sandbox = Sandbox { client, kernel, gofer, report: report.into() };
+        if let Err(e) = confirmed {
+            sandbox.kill();
+            return Err(e.into());
+        }
+        let made = sandbox.client.boot(self.boot).and_then(|()| sandbox.client.create(self.spec, io, files.as_fd()));
+        drop(files);
+        made.map_err(|e| sandbox.explain(e)).map(|()| sandbox)
+    }
+}
+
+impl Sandbox {
+    /// From now on the sandbox outlives this command.
+    pub fn detach(&self) -> Result<()> {
+        self.client.detach().context("leaving the sandbox to itself")
+    }
+
+    /// Ends both processes and waits until they have; the kernel process' exit status.
+    pub fn kill(&mut self) -> Option<u8> {
+        self.kernel.kill();
+        self.gofer.kill();
+        self.wait()
+    }
+
+    /// Waits for the end of both processes; the kernel process' exit status.
+    pub fn wait(&mut self) -> Option<u8> {
+        let mut status = None;
+        for (pidfd, keep) in [(&self.kernel.pidfd, true), (&self.gofer.pidfd, false)] {
+            wait_readable(pidfd);
+            let code = ended(pidfd);
+            if keep {
+                status = code;
+            }
+        }
+        status
+    }
+
+    /// The container could not be made: the gofer's own words, if it has some; the way the kernel process ended, if it did without a word.
+    fn explain(&mut self, error: ClientError) -> anyhow::Error {
+        let lost = matches!(error, ClientError::Lost(ProtocolError::Ended | ProtocolError::Host(_)));
+        let status = self.kill();
+        let mut words = String::new();
+        let _ = (&mut self.report).take(4096).read_to_string(&mut words);
+        if !words.is_empty() {
+            return anyhow!("{}", words.trim());
+        }
+        if !lost {
+            return error.into();
+        }
+        match status {
+            Some(159) => anyhow!(
+                "the kernel process was killed by its own seccomp filter (SIGSYS); run again with --debug to see which host call it was"
+            ),
+            Some(137) => anyhow!(
+                "the kernel process was killed (SIGKILL); is the host, or the container's cgroup, out of memory?"
+            ),
+            Some(code) if code > 128 => {
+                anyhow!("the kernel process died of signal {}; this is a bug of stockade", code - 128)
+            }
+            Some(code) => anyhow!("the kernel process ended with status {code} before the container was made"),
+            None => error.into(),
+        }
+    }
+}
+
+/// Sleeps until a pidfd or socket has something to say.
+pub fn wait_readable(fd: impl AsFd) {
+    let fd = fd.as_fd();
+    while poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None).is_err() {}
+}
+
+fn memfd(config: &GoferConfig) -> Result<File> {
+    let mut file =
+        File::from(host::rustix::fs::memfd_create(c"gofer", MemfdFlags::CLOEXEC).context("making a memory file")?);
+    file.write_all(&serde_json::to_vec(config)?)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn arguments(list: &[&str]) -> Vec<CString> {
+    list.iter().filter_map(|a| CString::new(*a).ok()).collect()
+}
+
+/// Nothing of the user's environment. The kernel process must have no rseq area of the C library's: its forks unmap the memory it lies in.
+fn environment(kernel: bool) -> Vec<CString> {
+    let mut list = Vec::new();
+    if kernel {
+        list.push(c"GLIBC_TUNABLES=glibc.pthread.rseq=0".to_owned());
+    }
+    if let Ok(value) = std::env::var("RUST_BACKTRACE") {
+        list.extend(CString::new(format!("RUST_BACKTRACE={value}")));
+    }
+    list
+}

@@ -1,0 +1,153 @@
+//! What the tests of the command line share: a bundle, a state folder, and the binary with the pretended kernel (examples/fake.rs).
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A folder with `b` (the bundle) and `s` (the states); removed at the end, and looked at for leftovers.
+pub struct Place {
+    pub dir: PathBuf,
+    binary: PathBuf,
+}
+
+pub struct Answer {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let dir = std::env::temp_dir().join(format!(
+            "stockade-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(dir.join("b/rootfs/bin")).unwrap();
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_stockade")).with_file_name("examples").join("fake");
+        let place = Place { dir, binary };
+        place.config(&["true"], |_| ());
+        place
+    }
+
+    /// Writes config.json that runs `args`, changed by `change`.
+    pub fn config(&self, args: &[&str], change: impl FnOnce(&mut Value)) {
+        let mut value = json!({
+            "ociVersion": "1.0.2",
+            "process": { "user": { "uid": 0, "gid": 0 }, "args": args, "cwd": "/", "env": ["PATH=/bin"] },
+            "root": { "path": "rootfs", "readonly": true },
+            "linux": {},
+        });
+        change(&mut value);
+        std::fs::write(self.dir.join("b/config.json"), serde_json::to_string(&value).unwrap()).unwrap();
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.dir.join("b")
+    }
+
+    pub fn states(&self) -> PathBuf {
+        self.dir.join("s")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--root").arg(self.states()).args(args).current_dir(self.bundle());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Answer {
+        let Output { status, stdout, stderr } = self.command(args).output().unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+        Answer {
+            status,
+            out: String::from_utf8_lossy(&stdout).into_owned(),
+            err: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+
+    /// Succeeds, or shows why not.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let answer = self.run(args);
+        assert_eq!(answer.status, 0, "{args:?}: {}", answer.err);
+        answer.out
+    }
+
+    /// Fails with `status` and one line that holds all of `words`; leaves nothing.
+    pub fn fails(&self, args: &[&str], status: i32, words: &[&str]) {
+        let answer = self.run(args);
+        assert_eq!(answer.status, status, "{args:?}: {:?}", answer.err);
+        for word in words {
+            assert!(answer.err.contains(word), "{args:?}: no {word:?} in {:?}", answer.err);
+        }
+        assert_eq!(answer.err.lines().count(), 1, "{args:?}: {:?}", answer.err);
+    }
+
+    pub fn status(&self, id: &str) -> String {
+        let state: Value = serde_json::from_str(&self.ok(&["state", id])).unwrap();
+        state["status"].as_str().unwrap().to_string()
+    }
+
+    pub fn pid(&self, id: &str) -> i32 {
+        let state: Value =
+            serde_json::from_slice(&std::fs::read(self.states().join(id).join("state.json")).unwrap()).unwrap();
+        state["pid"].as_i64().unwrap() as i32
+    }
+
+    /// No state and no process of ours is left.
+    pub fn assert_empty(&self) {
+        let left: Vec<_> =
+            std::fs::read_dir(self.states()).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
+        assert!(left.is_empty(), "left behind: {left:?}");
+        self.assert_no_process();
+    }
+
+    /// No process of this place's binary is left (waits a moment for those on their way out).
+    pub fn assert_no_process(&self) {
+        wait_for(|| self.processes().is_empty(), || format!("processes left: {:?}", self.processes()));
+    }
+
+    /// Sandboxes and gofers that were started from this place: by their log, they cannot be told from those of other tests; so by their parents'
+    /// state folder in the control socket's path.
+    fn processes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(&*self.states().to_string_lossy()) {
+                found.push(line);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.states()).into_iter().flatten().flatten() {
+            let _ = self.run(&["delete", "--force", &entry.file_name().to_string_lossy()]);
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+pub fn wait_for(done: impl Fn() -> bool, what: impl Fn() -> String) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "{}", what());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
+}
