@@ -349,8 +349,15 @@ impl Task {
                 let _ = space.write(a[0], &vec![7; a[1].min(256) as usize]);
                 thread.ret(a[1] as i64);
             }
-            // For hostile programs: where the stub's region ends, from below.
-            1002 => thread.ret(space.user_top() as i64),
+            // For hostile programs: where the stub's text lies.
+            1002 => {
+                let maps = std::fs::read_to_string(format!("/proc/{}/maps", space.host_pid())).unwrap();
+                let at = maps.lines().filter(|l| l.contains(" r-xp ")).find_map(|l| {
+                    let at = u64::from_str_radix(l.split('-').next()?, 16).ok()?;
+                    (at as u32 == 0x4000_0000).then_some(at)
+                });
+                thread.ret(at.unwrap() as i64);
+            }
             1003 => {
                 thread.want_frame();
                 *self.result.lock().unwrap() = Some(-1003);
