@@ -1,8 +1,9 @@
 //! The program loader, execve(2): scripts, ELF programs and their interpreters, the stack image.
 //!
-//! In two steps, so that credentials can be computed between them: `find` opens what is really to be run (a script's
-//! interpreter), `Program::load` makes the new address space: its map, and the operations by which a stub builds it. Nothing is
-//! changed before the caller hands those to a stub. Files are hostile: whatever they hold, the answer is an errno.
+//! In two steps: `prepare` does all that may wait: it opens what is really to be run (a script's interpreter, the dynamic
+//! linker), reads and checks it. Then credentials can be computed, and `Program::load` makes the new address space, once its stub
+//! process is known: the map, and the operations by which the stub builds it. Nothing is changed before the caller hands those to
+//! a stub. Files are hostile: whatever they hold, the answer is an errno.
 //! Neighbours: `args` (argument strings), `elf` (headers), `segments` (maps), `stack` (stack image), `script` (`#!`). No locks.
 
 mod args;
@@ -30,16 +31,18 @@ const MAX_SCRIPTS: usize = 5;
 /// Opens a program by path as execve(2) does: a regular file, execute permission, no MS_NOEXEC.
 pub type Opener<'a> = &'a mut dyn FnMut(&mut Io<'_>, &[u8]) -> Op<Arc<File>>;
 
-/// A program that was found to be one, with its arguments.
+/// A program that can be loaded, with its arguments.
 pub struct Program {
     /// The ELF file: of a script its (last) interpreter. /proc/PID/exe, set-user-ID bits and capabilities are this file's.
     pub file: Arc<File>,
-    pub args: ArgStrings,
-    /// The path that exec was asked for: AT_EXECFN.
-    pub name: Vec<u8>,
-    /// The last part of `name`, for the task's name.
+    /// The last part of the path that exec was asked for, for the task's name.
     pub comm: Vec<u8>,
-    head: Vec<u8>,
+    args: ArgStrings,
+    /// The path that exec was asked for: AT_EXECFN.
+    name: Vec<u8>,
+    main: segments::Source,
+    /// The dynamic linker.
+    interpreter: Option<segments::Source>,
 }
 
 /// Who the new program runs as: auxv entries.
@@ -74,12 +77,26 @@ impl Place {
 }
 
 /// Randomness for one exec.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Random {
     /// Displacements of stack, maps, program, heap and stack pointer.
     pub places: [u64; 5],
     /// AT_RANDOM.
     pub bytes: [u8; 16],
+}
+
+impl Random {
+    /// Fresh from the host.
+    pub fn draw() -> Random {
+        let mut random = Random::default();
+        for place in &mut random.places {
+            let mut word = [0; 8];
+            host::random::fill(&mut word);
+            *place = u64::from_ne_bytes(word);
+        }
+        host::random::fill(&mut random.bytes);
+        random
+    }
 }
 
 /// A new program, ready for a stub.
@@ -93,52 +110,53 @@ pub struct Image {
     pub sp: u64,
 }
 
-/// Finds out what `file`, opened as `name`, really runs. ENOEXEC where it is no program; ELOOP for too many scripts.
-pub fn find(io: &mut Io<'_>, open: Opener<'_>, file: Arc<File>, name: &[u8], args: ArgStrings) -> Op<Program> {
-    let comm = name.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-    let mut program = Program { file, args, name: name.to_vec(), comm, head: Vec::new() };
-    if program.args.argv.is_empty() {
+/// Finds out what `file`, opened as `name`, really runs, and reads it. ENOEXEC where it is no program; ELOOP for too many scripts;
+/// ELIBBAD for a dynamic linker that is none; what `open` says where an interpreter cannot be opened.
+pub fn prepare(io: &mut Io<'_>, open: Opener<'_>, file: Arc<File>, name: &[u8], args: ArgStrings) -> Op<Program> {
+    let mut args = args;
+    if args.argv.is_empty() {
         // A program always finds an argv[0], since Linux 5.18.
-        program.args.argv.push(Vec::new());
+        args.argv.push(Vec::new());
     }
-    let mut path = name.to_vec();
+    let (mut file, mut path) = (file, name.to_vec());
     for _ in 0..=MAX_SCRIPTS {
-        program.head = read_at(io, &program.file, 0, HEAD)?;
-        if program.head.starts_with(b"\x7fELF") {
-            return Ok(program);
+        let head = read_at(io, &file, 0, HEAD)?;
+        if head.starts_with(b"\x7fELF") {
+            let main = segments::Source::open(io, &file, &head, elf::Role::Program)?;
+            let interpreter = match main.interpreter() {
+                Some(path) => {
+                    let file = open(io, path)?;
+                    let head = read_at(io, &file, 0, HEAD)?;
+                    Some(segments::Source::open(io, &file, &head, elf::Role::Interpreter)?)
+                }
+                None => None,
+            };
+            let comm = name.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
+            return Ok(Program { file, comm, args, name: name.to_vec(), main, interpreter });
         }
-        let line = script::parse(&program.head)?;
-        program.args.interpret(&line, &path)?;
-        program.file = open(io, &line.interpreter)?;
+        let line = script::parse(&head)?;
+        args.interpret(&line, &path)?;
+        file = open(io, &line.interpreter)?;
         path = line.interpreter;
     }
     fail(Errno::ELOOP)
 }
 
 impl Program {
-    /// Plans the new address space.
-    pub fn load(&self, io: &mut Io<'_>, open: Opener<'_>, ids: Ids, place: &Place) -> Op<Image> {
-        let program = elf::Elf::read(io, &self.file, &self.head, elf::Role::Program)?;
-        let interpreter = match &program.interpreter {
-            Some(path) => {
-                let file = open(io, path)?;
-                let head = read_at(io, &file, 0, HEAD)?;
-                let elf = elf::Elf::read(io, &file, &head, elf::Role::Interpreter)?;
-                Some((file, elf))
-            }
-            None => None,
-        };
-
-        let mut new = segments::Builder::new(place, program.exec_stack);
-        let loaded = new.program(io, &self.file, &program, interpreter.is_some())?;
-        let (base, ip) = match &interpreter {
-            Some((file, elf)) => {
-                let loaded = new.library(io, file, elf)?;
+    /// Plans the new address space. ENOMEM where the program does not fit, EPERM where it asks for addresses that no guest may
+    /// have, E2BIG where the arguments do not fit the stack.
+    pub fn load(&self, place: &Place, ids: Ids) -> Result<Image, Errno> {
+        let mut new = segments::Builder::new(place, self.main.exec_stack());
+        let interpreted = self.interpreter.is_some();
+        let loaded = new.program(&self.main, interpreted)?;
+        let (base, ip) = match &self.interpreter {
+            Some(linker) => {
+                let loaded = new.library(linker)?;
                 (loaded.bias, loaded.entry)
             }
             None => (0, loaded.entry),
         };
-        new.heap(&loaded, interpreter.is_some());
+        new.heap(&loaded, interpreted);
 
         let info = stack::Info { ids, base, loaded: &loaded, vdso: place.vdso.vdso.start, random: &place.random };
         let stack = stack::build(&self.args, &self.name, &info, new.stack_range(), place.randomize)?;
@@ -158,8 +176,8 @@ impl Program {
 }
 
 impl Image {
-    /// The script that starts the program in the address space of `thread`, and the map that goes with it. With `old`, the map of
-    /// the program before, whose memory is unmapped first. Fails where the stub takes no more files.
+    /// The script that starts the program in the address space of `thread`, and the map that goes with it. `old`: it holds the
+    /// program before, whose memory is unmapped first. Fails where the stub takes no more files.
     pub fn start(self, thread: &Thread, old: bool) -> Result<(Script, State), Errno> {
         let mut ops = if old { unmap_all(thread.space()) } else { Vec::new() };
         let mut numbers = Vec::with_capacity(self.files.len());

@@ -1,7 +1,7 @@
 //! Where a program, its interpreter, stack and heap go, and the maps that put them there.
 
 use super::Place;
-use super::elf::{Elf, Load};
+use super::elf::{Elf, Load, Role};
 use crate::io::Io;
 use crate::mm::{Area, AreaFlags, Content, FileContent, State};
 use crate::op::{Op, fail};
@@ -26,6 +26,40 @@ pub struct Loaded {
     pub data: Range<u64>,
     /// The address after the last byte.
     pub end: u64,
+}
+
+/// An ELF file and what is behind it.
+pub struct Source {
+    file: Arc<File>,
+    elf: Elf,
+    fd: Arc<HostFd>,
+    /// Offset of the file's first byte in the host file.
+    host_offset: u64,
+    local: bool,
+}
+
+impl Source {
+    /// Reads a file's headers and gets hold of the host file behind it. ENOEXEC where it cannot be mapped.
+    pub fn open(io: &mut Io<'_>, file: &Arc<File>, head: &[u8], role: Role) -> Op<Source> {
+        let elf = Elf::read(io, file, head, role)?;
+        let end = elf.loads.iter().map(|l| l.offset + l.filesz).max().unwrap_or(0);
+        let mappable = file.ops.mappable().ok_or(Errno::ENOEXEC)?;
+        match mappable.backing(io, 0..end, Rights { write: false, shared: false })? {
+            Backing::Host { fd, offset, local } => {
+                Ok(Source { file: file.clone(), elf, fd, host_offset: offset, local })
+            }
+            Backing::Anonymous => fail(Errno::ENOEXEC),
+        }
+    }
+
+    /// The path that PT_INTERP names.
+    pub fn interpreter(&self) -> Option<&[u8]> {
+        self.elf.interpreter.as_deref()
+    }
+
+    pub fn exec_stack(&self) -> bool {
+        self.elf.exec_stack
+    }
 }
 
 /// A new address space as it is built.
@@ -80,7 +114,8 @@ impl Builder {
     }
 
     /// The program: at its own addresses, or (ET_DYN) at the program base when an interpreter relocates it, else among the maps.
-    pub fn program(&mut self, io: &mut Io<'_>, file: &Arc<File>, elf: &Elf, interpreted: bool) -> Op<Loaded> {
+    pub fn program(&mut self, source: &Source, interpreted: bool) -> Result<Loaded, Errno> {
+        let elf = &source.elf;
         let span = elf.span();
         let bias = if !elf.movable {
             0
@@ -90,13 +125,13 @@ impl Builder {
         } else {
             self.free_place(elf)?
         };
-        self.load(io, file, elf, bias)
+        self.load(source, bias)
     }
 
     /// The interpreter: among the maps, where it can go anywhere.
-    pub fn library(&mut self, io: &mut Io<'_>, file: &Arc<File>, elf: &Elf) -> Op<Loaded> {
-        let bias = if elf.movable { self.free_place(elf)? } else { 0 };
-        self.load(io, file, elf, bias)
+    pub fn library(&mut self, source: &Source) -> Result<Loaded, Errno> {
+        let bias = if source.elf.movable { self.free_place(&source.elf)? } else { 0 };
+        self.load(source, bias)
     }
 
     /// The heap begins some way behind the program. A program that lies among the maps has its heap at the program base.
@@ -118,20 +153,21 @@ impl Builder {
         at.checked_sub(span.start - lead).ok_or(Errno::EINVAL)
     }
 
-    fn load(&mut self, io: &mut Io<'_>, file: &Arc<File>, elf: &Elf, bias: u64) -> Op<Loaded> {
+    fn load(&mut self, source: &Source, bias: u64) -> Result<Loaded, Errno> {
+        let elf = &source.elf;
         let span = elf.span();
         let (Some(start), Some(end)) = (bias.checked_add(span.start), bias.checked_add(span.end)) else {
-            return fail(Errno::EINVAL);
+            return Err(Errno::EINVAL);
         };
         if start < LOW {
-            return fail(Errno::EPERM);
+            return Err(Errno::EPERM);
         }
         if end > self.state.top || !self.state.map.is_free(&(start..end)) {
-            return fail(Errno::ENOMEM);
+            return Err(Errno::ENOMEM);
         }
-        let (fd, host_offset, local) = self.open(io, file, elf)?;
+        self.files.push(source.fd.clone());
         for load in &elf.loads {
-            self.segment(file, load, bias, fd, host_offset, local)?;
+            self.segment(source, load, bias)?;
         }
         let exec = |l: &&Load| l.prot.contains(Prot::EXEC);
         let code_end = elf.loads.iter().filter(exec).map(|l| l.vaddr + l.filesz).max().unwrap_or(span.start);
@@ -148,28 +184,9 @@ impl Builder {
         })
     }
 
-    /// The host file behind the program: its number among `files`, the offset of its first byte, whether it is local.
-    fn open(&mut self, io: &mut Io<'_>, file: &Arc<File>, elf: &Elf) -> Op<(u32, u64, bool)> {
-        let end = elf.loads.iter().map(|l| l.offset + l.filesz).max().unwrap_or(0);
-        let mappable = file.ops.mappable().ok_or(Errno::ENOEXEC)?;
-        match mappable.backing(io, 0..end, Rights { write: false, shared: false })? {
-            Backing::Host { fd, offset, local } => {
-                self.files.push(fd);
-                Ok((self.files.len() as u32 - 1, offset, local))
-            }
-            Backing::Anonymous => fail(Errno::ENOEXEC),
-        }
-    }
-
-    fn segment(
-        &mut self,
-        file: &Arc<File>,
-        load: &Load,
-        bias: u64,
-        fd: u32,
-        host_offset: u64,
-        local: bool,
-    ) -> Result<(), Errno> {
+    /// Maps a segment of the file that was last added to `files`.
+    fn segment(&mut self, source: &Source, load: &Load, bias: u64) -> Result<(), Errno> {
+        let fd = self.files.len().saturating_sub(1) as u32;
         let start = bias + page_down(load.vaddr);
         let file_end = bias + load.vaddr + load.filesz;
         let memory_end = page_up(bias + load.end()).ok_or(Errno::EINVAL)?;
@@ -177,8 +194,8 @@ impl Builder {
         if load.filesz > 0 {
             let pages_end = page_up(file_end).ok_or(Errno::EINVAL)?;
             let offset = page_down(load.offset);
-            let host = offset.checked_add(host_offset).ok_or(Errno::EINVAL)?;
-            let content = FileContent { file: file.clone(), offset, local };
+            let host = offset.checked_add(source.host_offset).ok_or(Errno::EINVAL)?;
+            let content = FileContent { file: source.file.clone(), offset, local: source.local };
             self.map(start..pages_end, load.prot, AreaFlags::empty(), 0, Some((fd, host, content)));
             if load.memsz > load.filesz && load.prot.contains(Prot::WRITE) && file_end < pages_end {
                 self.ops.push(platform::Op::Zero { addr: file_end, len: pages_end - file_end });

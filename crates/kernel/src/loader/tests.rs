@@ -29,7 +29,7 @@ impl FileOps for Bytes {
 impl Mappable for Bytes {
     fn backing(&self, _io: &mut Io<'_>, _range: std::ops::Range<u64>, rights: Rights) -> Op<Backing> {
         assert!(!rights.write);
-        let fd = std::fs::File::open("/dev/null").map_err(|e| Errno::from(e))?;
+        let fd = std::fs::File::open("/dev/null").map_err(Errno::from)?;
         Ok(Backing::Host { fd: HostFd::new(fd.into()), offset: 0, local: true })
     }
 }
@@ -67,8 +67,8 @@ fn exec(program: Vec<u8>, others: &[(&str, Vec<u8>)]) -> Op<Image> {
             None => fail(Errno::ENOENT),
         }
     };
-    let found = find(&mut io, &mut open, file(program), b"/bin/prog", args(&["prog", "x"]))?;
-    found.load(&mut io, &mut open, IDS, &place())
+    let program = prepare(&mut io, &mut open, file(program), b"/bin/prog", args(&["prog", "x"]))?;
+    Ok(program.load(&place(), IDS)?)
 }
 
 fn errno(result: Op<Image>) -> Option<Errno> {
