@@ -71,6 +71,8 @@ pub struct Area {
 pub const STACK_GUARD: u64 = 256 * 4096;
 
 impl Area {
+    /// Bytes; never 0.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.range.end - self.range.start
     }

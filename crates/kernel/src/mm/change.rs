@@ -9,6 +9,9 @@ use abi::nr;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// A file and the range of it that is mapped.
+pub type FileRange = (Arc<crate::vfs::File>, Range<u64>);
+
 impl State {
     /// mprotect(2). All or nothing: ENOMEM for a hole and EACCES for a lack of rights come before anything changes.
     pub fn mprotect(&mut self, addr: u64, len: u64, prot: u32, by: &Asker) -> Result<Work, Errno> {
@@ -146,7 +149,7 @@ impl State {
     }
 
     /// The file behind a shared range for madvise(2) MADV_REMOVE, which punches a hole into it: file and its range, part by part.
-    pub fn removable(&self, addr: u64, len: u64) -> Result<Vec<(Arc<crate::vfs::File>, Range<u64>)>, Errno> {
+    pub fn removable(&self, addr: u64, len: u64) -> Result<Vec<FileRange>, Errno> {
         let state = self;
         let range = state.range(addr, len, Errno::EINVAL)?;
         let mut files = Vec::new();

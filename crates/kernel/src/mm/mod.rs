@@ -16,6 +16,7 @@ mod work;
 
 pub use area::{Area, AreaFlags, Content, FileContent};
 pub use buffers::UserBuffers;
+pub use change::FileRange;
 pub use map::{AreaMap, Totals};
 pub use mmap::{MapFile, MapRequest};
 pub use remap::RemapRequest;
