@@ -150,12 +150,7 @@ impl Call<'_> {
     pub fn get_vec<T: FromBytes + IntoBytes>(&self, at: u64, count: usize) -> Op<Vec<T>> {
         let mut values: Vec<T> = Vec::new();
         values.resize_with(count, T::new_zeroed);
-        let mut where_to = at;
-        let mm = self.mm()?;
-        for value in &mut values {
-            mm.read_exact(where_to, value.as_mut_bytes())?;
-            where_to = where_to.wrapping_add(size_of::<T>() as u64);
-        }
+        self.mm()?.read_exact(at, values.as_mut_slice().as_mut_bytes())?;
         Ok(values)
     }
 

@@ -7,6 +7,8 @@ lock::lock_class! {
     pub MountChange = 9;
     /// A mount's place among the others.
     pub MountTree = 10;
+    /// Which epoll instances watch which.
+    pub EpollNesting = 12;
     /// A folder's children.
     pub DentryChildren = 20;
     /// A dentry's own place: parent and name.

@@ -5,13 +5,17 @@
 
 mod caps;
 mod clone;
+mod epoll;
+mod eventfd;
 mod exit;
 mod ids;
 mod namespaces;
 mod pipe;
+mod poll;
 mod process;
 mod rlimit;
 mod sched;
+mod sigmask;
 mod signal;
 mod system;
 pub mod table;

@@ -2,4 +2,6 @@
 //!
 //! Each is a `FileOps`; the system calls that make them are in crate `syscalls`. Sockets are in crate `network`.
 
+pub mod epoll;
+pub mod eventfd;
 pub mod pipe;

@@ -6,12 +6,12 @@ use super::{FileOps, FileType, Inode, Path, Position, TaskGuard, TaskLock, notif
 use crate::io::{Io, Sink, Source};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
-use crate::wait::{Events, Queue};
+use crate::wait::{Events, Queue, Wake};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use lock::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Who gets SIGIO, fcntl(2) F_SETOWN and F_SETSIG.
 #[derive(Clone, Copy, Default, Debug)]
@@ -34,6 +34,8 @@ pub struct File {
     position: AtomicU64,
     position_lock: TaskLock,
     pub owner: Mutex<Owner, Leaf>,
+    /// Who is told when it goes: epoll.
+    closed: Mutex<Vec<Weak<dyn Wake>>, Leaf>,
 }
 
 impl File {
@@ -65,6 +67,7 @@ impl File {
             position: AtomicU64::new(0),
             position_lock: TaskLock::new(),
             owner: Mutex::new(Owner::default()),
+            closed: Mutex::new(Vec::new()),
         })
     }
 
@@ -183,6 +186,15 @@ impl File {
         self.position.load(Ordering::Relaxed)
     }
 
+    /// Wakes `watcher` when the last descriptor of the description is gone, if it lives then.
+    pub fn when_closed(&self, watcher: Weak<dyn Wake>) {
+        let mut closed = self.closed.lock();
+        if closed.len() == closed.capacity() {
+            closed.retain(|w| w.strong_count() > 0);
+        }
+        closed.push(watcher);
+    }
+
     pub fn ready(&self, want: Events) -> Events {
         self.ops.ready(want)
     }
@@ -217,6 +229,11 @@ impl PositionGuard<'_> {
 
 impl Drop for File {
     fn drop(&mut self) {
+        for watcher in std::mem::take(self.closed.get_mut()) {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.wake(Events::NVAL);
+            }
+        }
         self.ops.release();
         let Some(inode) = self.inode.as_ref().filter(|_| !self.flags().contains(OpenFlags::PATH)) else { return };
         if let Some(locks) = inode.locks_if_any() {
