@@ -106,7 +106,9 @@ pub fn sys_select(call: &mut Call<'_>, [n, read, write, except, timeout, _]: Arg
             if t.tv_sec < 0 || t.tv_usec < 0 {
                 return fail(Errno::EINVAL);
             }
-            Some((t.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add((t.tv_usec as u64).saturating_mul(1000)))
+            Some(
+                (t.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add((t.tv_usec as u64).saturating_mul(1000)),
+            )
         }
     };
     let out = select(call, n, [read, write, except], after);
@@ -192,9 +194,6 @@ fn write_back(call: &Call<'_>, at: u64, after: Option<Nanos>, out: &Op<Ret>, mic
         (None, after) => after.unwrap_or(0),
     };
     let t = to_timespec(left);
-    let _ = if micro {
-        call.put(at, &Timeval { tv_sec: t.tv_sec, tv_usec: t.tv_nsec / 1000 })
-    } else {
-        call.put(at, &t)
-    };
+    let _ =
+        if micro { call.put(at, &Timeval { tv_sec: t.tv_sec, tv_usec: t.tv_nsec / 1000 }) } else { call.put(at, &t) };
 }

@@ -336,7 +336,8 @@ impl FileOps for Epoll {
         for item in items {
             let Interest { events, data } = *item.interest.lock();
             let ino = item.file.upgrade().and_then(|f| f.inode.as_ref().map(|i| i.ino)).unwrap_or(0);
-            let _ = writeln!(out, "tfd: {:8} events: {events:8x} data: {data:16x}  pos:0 ino:{ino:x} sdev:0", item.key.0);
+            let _ =
+                writeln!(out, "tfd: {:8} events: {events:8x} data: {data:16x}  pos:0 ino:{ino:x} sdev:0", item.key.0);
         }
         out
     }
