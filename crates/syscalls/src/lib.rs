@@ -9,6 +9,7 @@ mod epoll;
 mod eventfd;
 mod exit;
 mod ids;
+mod mem;
 mod namespaces;
 mod pipe;
 mod poll;

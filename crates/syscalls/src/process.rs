@@ -32,6 +32,9 @@ pub fn sys_prctl(call: &mut Call<'_>, [option, a, b, c, d, _]: Args) -> Op<Ret> 
         task.set_cred(cred);
     };
     match option as u32 {
+        abi::task::PR_SET_VMA if a == u64::from(abi::task::PR_SET_VMA_ANON_NAME) => {
+            crate::mem::set_vma_name(call, b, c, d)
+        }
         1 => {
             // PR_SET_PDEATHSIG
             if a > 64 {

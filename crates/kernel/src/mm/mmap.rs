@@ -37,6 +37,8 @@ pub struct MapFile {
     pub local: bool,
     /// False on a mount with MS_NOEXEC.
     pub may_exec: bool,
+    /// Whether a shared mapping may ever be written to (seals may forbid it); `fd` was opened accordingly.
+    pub may_write: bool,
 }
 
 /// Flags that every mmap knows; MAP_SHARED_VALIDATE refuses others.
@@ -207,7 +209,8 @@ impl State {
 /// Checks the file's rights; what mprotect(2) may set later.
 fn file_rights(ask: &MapRequest, prot: Prot, shared: bool) -> Result<Prot, Errno> {
     let Some(f) = &ask.file else { return Ok(Prot::all()) };
-    if !f.file.readable() || (shared && prot.contains(Prot::WRITE) && !f.file.writable()) {
+    let may_write = f.may_write && f.file.writable();
+    if !f.file.readable() || (shared && prot.contains(Prot::WRITE) && !may_write) {
         return Err(Errno::EACCES);
     }
     let mut max = Prot::all();
@@ -217,7 +220,7 @@ fn file_rights(ask: &MapRequest, prot: Prot, shared: bool) -> Result<Prot, Errno
         }
         max.remove(Prot::EXEC);
     }
-    if shared && !f.file.writable() {
+    if shared && !may_write {
         max.remove(Prot::WRITE);
     }
     Ok(max)
