@@ -16,6 +16,7 @@ use crate::mailbox::Pool;
 use crate::reaper;
 use crate::region::Region;
 use crate::shard::{Shard, ZygoteState};
+use crate::space::VdsoInfo;
 use crate::sync::lock;
 use crate::zygote::Seed;
 
@@ -79,6 +80,16 @@ impl Platform {
     /// load; `born` follows. Ordered at the next `flush`. If the host refuses: `gone`.
     pub fn fresh(self: &Arc<Self>, guest: Arc<dyn Guest>) {
         self.core.shard_for_fresh().want(guest);
+    }
+
+    /// As `Space::user_top`: it is the same in every space.
+    pub fn user_top(&self) -> u64 {
+        self.core.region.user_top
+    }
+
+    /// As `Space::vdso`.
+    pub fn vdso(&self) -> VdsoInfo {
+        self.core.region.vdso.clone()
     }
 
     pub fn stats(&self) -> Stats {

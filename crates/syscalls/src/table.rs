@@ -171,7 +171,7 @@ calls! {
     56 clone [hex ptr ptr ptr ptr] => framed clone::sys_clone;
     57 fork [] => framed clone::sys_fork;
     58 vfork [] => framed clone::sys_vfork;
-    59 execve [path ptr ptr] => no;
+    59 execve [path ptr ptr] => framed exec::sys_execve;
     60 exit [int] => full exit::sys_exit;
     61 wait4 [int ptr hex ptr] => full exit::sys_wait4;
     62 kill [int signal] => full signal::sys_kill;
@@ -434,7 +434,7 @@ calls! {
     319 memfd_create [path hex] => no;
     320 kexec_file_load [] => no;
     321 bpf [] => no;
-    322 execveat [dirfd path ptr ptr hex] => no;
+    322 execveat [dirfd path ptr ptr hex] => framed exec::sys_execveat;
     323 userfaultfd [] => no;
     324 membarrier [int hex int] => framed system::sys_membarrier;
     325 mlock2 [ptr size hex] => framed mem::sys_mlock2, "as mlock";

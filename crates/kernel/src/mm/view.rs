@@ -78,6 +78,20 @@ impl Mm {
         self.state.lock().layout.clone()
     }
 
+    /// The arguments as they lie in guest memory, each ended by a zero: /proc/PID/cmdline. At most a page; empty where nothing is there.
+    pub fn command_line(&self) -> Vec<u8> {
+        let args = self.layout().args;
+        let mut line = vec![0u8; (args.end.saturating_sub(args.start)).min(4096) as usize];
+        let count = self.read(args.start, &mut line).unwrap_or(0);
+        line.truncate(count);
+        line
+    }
+
+    /// Resident memory in bytes, by the host's count.
+    pub fn resident_bytes(&self) -> u64 {
+        self.space().pages().map_or(0, |pages| pages[1] * 4096)
+    }
+
     /// prctl(2) PR_SET_MM changes the layout; the caller has checked it.
     pub fn set_layout(&self, change: impl FnOnce(&mut Layout)) {
         change(&mut self.state.lock().layout);

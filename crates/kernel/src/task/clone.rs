@@ -238,6 +238,40 @@ impl Task {
         Ok(task)
     }
 
+    /// A task with the leader's identity and this one's everything else.
+    pub(super) fn make_heir(self: &Arc<Self>, birth: Birth) -> Arc<Task> {
+        let mask = self.signals.lock().mask;
+        let fields = {
+            let mine = self.fields.lock();
+            super::Fields {
+                thread: None,
+                cred: mine.cred.clone(),
+                comm: mine.comm,
+                files: mine.files.clone(),
+                fs: mine.fs.clone(),
+                mm: None,
+                ns: mine.ns.clone(),
+                handler: None,
+                death_signal: mine.death_signal,
+                clear_tid: 0,
+                nice: mine.nice,
+                policy: mine.policy,
+                affinity: mine.affinity.clone(),
+                timer_slack: mine.timer_slack,
+                personality: mine.personality,
+                vfork_parent: None,
+                birth: Some(birth),
+            }
+        };
+        Self::make(&self.kernel, self.group.pid.clone(), self.group.clone(), fields, mask, AltStack::NONE)
+    }
+
+    /// The heir lets a vfork parent go, when its program is there.
+    pub(super) fn release_vfork_to(&self, heir: &Task) {
+        let queue = self.fields.lock().vfork_parent.take();
+        heir.fields.lock().vfork_parent = queue;
+    }
+
     /// RLIMIT_NPROC counts the user's tasks; root and CAP_SYS_RESOURCE are free of it.
     fn check_process_limit(&self) -> Op<()> {
         let cred = self.cred();
@@ -277,8 +311,12 @@ impl Task {
     }
 
     pub(super) fn adopt_thread(&self, thread: &Arc<Thread>) {
+        // An exec brings a second host thread: the first one ends, and with it the old address space.
         let old = self.fields.lock().thread.replace(thread.clone());
-        drop(old);
+        if let Some(old) = old {
+            old.exit();
+        }
+        let _ = self.claim_from_user();
     }
 
     /// The host thread waits in its first doorbell.

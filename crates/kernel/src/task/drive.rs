@@ -315,6 +315,11 @@ impl Task {
                 run.framed = true;
                 self.drive(run);
             }
+            // The guest's signal frame could not be written.
+            Phase::Kicked if result == Errno::EFAULT.ret() => {
+                self.frame_failed();
+                self.kicked(run);
+            }
             other => {
                 observe::warn!("task {}: the stub reported out of turn", self.tid());
                 run.phase = other;

@@ -247,6 +247,11 @@ impl Task {
 
     /// The host says that the thread's process is gone: killed by the out-of-memory killer, or by us.
     pub(super) fn host_thread_gone(self: &Arc<Self>, status: i32) {
+        if self.fields.lock().birth.take().is_some() {
+            // It was never born: nobody drives it but us.
+            self.group.begin_exit(ExitStatus::Signal { sig: SIGKILL, core: false });
+            return self.exit_now(self.new_run());
+        }
         if !self.group.is_exiting() && !self.is_dying() {
             let sig = status & 0x7f;
             observe::warn!("process {}: its host process ended with status {status:#x}", self.group.id());

@@ -199,6 +199,16 @@ impl ThreadGroup {
     pub fn cpu_time(&self) -> u64 {
         self.dead_cpu.load(Ordering::Relaxed) + self.tasks().iter().map(|t| t.cpu_time()).sum::<u64>()
     }
+    /// R, S, T or Z of /proc/PID/stat. A thread that waits in a host futex shows as running.
+    pub fn state_letter(&self) -> char {
+        if self.state() != GroupState::Alive {
+            return 'Z';
+        }
+        if matches!(self.signals.lock().stop, Stop::Stopped(_)) {
+            return 'T';
+        }
+        if self.tasks().iter().all(|t| t.is_blocked()) { 'S' } else { 'R' }
+    }
     pub fn is_exiting(&self) -> bool {
         self.exiting.get().is_some()
     }

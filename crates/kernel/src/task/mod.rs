@@ -19,6 +19,7 @@ mod tree;
 
 pub use clone::{CloneSpec, SpawnInit};
 pub use drive::{Phase, Run};
+pub use exec::{ExecRequest, Image};
 pub use fs::FsContext;
 pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, ThreadGroup};
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};

@@ -1,0 +1,92 @@
+//! A container: its namespaces, its root, its first program. Neighbours: `mounts`, `process`.
+
+use super::process::{Prepared, Process};
+use crate::machine::{ContainerFiles, Failure, Kind};
+use crate::spec::ContainerSpec;
+use kernel::Kernel;
+use kernel::cred::UserNs;
+use kernel::task::{IpcNs, Namespaces, NetNs, PidNs, UtsNs};
+use kernel::vfs::Path;
+use lock::{Mutex, lock_class};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+lock_class! {
+    /// A container's table of processes; nothing is taken under it.
+    pub ContainerState = 2;
+}
+
+/// A container of this sandbox.
+pub struct Container {
+    pub id: String,
+    pub kernel: Arc<Kernel>,
+    /// The kernel's number of it, kept in each of its thread groups.
+    pub number: u64,
+    pub pid_ns: Arc<PidNs>,
+    pub namespaces: Namespaces,
+    pub root: Path,
+    pub state: Mutex<State, ContainerState>,
+}
+
+/// What changes of a container.
+#[derive(Default)]
+pub struct State {
+    /// The first program, until `start`.
+    pub waiting: Option<Prepared>,
+    /// Processes that the control server knows, by their number in the container.
+    pub processes: HashMap<i32, Process>,
+    pub started: bool,
+    pub paused: bool,
+}
+
+impl Container {
+    /// Makes everything up to the start of the first program.
+    pub fn create(kernel: &Arc<Kernel>, spec: ContainerSpec, files: ContainerFiles) -> Result<Arc<Container>, Failure> {
+        let user_ns = UserNs::initial();
+        let hostname = spec.hostname.clone().unwrap_or_else(|| "stockade".to_string());
+        let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
+        let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
+            .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
+        let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
+        let (mount_ns, root) = super::mounts::build(kernel, &spec, files.gofer, &user_ns)?;
+        let namespaces = Namespaces {
+            mount: mount_ns,
+            uts,
+            ipc: IpcNs::new(user_ns.clone()),
+            net: NetNs::new(user_ns.clone()),
+            pid_for_children: pid_ns.clone(),
+        };
+        let container = Arc::new(Container {
+            id: spec.id.clone(),
+            kernel: kernel.clone(),
+            number: kernel::unique_id(),
+            pid_ns,
+            namespaces,
+            root,
+            state: Mutex::new(State::default()),
+        });
+        let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, true)?;
+        container.state.lock().waiting = Some(prepared);
+        Ok(container)
+    }
+
+    /// Lets the first program run.
+    pub fn start(&self) -> Result<(), Failure> {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.started = true;
+            state.waiting.take()
+        };
+        let prepared =
+            waiting.ok_or_else(|| Failure::new(Kind::State, format!("container {} was started already", self.id)))?;
+        self.run(prepared).map(drop)
+    }
+
+    /// Starts a prepared program; its number in the container.
+    pub fn run(&self, prepared: Prepared) -> Result<i32, Failure> {
+        let process = prepared.start(self)?;
+        let pid = process.group.id();
+        self.state.lock().processes.insert(pid, process);
+        Ok(pid)
+    }
+}

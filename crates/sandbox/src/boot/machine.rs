@@ -1,0 +1,231 @@
+//! The kernel as the control server sees it.
+
+use super::container::Container;
+use super::process::Prepared;
+use crate::machine::{
+    ContainerFiles, ExitStatus, Failure, Kind, Machine, Pid, Process, ProcessIo, Stats, Status, Target,
+};
+use crate::spec::{ContainerSpec, ProcessSpec};
+use kernel::Kernel;
+use kernel::signal::{SIGCONT, SIGSTOP, SigInfo};
+use kernel::task::{self, GroupState, ThreadGroup};
+use kernel::wait::{Events, Link, Wake};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All containers of this process.
+pub struct Sandbox {
+    kernel: Arc<Kernel>,
+    containers: Mutex<HashMap<String, Arc<Container>>>,
+}
+
+impl Sandbox {
+    pub fn new(kernel: Arc<Kernel>) -> Sandbox {
+        Sandbox { kernel, containers: Mutex::default() }
+    }
+
+    fn containers(&self) -> MutexGuard<'_, HashMap<String, Arc<Container>>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn container(&self, id: &str) -> Result<Arc<Container>, Failure> {
+        let found = self.containers().get(id).cloned();
+        found.ok_or_else(|| Failure::new(Kind::State, format!("container {id} is not in this sandbox")))
+    }
+
+    fn group(&self, container: &Container, pid: Pid) -> Result<Arc<ThreadGroup>, Failure> {
+        let state = container.state.lock();
+        let known = state.processes.get(&pid).map(|p| p.group.clone());
+        drop(state);
+        let group = known.or_else(|| container.pid_ns.group(pid));
+        group.ok_or_else(|| Failure::new(Kind::State, format!("no process {pid} in container {}", container.id)))
+    }
+}
+
+/// What this thread woke runs before the call returns.
+fn settle() {
+    while kernel::wait::drain() {}
+    platform::flush();
+}
+
+impl Machine for Sandbox {
+    fn create(&self, spec: ContainerSpec, files: ContainerFiles) -> Result<(), Failure> {
+        let id = spec.id.clone();
+        if self.containers().contains_key(&id) {
+            return Err(Failure::new(Kind::State, format!("container {id} exists already")));
+        }
+        let container = Container::create(&self.kernel, spec, files)?;
+        self.containers().insert(id, container);
+        settle();
+        Ok(())
+    }
+
+    fn start(&self, container: &str) -> Result<(), Failure> {
+        let result = self.container(container)?.start();
+        settle();
+        result
+    }
+
+    fn exec(&self, container: &str, process: ProcessSpec, io: ProcessIo) -> Result<Pid, Failure> {
+        let container = self.container(container)?;
+        let user_ns = container.namespaces.uts.owner.clone();
+        let prepared = Prepared::new(&container, &user_ns, process, io, false)?;
+        let pid = container.run(prepared);
+        settle();
+        pid
+    }
+
+    fn signal(&self, container: &str, target: Target, signal: i32) -> Result<(), Failure> {
+        let container = self.container(container)?;
+        let info = || SigInfo::user(signal, kernel::signal::SI_USER, 0, 0);
+        match target {
+            Target::Process(pid) => {
+                task::send(&self.group(&container, pid)?, None, info());
+            }
+            Target::All => {
+                for (_, group) in container.pid_ns.groups() {
+                    task::send(&group, None, info());
+                }
+            }
+            Target::Foreground(pid) => {
+                let group = self.group(&container, pid)?;
+                let foreground = group.session().tty().and_then(|tty| tty.foreground());
+                match foreground.zip(group.any_task()) {
+                    Some((pgrp, task)) => {
+                        for member in task::group_members(&task, &pgrp) {
+                            task::send(&member, None, info());
+                        }
+                    }
+                    None => {
+                        task::send(&group, None, info());
+                    }
+                }
+            }
+        }
+        settle();
+        Ok(())
+    }
+
+    fn on_exit(&self, container: &str, pid: Pid, then: Box<dyn FnOnce(ExitStatus) + Send>) -> Result<(), Failure> {
+        let container = self.container(container)?;
+        let group = self.group(&container, pid)?;
+        let watch = Arc::new(ExitWatch { group: group.clone(), then: Mutex::new(Some(then)), link: Mutex::new(None) });
+        let link = group.pid.exited.add(Events::IN, false, watch.clone());
+        *watch.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        watch.look();
+        Ok(())
+    }
+
+    fn processes(&self, container: &str) -> Result<Vec<Process>, Failure> {
+        let container = self.container(container)?;
+        let groups = container.pid_ns.groups();
+        Ok(groups.into_iter().filter_map(|(pid, group)| show_process(&container, pid, &group)).collect())
+    }
+
+    fn status(&self, container: &str) -> Result<Status, Failure> {
+        let container = self.container(container)?;
+        let state = container.state.lock();
+        let ended = state.processes.get(&crate::machine::INIT).is_some_and(|p| p.group.state() != GroupState::Alive);
+        Ok(match (state.started, ended, state.paused) {
+            (false, ..) => Status::Created,
+            (_, true, _) => Status::Stopped,
+            (_, _, true) => Status::Paused,
+            _ => Status::Running,
+        })
+    }
+
+    fn resize(&self, container: &str, pid: Pid, rows: u16, cols: u16) -> Result<(), Failure> {
+        let container = self.container(container)?;
+        let console = container.state.lock().processes.get(&pid).and_then(|p| p.console.clone());
+        let console = console.ok_or_else(|| Failure::new(Kind::State, format!("process {pid} has no terminal")))?;
+        console.resize(rows, cols);
+        settle();
+        Ok(())
+    }
+
+    fn stats(&self, container: &str) -> Result<Stats, Failure> {
+        let container = self.container(container)?;
+        let groups = container.pid_ns.groups();
+        let mut stats = Stats::default();
+        for (_, group) in groups {
+            let tasks = group.tasks();
+            stats.pids += tasks.len() as u64;
+            stats.cpu_total_ns += group.cpu_time();
+            stats.memory_bytes += tasks.first().and_then(|t| t.mm()).map_or(0, |mm| mm.resident_bytes());
+        }
+        Ok(stats)
+    }
+
+    fn pause(&self, container: &str, paused: bool) -> Result<(), Failure> {
+        let container = self.container(container)?;
+        container.state.lock().paused = paused;
+        let sig = if paused { SIGSTOP } else { SIGCONT };
+        for (_, group) in container.pid_ns.groups() {
+            task::send(&group, None, SigInfo::kernel(sig));
+        }
+        settle();
+        Ok(())
+    }
+}
+
+/// Calls the control server when a process has ended.
+struct ExitWatch {
+    group: Arc<ThreadGroup>,
+    then: Mutex<Option<Box<dyn FnOnce(ExitStatus) + Send>>>,
+    link: Mutex<Option<Link>>,
+}
+
+impl ExitWatch {
+    fn look(&self) {
+        let status = match self.group.state() {
+            GroupState::Alive => return,
+            GroupState::Zombie(status) => status,
+            GroupState::Reaped => match self.group.exiting.get() {
+                Some(status) => *status,
+                None => return,
+            },
+        };
+        let then = self.then.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(then) = then {
+            then(match status {
+                task::ExitStatus::Code(code) => ExitStatus::Code(code as u8),
+                task::ExitStatus::Signal { sig, core } => ExitStatus::Signal { number: sig as u8, core },
+            });
+        }
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(link);
+    }
+}
+
+impl Wake for ExitWatch {
+    fn wake(self: Arc<Self>, _: Events) {
+        self.look();
+    }
+}
+
+fn show_process(container: &Container, pid: Pid, group: &Arc<ThreadGroup>) -> Option<Process> {
+    let task = group.any_task()?;
+    let started_ago = kernel::time::monotonic().saturating_sub(task.started);
+    let command = task.mm().map(|mm| mm.command_line()).filter(|line| !line.is_empty());
+    let command = match command {
+        Some(line) => {
+            let words: Vec<String> = line
+                .split(|b| *b == 0)
+                .filter(|w| !w.is_empty())
+                .map(|w| String::from_utf8_lossy(w).into_owned())
+                .collect();
+            words.join(" ")
+        }
+        None => format!("[{}]", String::from_utf8_lossy(&task.comm())),
+    };
+    Some(Process {
+        pid,
+        ppid: group.parent().map_or(0, |parent| parent.pid.number_in(&container.pid_ns)),
+        uid: task.cred().uid,
+        started: kernel::time::realtime().saturating_sub(started_ago) / 1_000_000_000,
+        cpu_ms: group.cpu_time() / 1_000_000,
+        state: group.state_letter(),
+        tty: None,
+        command,
+    })
+}

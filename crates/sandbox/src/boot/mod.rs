@@ -1,0 +1,45 @@
+//! Makes the kernel out of its crates and implements [`Machine`] with it: the composition root.
+//!
+//! `prepare` runs single-threaded before lock-down (the platform forks its zygotes), the closure that it returns after it. `machine` answers
+//! the control server, `container` makes a container, `mounts` its file system, `process` its programs.
+//!
+//! [`Machine`]: crate::machine::Machine
+
+mod container;
+mod machine;
+mod mounts;
+mod options;
+mod process;
+
+use crate::machine::{BootContext, Failure, Kind, Prepared};
+use kernel::Kernel;
+use platform::Platform;
+use std::sync::Arc;
+
+/// The first step of boot: see [`crate::machine::Boot`].
+pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
+    let options = options::parse(&context.config)?;
+    kernel::wait::set_force_rerun(options.force_rerun);
+    platform::set_drain(kernel::wait::drain);
+    let platform = Platform::start(options.platform)
+        .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;
+    kernel::reactor::init().map_err(|e| Failure::new(Kind::Other, format!("making the reactor's descriptors: {e}")))?;
+    let config = context.config;
+    Ok(Box::new(move || {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let kernel = Kernel::new(platform.clone(), syscalls::table::lookup, host::memory::total(), cpus);
+        if config.strace {
+            let _ = kernel.tracer.set(Box::new(syscalls::strace::Strace::new(&config.strace_calls)));
+        }
+        devices::register(&kernel);
+        platform.run();
+        spawn_thread("reactor", kernel::reactor::run)?;
+        let machine: Arc<dyn crate::machine::Machine> = Arc::new(machine::Sandbox::new(kernel));
+        Ok(machine)
+    }))
+}
+
+fn spawn_thread(name: &str, body: fn()) -> Result<(), Failure> {
+    let made = std::thread::Builder::new().name(name.to_string()).stack_size(256 << 10).spawn(body);
+    made.map(drop).map_err(|e| Failure::new(Kind::Other, format!("starting the {name} thread: {e}")))
+}

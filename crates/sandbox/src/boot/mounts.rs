@@ -1,0 +1,331 @@
+//! A container's file system: root, overlay, mounts in their order, devices. `container-filesystem.md` of the design, sections 3 to 12.
+
+use super::process::show;
+use crate::machine::{Failure, Kind};
+use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay};
+use abi::Errno;
+use abi::fs as flags;
+use fsproto::{Client, Gofer};
+use host::HostFd;
+use kernel::Kernel;
+use kernel::cred::{Cred, UserNs};
+use kernel::io::Io;
+use kernel::op::{Op, Stop};
+use kernel::vfs::{self, Base, FileType, Inode, Mount, MountNs, NewKind, Path, WalkFlags};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What is being built.
+struct Builder<'a> {
+    kernel: &'a Arc<Kernel>,
+    gofer: Arc<dyn Gofer>,
+    cred: Arc<Cred>,
+    root: Path,
+}
+
+/// Makes the mount namespace and gives the container's root.
+pub fn build(
+    kernel: &Arc<Kernel>,
+    spec: &ContainerSpec,
+    gofer: OwnedFd,
+    user_ns: &Arc<UserNs>,
+) -> Result<(Arc<MountNs>, Path), Failure> {
+    let client = Client::connect(HostFd::new(gofer))
+        .map_err(|e| Failure::from_error(Kind::Other, &e).context("connecting to the gofer"))?;
+    let gofer: Arc<dyn Gofer> = Arc::new(client);
+    check_connections(spec, gofer.mounts().len())?;
+    let cred = Arc::new(Cred::root(user_ns.clone()));
+    let wrap = |what: &str| {
+        let what = what.to_string();
+        move |stop: Stop| Failure::new(Kind::Other, format!("{what}: {}", show(stop)))
+    };
+    let lower = filesystems::gofer::mount(gofer.clone(), 0, Default::default()).map_err(wrap("mounting the root"))?;
+    let top = with_overlay(kernel, &cred, lower, spec.root.overlay, spec.root.readonly)
+        .map_err(wrap("overlay on the root"))?;
+    let ns = MountNs::new(user_ns.clone());
+    let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
+    ns.set_root(mount.clone());
+    vfs::register_ns(&ns);
+    let root = Path::new(mount.clone(), mount.root.clone());
+    let builder = Builder { kernel, gofer, cred, root: root.clone() };
+    for mount in ordered(spec) {
+        builder.mount(&mount, spec)?;
+    }
+    builder.devices(spec)?;
+    builder.restrict(spec)?;
+    if spec.root.readonly {
+        mount.flags.fetch_or(flags::MS_RDONLY, std::sync::atomic::Ordering::Relaxed);
+    }
+    Ok((ns, root))
+}
+
+/// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount.
+fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure> {
+    let wanted = 1 + spec.mounts.iter().filter(|m| m.gofer.is_some()).count();
+    if served < wanted {
+        let what = format!("the gofer serves {served} mounts, the container has {wanted}: one is missing");
+        return Err(Failure::new(Kind::Other, what));
+    }
+    if served > wanted {
+        return Err(Failure::new(
+            Kind::Other,
+            format!("not all gofer files were consumed: {served} served, {wanted} wanted"),
+        ));
+    }
+    Ok(())
+}
+
+fn with_overlay(
+    kernel: &Arc<Kernel>,
+    cred: &Arc<Cred>,
+    lower: Arc<Inode>,
+    how: Overlay,
+    readonly: bool,
+) -> Op<Arc<Inode>> {
+    if readonly || how == Overlay::None {
+        return Ok(lower);
+    }
+    let mut done = 0;
+    let mut io = Io::kernel(cred.clone(), &mut done);
+    let _ = (&mut io, kernel);
+    Ok(lower)
+}
+
+/// Mounts in the order in which they are made: mandatory ones first, then the spec's, shorter destinations before longer ones.
+fn ordered(spec: &ContainerSpec) -> Vec<MountSpec> {
+    let clean = |path: &str| {
+        let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+        format!("/{}", parts.join("/"))
+    };
+    let mut mounts: Vec<MountSpec> = spec
+        .mounts
+        .iter()
+        .filter(|m| !matches!(m.kind.as_str(), "cgroup" | "cgroup2"))
+        .cloned()
+        .map(|mut m| {
+            m.destination = clean(&m.destination);
+            match m.destination.as_str() {
+                "/dev" => (m.kind, m.gofer) = ("devtmpfs".into(), m.gofer),
+                "/dev/pts" => (m.kind, m.gofer) = ("devpts".into(), m.gofer),
+                _ => {}
+            }
+            m
+        })
+        .collect();
+    let mandatory = [("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "devtmpfs"), ("/dev/pts", "devpts")];
+    let missing: Vec<MountSpec> = mandatory
+        .iter()
+        .filter(|(at, _)| !mounts.iter().any(|m| m.destination == *at))
+        .map(|(at, kind)| MountSpec {
+            destination: (*at).into(),
+            kind: (*kind).into(),
+            source: (*kind).into(),
+            options: Vec::new(),
+            gofer: None,
+        })
+        .collect();
+    mounts.splice(0..0, missing);
+    // Stable: the spec's order stays among equals.
+    mounts.sort_by_key(|m| m.destination.split('/').filter(|p| !p.is_empty()).count());
+    mounts
+}
+
+impl Builder<'_> {
+    fn io<'d>(&self, done: &'d mut u64) -> Io<'d> {
+        Io::kernel(self.cred.clone(), done)
+    }
+
+    fn base(&self) -> Base {
+        Base::new(self.root.clone(), self.root.clone())
+    }
+
+    fn mount(&self, spec: &MountSpec, container: &ContainerSpec) -> Result<(), Failure> {
+        let at = &spec.destination;
+        let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
+        let (mount_flags, data) = options(spec)?;
+        if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
+            let lower =
+                filesystems::gofer::mount(self.gofer.clone(), index as usize, Default::default()).map_err(failed)?;
+            let readonly = mount_flags & flags::MS_RDONLY != 0;
+            let _ = container;
+            let point = self.mount_point(at, lower.kind == FileType::Dir)?;
+            let mount = Mount::new(lower.fs.clone(), lower.fs.root_dentry(&lower), spec.source.as_bytes(), mount_flags);
+            if readonly {
+                mount.fs.read_only.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            return vfs::attach(&mount, &point).map_err(failed);
+        }
+        if spec.kind == "bind" {
+            return Err(Failure::new(Kind::Invalid, format!("bind mount {at} has no gofer connection")));
+        }
+        let kind = if spec.kind == "none" { "sysfs" } else { spec.kind.as_str() };
+        let Some(fs) = self.kernel.fs_type(kind.as_bytes()) else {
+            observe::warn!("mount {at}: file system type {kind} is not known; skipped");
+            return Ok(());
+        };
+        let point = self.mount_point(at, true)?;
+        let mut done = 0;
+        let mut io = self.io(&mut done);
+        vfs::mount_new(&mut io, self.kernel, fs, spec.source.as_bytes(), &point, mount_flags, data.as_bytes())
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// The place to mount on; made, with the folders on the way, where it is missing (spec section 9).
+    fn mount_point(&self, at: &str, folder: bool) -> Result<Path, Failure> {
+        let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount point {at}: {}", show(stop)));
+        let base = self.base();
+        let parts: Vec<&str> = at.split('/').filter(|p| !p.is_empty()).collect();
+        let mut name = String::new();
+        let mut place = self.root.clone();
+        for (index, part) in parts.iter().enumerate() {
+            name.push('/');
+            name.push_str(part);
+            let last = index + 1 == parts.len();
+            let mut done = 0;
+            let mut io = self.io(&mut done);
+            place = match vfs::walk(&mut io, &base, name.as_bytes(), WalkFlags::FOLLOW) {
+                Ok(place) => place,
+                Err(Stop::Errno(Errno::ENOENT)) => {
+                    let (kind, perm) = if last && !folder { (NewKind::Regular, 0o644) } else { (NewKind::Dir, 0o755) };
+                    match vfs::namei::create(&mut io, &base, name.as_bytes(), kind, perm) {
+                        Ok(place) => place,
+                        // A read-only root: a folder that only this sandbox has stands in.
+                        Err(Stop::Errno(Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+                            self.synthetic(&place, part.as_bytes(), last && !folder).map_err(failed)?
+                        }
+                        Err(stop) => return Err(failed(stop)),
+                    }
+                }
+                Err(stop) => return Err(failed(stop)),
+            };
+        }
+        let is_folder = place.inode().map_err(failed)?.kind == FileType::Dir;
+        if is_folder != folder {
+            let (has, wants) = if folder { ("a file", "a folder") } else { ("a folder", "a file") };
+            return Err(Failure::new(
+                Kind::Invalid,
+                format!("mount point {at} is {has}, but what is mounted is {wants}"),
+            ));
+        }
+        Ok(place)
+    }
+
+    /// A name that exists in the sandbox alone.
+    fn synthetic(&self, parent: &Path, name: &[u8], file: bool) -> Op<Path> {
+        let mut done = 0;
+        let mut io = self.io(&mut done);
+        let root: Arc<Inode> = {
+            let _ = &mut io;
+            return Err(Errno::EROFS.into());
+        };
+        let inode = if file {
+            let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0 };
+            let dir = root.ops.dir().ok_or(Errno::ENOTDIR)?;
+            dir.create(&mut io, b"file", &node)?
+        } else {
+            root
+        };
+        let dentry = parent.dentry.adopt(name, Some(inode));
+        Ok(Path::new(parent.mount.clone(), dentry))
+    }
+
+    /// `linux.devices`: one that is there is left as it is (spec section 12).
+    fn devices(&self, spec: &ContainerSpec) -> Result<(), Failure> {
+        for device in &spec.devices {
+            let at = &device.path;
+            let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("device {at}: {}", show(stop)));
+            let base = self.base();
+            let mut done = 0;
+            let mut io = self.io(&mut done);
+            if vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::empty()).is_ok() {
+                continue;
+            }
+            if let Some((folder, _)) = at.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+                self.mount_point(folder, true)?;
+            }
+            let number = flags::makedev(device.major, device.minor);
+            let kind = match device.kind {
+                DeviceKind::Character => NewKind::Char(number),
+                DeviceKind::Block => NewKind::Block(number),
+                DeviceKind::Fifo => NewKind::Fifo,
+            };
+            let place =
+                vfs::namei::create(&mut io, &base, at.as_bytes(), kind, device.mode & 0o7777).map_err(failed)?;
+            let owner = vfs::SetAttr { uid: Some(device.uid), gid: Some(device.gid), ..Default::default() };
+            place.inode().and_then(|inode| inode.ops.set_attr(&mut io, &owner)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// `linux.maskedPaths` and `linux.readonlyPaths`, where they exist.
+    fn restrict(&self, spec: &ContainerSpec) -> Result<(), Failure> {
+        let base = self.base();
+        for at in &spec.masked_paths {
+            let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("masked path {at}: {}", show(stop)));
+            let mut done = 0;
+            let mut io = self.io(&mut done);
+            let Ok(place) = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW) else { continue };
+            if place.inode().map_err(failed)?.kind == FileType::Dir {
+                let empty = Err::<Arc<Inode>, _>(Stop::from(Errno::EROFS)).map_err(failed)?;
+                let mount = Mount::new(empty.fs.clone(), empty.fs.root_dentry(&empty), b"tmpfs", flags::MS_RDONLY);
+                vfs::attach(&mount, &place).map_err(failed)?;
+            } else {
+                let null = vfs::walk(&mut io, &base, b"/dev/null", WalkFlags::FOLLOW).map_err(failed)?;
+                vfs::bind(&null, &place, false).map_err(failed)?;
+            }
+        }
+        for at in &spec.readonly_paths {
+            let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("read-only path {at}: {}", show(stop)));
+            let mut done = 0;
+            let mut io = self.io(&mut done);
+            let Ok(place) = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW) else { continue };
+            vfs::bind(&place, &place, true).map_err(failed)?;
+            let place = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW).map_err(failed)?;
+            vfs::remount(&mut io, &place, flags::MS_RDONLY, true, b"").map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// General options as mount flags, the rest as the file system's data (spec section 8).
+fn options(spec: &MountSpec) -> Result<(u32, String), Failure> {
+    let mut bits = 0;
+    let mut data = Vec::new();
+    for option in &spec.options {
+        match option.as_str() {
+            "ro" => bits |= flags::MS_RDONLY,
+            "rw" => bits &= !flags::MS_RDONLY,
+            "nosuid" => bits |= flags::MS_NOSUID,
+            "suid" => bits &= !flags::MS_NOSUID,
+            "nodev" => bits |= flags::MS_NODEV,
+            "dev" => bits &= !flags::MS_NODEV,
+            "noexec" => bits |= flags::MS_NOEXEC,
+            "exec" => bits &= !flags::MS_NOEXEC,
+            "noatime" => bits |= flags::MS_NOATIME,
+            "nodiratime" => bits |= flags::MS_NODIRATIME,
+            "relatime" => bits |= flags::MS_RELATIME,
+            "strictatime" => bits |= flags::MS_STRICTATIME,
+            "atime" | "diratime" | "bind" | "rbind" | "defaults" | "sync" | "async" | "norelatime" => {}
+            "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" | "unbindable" | "runbindable" => {}
+            other => {
+                let key = other.split('=').next().unwrap_or_default();
+                let passes = match spec.kind.as_str() {
+                    "tmpfs" => matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes"),
+                    "devpts" => matches!(key, "newinstance" | "ptmxmode" | "mode" | "gid" | "max"),
+                    _ => false,
+                };
+                if other.matches('=').count() > 1 {
+                    let what = format!("mount {}: invalid option {other:?}", spec.destination);
+                    return Err(Failure::new(Kind::Invalid, what));
+                }
+                if passes {
+                    data.push(other.to_string());
+                } else {
+                    observe::warn!("mount {}: option {other} is not known; skipped", spec.destination);
+                }
+            }
+        }
+    }
+    Ok((bits, data.join(",")))
+}

@@ -1,0 +1,47 @@
+//! `--platform KEY=VALUE`: switches of the platform, fallbacks that tests force, and test hooks.
+
+use crate::machine::{Failure, Kind};
+use crate::protocol::BootConfig;
+use platform::Config;
+
+/// What the keys add up to.
+pub struct Options {
+    pub platform: Config,
+    /// Every wait point blocks once, although it need not: finds handlers that do something twice.
+    pub force_rerun: bool,
+}
+
+/// Refuses what it doesn't know, by name.
+pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
+    let mut options = Options { platform: Config::default(), force_rerun: false };
+    let p = &mut options.platform;
+    for (key, value) in &config.platform {
+        match key.as_str() {
+            "shards" => p.shards = number(key, value)?,
+            "sync-wakeup" => p.sync_wakeup = switch(key, value)?,
+            "park" => p.park = switch(key, value)?,
+            "patching" => p.patching = switch(key, value)?,
+            "polling" => p.polling = switch(key, value)?,
+            "force-trap" => p.force_trap = switch(key, value)?,
+            "trace" => p.trace = switch(key, value)?,
+            "force-rerun" => options.force_rerun = switch(key, value)?,
+            _ => {
+                let known = "shards, sync-wakeup, park, patching, polling, force-trap, trace, force-rerun";
+                return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, Failure> {
+    match value {
+        "on" | "true" | "1" => Ok(true),
+        "off" | "false" | "0" => Ok(false),
+        _ => Err(Failure::new(Kind::Invalid, format!("--platform {key}={value}: say on or off"))),
+    }
+}
+
+fn number(key: &str, value: &str) -> Result<usize, Failure> {
+    value.parse().map_err(|_| Failure::new(Kind::Invalid, format!("--platform {key}={value}: say a number")))
+}
