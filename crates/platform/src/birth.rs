@@ -56,7 +56,7 @@ impl Shard {
             return self.stillborn(newborn);
         };
         let Ok(number) = Thread::hand_over(self, n.id, &mailboxes.file) else {
-            self.core.pool.give(mailboxes);
+            self.core.pool.give(mailboxes, &[]);
             queue(Out::Kill(tid));
             return self.stillborn(newborn);
         };

@@ -175,7 +175,8 @@ pub struct Mailbox {
     pub fds: [u32; MAX_FDS],
     /// 1: the answer of a parked thread is there.
     pub park: AtomicU32,
-    pub unused2: u32,
+    /// 1: more rounds of this script follow, so its files stay open.
+    pub more: u32,
     pub frame: Frame,
     pub calls: [Call; MAX_CALLS],
     /// Start of a shard: see `seed`.

@@ -26,6 +26,7 @@ impl Thread {
     pub(crate) fn perform(&self, st: &mut State, answer: Answer) {
         let mb = self.mailbox;
         st.result_due = false;
+        let wait = std::mem::take(&mut st.host_wait);
         match answer {
             Answer::Ret(value) => {
                 once!(put mb, ret, value as u64);
@@ -45,12 +46,17 @@ impl Thread {
                 self.go(st, op::REGISTERS);
             }
             Answer::Signal(frame) => {
-                once!(put mb, frame, describe(&frame));
+                let mut words = describe(&frame);
+                if wait {
+                    // ip is at the instruction already: a restart leaves it there, a result moves it behind.
+                    words.ip_back = if frame.restart { 0 } else { 2u64.wrapping_neg() };
+                }
+                once!(put mb, frame, words);
                 st.result_due = true;
                 self.go(st, op::SIGNAL);
             }
             Answer::Script(Script { ops, then }) => {
-                st.rest = Some(Rest { ops: ops.into_iter(), then, done: 0, round: 0 });
+                st.rest = Some(Rest { ops: ops.into_iter(), then, done: 0, round: 0, files: 0 });
                 self.next_round(st);
             }
             Answer::Fork(spec) => self.order_fork(st, spec),
@@ -148,14 +154,19 @@ impl Thread {
             once!(put mb, calls[n], call);
             n += 1;
         }
+        if window > 0 {
+            self.space.wrote(self.slot, window);
+        }
         once!(put mb, count, n as u32);
-        // Files are for all rounds, but the stub closes them at the end of one: a script with files fits one round (mmap needs few operations).
+        // Files are handed over before the first round, and closed by the stub when the last one, or any that fails, ends.
         let files = std::mem::take(&mut st.files);
-        once!(put mb, nfds, files.len() as u32);
+        rest.files += files.len() as u32;
         if let (At::Bell { id }, false) = (&st.at, files.is_empty()) {
             queue(Out::Files { shard: self.shard, id: *id, slot: mb, files });
         }
         let last = ops.is_empty();
+        once!(put mb, nfds, rest.files);
+        once!(put mb, more, u32::from(!last));
         let code = match rest.then {
             _ if !last => then::REPORT,
             Then::Return(value) => {
@@ -244,6 +255,7 @@ impl Thread {
         st.result_due = true;
         once!(put self.mailbox, count, 0);
         once!(put self.mailbox, nfds, 0);
+        once!(put self.mailbox, more, 0);
         once!(put self.mailbox, then, then::REPORT);
         self.go(st, op::SCRIPT);
     }

@@ -64,7 +64,7 @@ fn ended(core: &'static Core, pid: i32, status: i32) {
     }
     host::process::reap(pid);
     if let Some(mailboxes) = space.take_mailboxes() {
-        core.pool.give(mailboxes);
+        core.pool.give(mailboxes, &space.used());
     }
     for guest in guests {
         guest.gone(status);

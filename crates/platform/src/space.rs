@@ -46,6 +46,8 @@ struct Inner {
     threads: HashMap<i32, Arc<Thread>>,
     /// First slot that was never used.
     next: u64,
+    /// Slots that were ever in use, with the bytes of their windows that this process wrote.
+    windows: HashMap<u64, usize>,
     /// Slots of threads that were told to exit, with their host thread ids: free once the host knows the thread no more.
     left: Vec<(u64, i32)>,
 }
@@ -54,7 +56,8 @@ impl Space {
     pub(crate) fn new(core: &'static Core, host_pid: i32, mailboxes: Mailboxes, first_slot: u64) -> Space {
         // Slots below the leader's (a zygote's number) are used, too.
         let left = (1..first_slot).map(|s| (s, 0)).collect();
-        let inner = Inner { threads: HashMap::new(), next: first_slot + 1, left };
+        let inner =
+            Inner { threads: HashMap::new(), next: first_slot + 1, windows: HashMap::from([(first_slot, 0)]), left };
         Space {
             core,
             host_pid,
@@ -127,11 +130,14 @@ impl Space {
             && (tid == 0 || host::process::tgkill(self.host_pid, tid, 0) == Err(Errno::ESRCH))
         {
             inner.left.remove(0);
+            inner.windows.entry(slot).or_default();
             return Some(slot);
         }
         if inner.next < SLOTS {
+            let slot = inner.next;
             inner.next += 1;
-            return Some(inner.next - 1);
+            inner.windows.entry(slot).or_default();
+            return Some(slot);
         }
         None
     }
@@ -161,6 +167,18 @@ impl Space {
     pub(crate) fn end(&self) -> Vec<Arc<Thread>> {
         self.dead.store(true, Ordering::Release);
         lock(&self.inner).threads.drain().map(|(_, t)| t).collect()
+    }
+
+    /// This process wrote so many bytes of the slot's window.
+    pub(crate) fn wrote(&self, slot: u64, bytes: usize) {
+        let mut inner = lock(&self.inner);
+        let most = inner.windows.entry(slot).or_default();
+        *most = bytes.max(*most);
+    }
+
+    /// Every slot that was in use, with the bytes of its window that were written.
+    pub(crate) fn used(&self) -> Vec<(u64, usize)> {
+        lock(&self.inner).windows.iter().map(|(slot, bytes)| (*slot, *bytes)).collect()
     }
 
     /// The memory file, after the process was reaped.

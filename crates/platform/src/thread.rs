@@ -97,6 +97,8 @@ pub(crate) struct State {
     pub rest: Option<Rest>,
     /// Key in the shard's list of open notifications.
     pub open: Option<u64>,
+    /// The kernel was told of a host wait that the next signal frame may end.
+    pub host_wait: bool,
 }
 
 pub(crate) struct Birth {
@@ -111,6 +113,8 @@ pub(crate) struct Rest {
     /// Operations done before this round, and in it.
     pub done: u32,
     pub round: u32,
+    /// Files that the stub holds for it.
+    pub files: u32,
 }
 
 impl State {
@@ -130,6 +134,7 @@ impl State {
             files: Vec::new(),
             rest: None,
             open: None,
+            host_wait: false,
         }
     }
 }
@@ -191,6 +196,20 @@ impl Thread {
             At::Bell { .. } | At::Parked => Some(self.mailbox.registers(st.request.nr.into())),
             _ => None,
         }
+    }
+
+    /// After [`crate::Event::Kicked`]: the arguments of the futex wait that the kick interrupted, or that the thread was about to begin (the filter lets guest code wait in the host's
+    /// futexes by itself). A `sigframe` that follows with a `rax` makes the wait return that (as EINTR, for a handler without SA_RESTART); every other answer lets
+    /// it wait again. A wait with a timeout is not seen here: it has returned EINTR already.
+    pub fn host_wait(&self) -> Option<[u64; 6]> {
+        let r = self.regs()?;
+        let wait = matches!(r.rsi & 0x7f, 0 | 9); // FUTEX_WAIT, FUTEX_WAIT_BITSET
+        let mut code = [0u8; 2];
+        if r.rax != 202 || !wait || self.space.read(r.rip, &mut code) != Ok(2) || code != [0x0f, 0x05] {
+            return None;
+        }
+        lock(&self.state).host_wait = true;
+        Some([r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
     }
 
     /// On with these registers.

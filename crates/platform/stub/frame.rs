@@ -55,7 +55,7 @@ pub unsafe fn build(p: *mut Private, frame: *mut u64) -> bool {
         let f = get!(mailbox(p), frame);
         if f.set_rax != 0 {
             *frame.add(uc::RAX) = f.rax;
-            *frame.add(uc::RIP) -= f.ip_back;
+            *frame.add(uc::RIP) = (*frame.add(uc::RIP)).wrapping_sub(f.ip_back);
         }
         let fp = *frame.add(uc::FPSTATE);
         let fp_len = if fp != 0 { fp_len(fp) } else { 0 };

@@ -32,7 +32,7 @@ pub unsafe fn perform(p: *mut Private, frame: *mut u64) -> Option<Ring> {
             at += 1;
         }
         // Files that came with the script go with it.
-        let files = (get!(mb, nfds) as usize).min(MAX_FDS);
+        let files = if failed || get!(mb, more) == 0 { (get!(mb, nfds) as usize).min(MAX_FDS) } else { 0 };
         let mut i = 0;
         while i < files {
             sys::call(3, [file(p, i), 0, 0, 0, 0, 0]);

@@ -362,6 +362,13 @@ impl Task {
                 thread.want_frame();
                 *self.result.lock().unwrap() = Some(-1003);
             }
+            // A host call that sleeps for some milliseconds.
+            1005 => {
+                drop(g);
+                platform::block_in_place(|| std::thread::sleep(std::time::Duration::from_millis(a[0])));
+                thread.ret(0);
+            }
+            1006 => thread.ret(PLATFORM.get().unwrap().stats().parks as i64),
             1004 => {
                 *self.result.lock().unwrap() = Some(-1004);
                 thread.ret_then_kick(5);
@@ -387,12 +394,15 @@ impl Task {
     /// All registers are held: delivers a signal or goes on.
     fn resume(&self, thread: &Arc<Thread>) {
         match self.signal() {
-            Some(sig) => self.deliver(thread, sig, 0, 0),
+            Some(sig) => {
+                let wait = thread.host_wait().map(|_| -4);
+                self.deliver(thread, sig, 0, 0, wait);
+            }
             None => thread.resume(),
         }
     }
 
-    fn deliver(&self, thread: &Arc<Thread>, sig: u32, code: i32, addr: u64) {
+    fn deliver(&self, thread: &Arc<Thread>, sig: u32, code: i32, addr: u64, rax: Option<i64>) {
         let mut g = kernel();
         let k = g.as_mut().unwrap();
         let p = &k.processes[&self.pid];
@@ -419,7 +429,7 @@ impl Task {
             mask: old,
             altstack: stack,
             on_stack,
-            rax: None,
+            rax,
             restart: false,
             nr: 0,
         });
@@ -498,7 +508,7 @@ impl Guest for Task {
                     kernel().as_mut().unwrap().exited(self.pid, sig);
                     thread.space().kill();
                 } else {
-                    self.deliver(thread, sig as u32, code, addr);
+                    self.deliver(thread, sig as u32, code, addr, None);
                 }
             }
             Event::Done { result, at } => {

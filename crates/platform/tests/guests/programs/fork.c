@@ -15,10 +15,11 @@ int main(void) {
     double t = now();
     for (int i = 0; i < 300; i++) { k = fork(); if (!k) _exit(i & 63); if (k < 0 || waitpid(k, &st, 0) != k || WEXITSTATUS(st) != (i & 63)) bad++; }
     printf("fork+exit+wait %.0f us, bad %d\n", (now() - t) / 300e3, bad);
+    fflush(stdout);
     for (int i = 0; i < 200; i++) { k = fork(); if (!k) { if (getppid() < 1) _exit(1); _exit(0); } if (k < 0) bad++; }
     for (int i = 0; i < 200; i++) if (wait(&st) < 0 || st) bad++;
     // a chain of processes
     for (int i = 0; i < 20; i++) { k = fork(); if (k) { if (waitpid(k, &st, 0) != k || st) _exit(1); _exit(0); } if (i == 0) continue; }
     if (getpid() < 20) bad++;
-    _exit(bad);
+    return bad;
 }
