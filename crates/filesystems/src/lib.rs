@@ -1,3 +1,9 @@
 //! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.
 
 pub mod gofer;
+pub mod tmpfs;
+
+/// Makes this crate's file systems known to the kernel.
+pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
+    tmpfs::register(kernel);
+}

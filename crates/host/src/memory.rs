@@ -83,6 +83,22 @@ pub fn sealed_memfd(name: &str, len: u64) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// An empty memory file. With `sealing` seals may be added to it; else there is only F_SEAL_SEAL.
+pub fn memfd(name: &str, sealing: bool) -> Result<OwnedFd, Errno> {
+    let seals = if sealing { MemfdFlags::ALLOW_SEALING } else { MemfdFlags::empty() };
+    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | seals).map_err(crate::errno)
+}
+
+/// F_ADD_SEALS. EBUSY for F_SEAL_WRITE while a writable shared mapping of it exists in any process.
+pub fn add_seals(fd: impl AsFd, seals: u32) -> Result<(), Errno> {
+    rustix::fs::fcntl_add_seals(fd, SealFlags::from_bits_retain(seals)).map_err(crate::errno)
+}
+
+/// F_GET_SEALS.
+pub fn seals(fd: impl AsFd) -> Result<u32, Errno> {
+    rustix::fs::fcntl_get_seals(fd).map(|seals| seals.bits()).map_err(crate::errno)
+}
+
 /// Maps a file shared, for reading and writing, and never unmaps it.
 pub fn map_shared_for_ever(file: impl AsFd, len: usize) -> Result<SharedBytes, Errno> {
     // SAFETY: a new mapping at an address that the host chooses touches nothing else.

@@ -160,10 +160,9 @@ impl Dentry {
         }
     }
 
-    /// An inode that has no name (O_TMPFILE), seen from the folder that it was made in.
-    pub fn nameless(self: &Arc<Self>, inode: Arc<Inode>) -> Arc<Dentry> {
-        let name = format!("#{}", inode.ino);
-        let dentry = Self::make(Some(self.clone()), name.as_bytes(), Some(inode));
+    /// An inode that has no name (O_TMPFILE, memfd), seen from the folder that it was made in; what /proc/PID/fd shows for it.
+    pub fn nameless(self: &Arc<Self>, shown: &[u8], inode: Arc<Inode>) -> Arc<Dentry> {
+        let dentry = Self::make(Some(self.clone()), shown, Some(inode));
         dentry.place.lock().gone = true;
         dentry
     }

@@ -13,6 +13,7 @@ mod device;
 mod file;
 mod inode;
 mod locks;
+mod memfd;
 mod mount;
 mod mounts;
 pub mod namei;
@@ -31,6 +32,7 @@ pub use device::{OpenDevice, device_majors, open_device, register_device};
 pub use file::{File, Owner, PositionGuard};
 pub use inode::{FileSystem, Inode};
 pub use locks::InodeLocks;
+pub use memfd::{MakeMemfd, make_memfd, set_memfd_maker};
 pub use mount::{Mount, MountLinks, MountNs, Path};
 pub use mounts::{
     MountLine, Propagation, attach, bind, copy_ns, mount_lines, mount_new, move_mount, pivot_root, register_ns,

@@ -200,7 +200,7 @@ fn temporary(io: &mut Io<'_>, dir: Path, how: OpenHow) -> Op<Arc<File>> {
     let new = ops.tmpfile(io, &node)?;
     let flags = how.flags.difference(OpenFlags::TMPFILE.difference(OpenFlags::DIRECTORY) | OpenFlags::DIRECTORY);
     let file = new.ops.open(io, &new, flags)?;
-    let path = Path::new(dir.mount, dir.dentry.nameless(new.clone()));
+    let path = Path::new(dir.mount, dir.dentry.nameless(format!("#{}", new.ino).as_bytes(), new.clone()));
     Ok(opened(path, new, file, how.flags))
 }
 

@@ -224,6 +224,10 @@ pub trait FileOps: Any + Send + Sync {
     fn ioctl(&self, _io: &mut Io<'_>, _memory: &dyn crate::io::UserMemory, _cmd: u32, _arg: u64) -> Op<u64> {
         fail(Errno::ENOTTY)
     }
+    /// Adds seals, or none, and says which there are: F_ADD_SEALS, F_GET_SEALS of fcntl(2). EINVAL for files that have none.
+    fn seals(&self, _add: Option<u32>) -> Op<u32> {
+        fail(Errno::EINVAL)
+    }
     fn mappable(&self) -> Option<&dyn Mappable> {
         None
     }

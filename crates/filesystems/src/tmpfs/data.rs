@@ -1,0 +1,179 @@
+//! The contents of a regular file: on the heap while small, then in a memfd of its own.
+//!
+//! A memfd never sleeps on anything but memory, so its calls need no hand-over. The heap's copy is bounded by `SMALL`; the size
+//! that files show is kept here, a memfd is as long. All functions run under the node's lock.
+
+use super::{Counts, PAGE};
+use abi::Errno;
+use host::{HostFd, file};
+use kernel::op::{Op, fail};
+use std::sync::Arc;
+
+/// Bytes that a file may have on the heap.
+pub(super) const SMALL: u64 = 4 * PAGE;
+
+/// See the module.
+pub(super) enum Data {
+    Heap(Vec<u8>),
+    Host(HostData),
+}
+
+pub(super) struct HostData {
+    pub fd: Arc<HostFd>,
+    size: u64,
+    /// Bytes that count against the file system's limit.
+    charged: u64,
+}
+
+impl Default for Data {
+    fn default() -> Data {
+        Data::Heap(Vec::new())
+    }
+}
+
+fn pages(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE).saturating_mul(PAGE)
+}
+
+impl Data {
+    pub fn size(&self) -> u64 {
+        match self {
+            Data::Heap(bytes) => bytes.len() as u64,
+            Data::Host(host) => host.size,
+        }
+    }
+
+    /// Bytes that count against the limit.
+    pub fn charged(&self) -> u64 {
+        match self {
+            Data::Heap(bytes) => pages(bytes.len() as u64),
+            Data::Host(host) => host.charged,
+        }
+    }
+
+    /// Bytes of memory that it has, holes left out.
+    pub fn allocated(&mut self, counts: &Counts) -> u64 {
+        if let Data::Host(host) = self {
+            host.recount(counts);
+        }
+        self.charged()
+    }
+
+    /// A new memfd as contents, empty.
+    pub fn on_host(fd: Arc<HostFd>) -> Data {
+        Data::Host(HostData { fd, size: 0, charged: 0 })
+    }
+
+    /// Moves the contents to a memfd, where they are not in one.
+    pub fn to_host(&mut self) -> Op<&mut HostData> {
+        if let Data::Heap(bytes) = self {
+            let fd = host::memory::memfd("tmpfs", false)?;
+            let fd = HostFd::new(fd);
+            let mut at = 0;
+            while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
+                at += file::write_at(&fd, rest, at as u64)?;
+            }
+            let size = bytes.len() as u64;
+            *self = Data::Host(HostData { fd, size, charged: pages(size) });
+        }
+        match self {
+            Data::Host(host) => Ok(host),
+            Data::Heap(_) => fail(Errno::EIO),
+        }
+    }
+
+    /// truncate(2).
+    pub fn set_size(&mut self, counts: &Counts, size: u64) -> Op<()> {
+        if size > i64::MAX as u64 {
+            return fail(Errno::EFBIG);
+        }
+        if let Data::Heap(bytes) = self
+            && size <= SMALL
+        {
+            let (old, new) = (pages(bytes.len() as u64), pages(size));
+            if new > old && !counts.charge(new - old) {
+                return fail(Errno::ENOSPC);
+            }
+            counts.uncharge(old.saturating_sub(new));
+            bytes.resize(size as usize, 0);
+            bytes.shrink_to(size as usize);
+            return Ok(());
+        }
+        let host = self.to_host()?;
+        file::set_size(&host.fd, size)?;
+        host.size = size;
+        host.recount(counts);
+        Ok(())
+    }
+
+    /// Room for `count` bytes at `at`, which are about to be written: how many of them fit. ENOSPC where none does.
+    pub fn reserve(&mut self, counts: &Counts, at: u64, count: usize) -> Op<usize> {
+        let end = at.saturating_add(count as u64).min(i64::MAX as u64);
+        if at >= end {
+            return fail(Errno::EFBIG);
+        }
+        if let Data::Heap(bytes) = self
+            && end <= SMALL
+        {
+            let (old, new) = (pages(bytes.len() as u64), pages(end));
+            if new > old && !counts.charge(new - old) {
+                return fail(Errno::ENOSPC);
+            }
+            if end > bytes.len() as u64 {
+                bytes.resize(end as usize, 0);
+            }
+            return Ok((end - at) as usize);
+        }
+        let host = self.to_host()?;
+        let mut end = end;
+        if counts.limited() {
+            host.recount(counts);
+            // Where nothing is a hole up to here, only what lies beyond is new; else all that is touched may be.
+            let dense = host.charged >= pages(host.size);
+            let from = if dense { at.max(pages(host.size)) } else { at / PAGE * PAGE };
+            let need = pages(end).saturating_sub(from / PAGE * PAGE);
+            if need > 0 && !counts.charge(need) {
+                let left = counts
+                    .size
+                    .load(std::sync::atomic::Ordering::Relaxed)
+                    .saturating_sub(counts.used.load(std::sync::atomic::Ordering::Relaxed))
+                    / PAGE
+                    * PAGE;
+                end = (from / PAGE * PAGE + left).min(end);
+                if end <= at || !counts.charge(left) {
+                    return fail(Errno::ENOSPC);
+                }
+                host.charged += left;
+            } else {
+                host.charged += need;
+            }
+        }
+        if end > host.size {
+            host.size = end;
+        }
+        Ok((end - at) as usize)
+    }
+}
+
+impl HostData {
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Counts what the memfd has now: mappings fill holes, too.
+    pub fn recount(&mut self, counts: &Counts) {
+        let Ok(stat) = file::stat(&self.fd) else { return };
+        let now = stat.stx_blocks * 512;
+        if now > self.charged {
+            counts.charge_anyway(now - self.charged);
+        } else {
+            counts.uncharge(self.charged - now);
+        }
+        self.charged = now;
+    }
+
+    /// The host has made the file this long.
+    pub fn grown_to(&mut self, size: u64) {
+        self.size = self.size.max(size);
+    }
+}

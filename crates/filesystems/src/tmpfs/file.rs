@@ -1,0 +1,222 @@
+//! Open regular files of tmpfs: read(2), write(2), lseek(2), fallocate(2), mmap(2).
+//!
+//! Data is copied through a buffer of this thread, so that no lock is held while guest memory is touched.
+
+use super::data::Data;
+use super::node::Node;
+use abi::Errno;
+use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE};
+use host::file;
+use kernel::cred::Cap;
+use kernel::io::{Io, Sink, Source};
+use kernel::op::{Op, fail};
+use kernel::vfs::{Backing, FileOps, Mappable, Rights};
+use std::any::Any;
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes copied at a time.
+const CHUNK: usize = 128 << 10;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `f` with a buffer of `len` bytes, whatever is in it.
+fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let result = f(buffer.get_mut(..len).unwrap_or_default());
+    BUFFER.set(buffer);
+    result
+}
+
+pub(super) struct OpenFile {
+    pub node: Arc<Node>,
+}
+
+impl OpenFile {
+    /// Fills a prefix of `into` from `at`; 0 at the end.
+    fn fetch(&self, at: u64, into: &mut [u8]) -> Op<usize> {
+        let (fd, count) = {
+            let state = self.node.state.lock();
+            let left = state.data.size().saturating_sub(at).min(into.len() as u64) as usize;
+            match &state.data {
+                Data::Heap(bytes) => {
+                    let from = bytes.get(at as usize..).and_then(|b| b.get(..left)).unwrap_or_default();
+                    if let Some(to) = into.get_mut(..from.len()) {
+                        to.copy_from_slice(from);
+                    }
+                    return Ok(from.len());
+                }
+                Data::Host(host) => (host.fd.clone(), left),
+            }
+        };
+        let Some(into) = into.get_mut(..count).filter(|i| !i.is_empty()) else { return Ok(0) };
+        let got = file::read_at(&fd, into, at)?;
+        // A writer has reserved its place and not yet filled it.
+        into.get_mut(got..).unwrap_or_default().fill(0);
+        Ok(count)
+    }
+
+    /// Writes a prefix of `from` at `at`, or at the end; how many bytes, at least one.
+    fn store(&self, io: &Io<'_>, at: Option<u64>, from: &[u8]) -> Op<usize> {
+        let (fd, at, count) = {
+            let mut state = self.node.state.lock();
+            let at = at.unwrap_or(state.data.size());
+            let count = state.data.reserve(&self.node.counts, at, from.len())?;
+            state.modified();
+            if state.perm & 0o6000 != 0 && !io.cred.has(Cap::Fsetid) {
+                state.perm &= !0o4000;
+                if state.perm & 0o010 != 0 {
+                    state.perm &= !0o2000;
+                }
+            }
+            match &mut state.data {
+                Data::Heap(bytes) => {
+                    let to = bytes.get_mut(at as usize..).and_then(|b| b.get_mut(..count));
+                    if let (Some(to), Some(from)) = (to, from.get(..count)) {
+                        to.copy_from_slice(from);
+                    }
+                    return Ok(count);
+                }
+                Data::Host(host) => (host.fd.clone(), at, count),
+            }
+        };
+        Ok(file::write_at(&fd, from.get(..count).unwrap_or_default(), at)?)
+    }
+}
+
+impl FileOps for OpenFile {
+    fn read(&self, _io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
+        let start = at.unwrap_or(0);
+        let mut done = 0;
+        while to.left() > 0 {
+            let want = to.left().min(CHUNK);
+            let step = with_buffer(want, |buffer| {
+                let got = self.fetch(start.saturating_add(done as u64), buffer)?;
+                let put = if got > 0 { to.put(buffer.get(..got).unwrap_or_default())? } else { 0 };
+                Ok((got, put))
+            });
+            match step {
+                Ok((got, put)) => {
+                    done += put;
+                    if got < want || put < got {
+                        break;
+                    }
+                }
+                Err(_) if done > 0 => break,
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&self, io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
+        let append = at == Some(u64::MAX);
+        let start = at.unwrap_or(0);
+        let mut done = 0;
+        while from.left() > 0 {
+            let want = from.left().min(CHUNK);
+            let step = with_buffer(want, |buffer| {
+                let taken = from.take(buffer)?;
+                if taken == 0 {
+                    return Ok((0, 0));
+                }
+                let place = (!append).then_some(start.saturating_add(done as u64));
+                let stored = self.store(io, place, buffer.get(..taken).unwrap_or_default());
+                from.untake(taken - stored.as_ref().copied().unwrap_or(0));
+                Ok((taken, stored?))
+            });
+            match step {
+                Ok((taken, stored)) => {
+                    done += stored;
+                    if taken < want || stored < taken {
+                        break;
+                    }
+                }
+                Err(_) if done > 0 => break,
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(done)
+    }
+
+    fn seek(&self, _io: &mut Io<'_>, offset: i64, whence: u32, _from: u64) -> Op<u64> {
+        let (size, fd) = {
+            let state = self.node.state.lock();
+            let fd = match &state.data {
+                Data::Host(host) => Some(host.fd.clone()),
+                Data::Heap(_) => None,
+            };
+            (state.data.size(), fd)
+        };
+        if whence == SEEK_END {
+            return Ok(size.checked_add_signed(offset).filter(|to| *to <= i64::MAX as u64).ok_or(Errno::EINVAL)?);
+        }
+        let from = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+        if from >= size {
+            return fail(Errno::ENXIO);
+        }
+        match (whence, fd) {
+            (SEEK_DATA, None) => Ok(from),
+            (SEEK_HOLE, None) => Ok(size),
+            (SEEK_DATA, Some(fd)) => Ok(file::seek_data(&fd, from)?),
+            (SEEK_HOLE, Some(fd)) => Ok(file::seek_hole(&fd, from)?.min(size)),
+            _ => fail(Errno::EINVAL),
+        }
+    }
+
+    fn sync(&self, _io: &mut Io<'_>, _data_only: bool) -> Op<()> {
+        Ok(())
+    }
+
+    fn allocate(&self, _io: &mut Io<'_>, mode: u32, range: Range<u64>) -> Op<()> {
+        if mode & !(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE) != 0 || mode == FALLOC_FL_PUNCH_HOLE {
+            return fail(Errno::EOPNOTSUPP);
+        }
+        let mut state = self.node.state.lock();
+        let counts = &self.node.counts;
+        let punch = mode & FALLOC_FL_PUNCH_HOLE != 0;
+        if !punch && counts.limited() {
+            let free = counts
+                .size
+                .load(std::sync::atomic::Ordering::Relaxed)
+                .saturating_sub(counts.used.load(std::sync::atomic::Ordering::Relaxed));
+            if range.end - range.start > free.saturating_add(state.data.charged()) {
+                return fail(Errno::ENOSPC);
+            }
+        }
+        let host = state.data.to_host()?;
+        file::allocate(&host.fd, mode, range.start, range.end - range.start)?;
+        if mode & FALLOC_FL_KEEP_SIZE == 0 {
+            host.grown_to(range.end);
+        }
+        host.recount(counts);
+        state.modified();
+        Ok(())
+    }
+
+    fn seals(&self, add: Option<u32>) -> Op<u32> {
+        super::memfd::seals(&self.node, add)
+    }
+
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Mappable for OpenFile {
+    fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, _rights: Rights) -> Op<Backing> {
+        let mut state = self.node.state.lock();
+        let host = state.data.to_host()?;
+        Ok(Backing::Host { fd: host.fd.clone(), offset: range.start, local: true })
+    }
+}

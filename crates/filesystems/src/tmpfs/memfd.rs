@@ -1,0 +1,70 @@
+//! memfd_create(2): files without a name, of a tmpfs that nobody has mounted; seals of fcntl(2) are those of the host's memfd.
+
+use super::data::Data;
+use super::node::{Node, NodeOps};
+use super::{Counts, Options};
+use abi::Errno;
+use abi::fs::OpenFlags;
+use abi::mm::{MFD_ALLOW_SEALING, MFD_EXEC, MFD_NOEXEC_SEAL};
+use host::HostFd;
+use kernel::io::Io;
+use kernel::op::{Op, fail};
+use kernel::vfs::{File, FileOps, Inode, Mount, NewKind, NewNode, Path};
+use std::sync::{Arc, OnceLock};
+
+struct Hidden {
+    root: Arc<Inode>,
+    mount: Arc<Mount>,
+    counts: Arc<Counts>,
+}
+
+fn hidden() -> Op<&'static Hidden> {
+    static HIDDEN: OnceLock<Option<Hidden>> = OnceLock::new();
+    let made = HIDDEN.get_or_init(|| {
+        let root = super::make(Options { size: None, inodes: None, perm: 0o1777, uid: 0, gid: 0 });
+        let counts = Node::of(&root).ok()?.counts.clone();
+        let mount = Mount::new(root.fs.clone(), root.fs.root_dentry(&root), b"tmpfs", 0);
+        Some(Hidden { root, mount, counts })
+    });
+    Ok(made.as_ref().ok_or(Errno::ENFILE)?)
+}
+
+/// Makes the open file. `flags` (MFD_*) have been checked.
+pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
+    let hidden = hidden()?;
+    let sealing = flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) != 0;
+    let fd = HostFd::new(host::memory::memfd("memfd", sealing)?);
+    let perm = if flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0 { 0o666 } else { 0o777 };
+    let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid };
+    hidden.counts.take_inode()?;
+    let inode = Node::inode(&hidden.root.fs, &hidden.counts, &new, 0);
+    let Some(node) = inode.ops_as::<NodeOps>().map(|ops| ops.0.clone()) else { return fail(Errno::EIO) };
+    {
+        let mut state = node.state.lock();
+        state.nlink = 0;
+        state.data = Data::on_host(fd);
+    }
+    let file: Arc<dyn FileOps> = Arc::new(super::file::OpenFile { node });
+    let mut shown = b"memfd:".to_vec();
+    shown.extend_from_slice(name);
+    let path = Path::new(hidden.mount.clone(), hidden.mount.root.nameless(&shown, inode.clone()));
+    Ok(File::opened(path, inode, file, OpenFlags::RDWR | OpenFlags::LARGEFILE))
+}
+
+/// F_GET_SEALS, F_ADD_SEALS. EINVAL for files that are no memfd.
+pub(super) fn seals(node: &Arc<Node>, add: Option<u32>) -> Op<u32> {
+    if !hidden().is_ok_and(|h| Arc::ptr_eq(&h.counts, &node.counts)) {
+        return fail(Errno::EINVAL);
+    }
+    let fd = {
+        let state = node.state.lock();
+        match &state.data {
+            Data::Host(host) => host.fd.clone(),
+            Data::Heap(_) => return fail(Errno::EINVAL),
+        }
+    };
+    if let Some(add) = add {
+        host::memory::add_seals(&fd, add)?;
+    }
+    Ok(host::memory::seals(&fd)?)
+}

@@ -1,0 +1,179 @@
+//! tmpfs: files in memory. tmpfs(5), memfd_create(2), shmem.
+//!
+//! Folders, small files and links are objects of the kernel's heap; a file that grows or is mapped moves to a memfd of the host.
+//! Limits are counted per file system. Neighbours: `kernel::vfs` has made all checks; `overlay` uses one as its upper layer.
+//! Locks: `InodeState`, one node at a time, and no host call that sleeps under it.
+
+mod data;
+mod dir;
+mod file;
+mod memfd;
+mod node;
+mod options;
+mod xattr;
+
+pub use options::Options;
+
+use abi::Errno;
+use kernel::Kernel;
+use kernel::io::Io;
+use kernel::op::{Op, fail};
+use kernel::vfs::{FileSystem, FileSystemOps, FileType, FsType, Inode, MountArgs, NewKind, NewNode, StatFs};
+use node::Node;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const PAGE: u64 = 4096;
+const MAGIC: u64 = 0x0102_1994;
+
+static TYPE: FsType = FsType { name: "tmpfs", user_mountable: true, nodev: true, mount };
+
+/// Makes tmpfs and memfd_create(2) known.
+pub fn register(kernel: &Arc<Kernel>) {
+    kernel.register_fs(&TYPE);
+    kernel::vfs::set_memfd_maker(memfd::make);
+}
+
+fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
+    let half = args.kernel.memory_total / 2;
+    let defaults = Options {
+        size: Some(half),
+        inodes: Some((half / PAGE).max(1024)),
+        perm: 0o1777,
+        uid: io.cred.fsuid,
+        gid: io.cred.fsgid,
+    };
+    Ok(make(defaults.parsed(args.data, args.kernel.memory_total)?))
+}
+
+/// A new tmpfs; its root.
+pub fn make(options: Options) -> Arc<Inode> {
+    let counts = Arc::new(Counts {
+        size: AtomicU64::new(options.size.unwrap_or(u64::MAX)),
+        used: AtomicU64::new(0),
+        inodes: AtomicU64::new(options.inodes.unwrap_or(u64::MAX)),
+        inodes_used: AtomicU64::new(0),
+        next_ino: AtomicU64::new(1),
+        perm: options.perm,
+    });
+    let fs = FileSystem::new(Box::new(TmpFs { counts: counts.clone() }));
+    let node = NewNode { kind: NewKind::Dir, perm: options.perm, uid: options.uid, gid: options.gid };
+    // The first inode of a file system always fits.
+    counts.inodes_used.fetch_add(1, Ordering::Relaxed);
+    Node::inode(&fs, &counts, &node, 0)
+}
+
+/// Limits of a file system and what of them is used.
+struct Counts {
+    /// Bytes for contents; `u64::MAX`: no limit.
+    size: AtomicU64,
+    /// Bytes in whole pages.
+    used: AtomicU64,
+    inodes: AtomicU64,
+    inodes_used: AtomicU64,
+    next_ino: AtomicU64,
+    perm: u32,
+}
+
+impl Counts {
+    fn limited(&self) -> bool {
+        self.size.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// Takes `bytes` (whole pages); false where they don't fit.
+    fn charge(&self, bytes: u64) -> bool {
+        let size = self.size.load(Ordering::Relaxed);
+        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= size);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Takes `bytes` that are there already, limit or not: pages that a mapping made.
+    fn charge_anyway(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn uncharge(&self, bytes: u64) {
+        let less = |used: u64| Some(used.saturating_sub(bytes));
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// One more inode, ENOSPC where there are too many.
+    fn take_inode(&self) -> Op<()> {
+        let max = self.inodes.load(Ordering::Relaxed);
+        let more = |used: u64| (used < max).then_some(used + 1);
+        match self.inodes_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(()),
+            Err(_) => fail(Errno::ENOSPC),
+        }
+    }
+}
+
+struct TmpFs {
+    counts: Arc<Counts>,
+}
+
+impl FileSystemOps for TmpFs {
+    fn name(&self) -> &'static str {
+        "tmpfs"
+    }
+
+    fn statfs(&self, _io: &mut Io<'_>) -> Op<StatFs> {
+        let c = &self.counts;
+        let (size, inodes) = (c.size.load(Ordering::Relaxed), c.inodes.load(Ordering::Relaxed));
+        let mut stat = StatFs { magic: MAGIC, block_size: PAGE, name_max: 255, ..StatFs::default() };
+        if size != u64::MAX {
+            stat.blocks = size / PAGE;
+            stat.blocks_free = size.saturating_sub(c.used.load(Ordering::Relaxed)) / PAGE;
+            stat.blocks_available = stat.blocks_free;
+        }
+        if inodes != u64::MAX {
+            stat.files = inodes;
+            stat.files_free = inodes.saturating_sub(c.inodes_used.load(Ordering::Relaxed));
+        }
+        Ok(stat)
+    }
+
+    fn show_options(&self) -> String {
+        let c = &self.counts;
+        let mut text = String::new();
+        let (size, inodes) = (c.size.load(Ordering::Relaxed), c.inodes.load(Ordering::Relaxed));
+        if size != u64::MAX {
+            text.push_str(&format!(",size={}k", size / 1024));
+        }
+        if inodes != u64::MAX {
+            text.push_str(&format!(",nr_inodes={inodes}"));
+        }
+        if c.perm != 0o1777 {
+            text.push_str(&format!(",mode={:o}", c.perm));
+        }
+        text
+    }
+
+    /// Only the limits can change, and not to below what is used.
+    fn remount(&self, _io: &mut Io<'_>, data: &[u8]) -> Op<()> {
+        let c = &self.counts;
+        let all = c.size.load(Ordering::Relaxed);
+        let old = Options { size: None, inodes: None, perm: c.perm, uid: 0, gid: 0 };
+        let new = old.parsed(data, all)?;
+        if new.size.is_some_and(|s| s < c.used.load(Ordering::Relaxed))
+            || new.inodes.is_some_and(|i| i < c.inodes_used.load(Ordering::Relaxed))
+        {
+            return fail(Errno::EINVAL);
+        }
+        if let Some(size) = new.size {
+            c.size.store(size, Ordering::Relaxed);
+        }
+        if let Some(inodes) = new.inodes {
+            c.inodes.store(inodes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The st_mode type of a node of this file system that holds contents.
+fn has_contents(kind: FileType) -> bool {
+    kind == FileType::Regular
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The data options of a tmpfs mount, tmpfs(5): size, nr_blocks, nr_inodes, mode, uid, gid.
+
+use super::PAGE;
+use abi::Errno;
+use kernel::op::{Op, fail};
+
+/// What a tmpfs is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes for contents; None: no limit.
+    pub size: Option<u64>,
+    pub inodes: Option<u64>,
+    /// Permissions of the root folder.
+    pub perm: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Options {
+    /// These with those of a mount's data string put over them. `memory` is what a percentage is of. EINVAL for what is unknown or
+    /// malformed.
+    pub fn parsed(mut self, data: &[u8], memory: u64) -> Op<Options> {
+        for option in data.split(|b| *b == b',').filter(|o| !o.is_empty()) {
+            let text = std::str::from_utf8(option).map_err(|_| Errno::EINVAL)?;
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            match key {
+                "size" => {
+                    self.size = match value.strip_suffix('%') {
+                        Some(part) => Some(memory / 100 * number(part)?),
+                        None => unlimited(number(value)?.checked_next_multiple_of(PAGE).ok_or(Errno::EINVAL)?),
+                    }
+                }
+                "nr_blocks" => self.size = unlimited(number(value)?.checked_mul(PAGE).ok_or(Errno::EINVAL)?),
+                "nr_inodes" => self.inodes = unlimited(number(value)?),
+                "mode" => {
+                    self.perm = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777;
+                }
+                "uid" => self.uid = value.parse().map_err(|_| Errno::EINVAL)?,
+                "gid" => self.gid = value.parse().map_err(|_| Errno::EINVAL)?,
+                // What Linux takes and this file system is free to do as it likes with.
+                "huge" | "mpol" | "inode32" | "inode64" | "noswap" | "swap" => {}
+                _ => return fail(Errno::EINVAL),
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// 0 means without limit.
+fn unlimited(value: u64) -> Option<u64> {
+    (value != 0).then_some(value)
+}
+
+/// A number with one of the suffixes k, m, g, t, p, e.
+fn number(text: &str) -> Op<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..).unwrap_or_default() {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        "p" | "P" => 50,
+        "e" | "E" => 60,
+        _ => return fail(Errno::EINVAL),
+    };
+    let value: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
+    Ok(value.checked_mul(1 << shift).ok_or(Errno::EINVAL)?)
+}
