@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::Errno;
@@ -38,6 +38,8 @@ pub struct Space {
     host_pid: i32,
     mailboxes: Mutex<Option<Mailboxes>>,
     dead: AtomicBool,
+    /// A thread that has the address space.
+    access: AtomicI32,
     inner: Mutex<Inner>,
 }
 
@@ -63,6 +65,7 @@ impl Space {
             host_pid,
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
+            access: AtomicI32::new(host_pid),
             inner: Mutex::new(inner),
         }
     }
@@ -75,18 +78,33 @@ impl Space {
     /// Reads guest memory; a short count where it faults, EFAULT if at once, ESRCH when the process is gone. The caller has checked by its map of VMAs that
     /// the range is anonymous, a memory file or on a local file system: others can block for ever.
     pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        if self.dead.load(Ordering::Acquire) {
-            return Err(Errno::ESRCH);
-        }
-        host::memory::read_process(self.host_pid, addr, into)
+        self.by_any_thread(|tid| host::memory::read_process(tid, addr, into))
     }
 
     /// Writes guest memory; as [`Space::read`].
     pub fn write(&self, addr: u64, from: &[u8]) -> Result<usize, Errno> {
+        self.by_any_thread(|tid| host::memory::write_process(tid, addr, from))
+    }
+
+    /// Does something by the host id of a thread that has the address space: a leader that has exited before its threads has none.
+    fn by_any_thread<T>(&self, mut f: impl FnMut(i32) -> Result<T, Errno>) -> Result<T, Errno> {
         if self.dead.load(Ordering::Acquire) {
             return Err(Errno::ESRCH);
         }
-        host::memory::write_process(self.host_pid, addr, from)
+        let tid = self.access.load(Ordering::Relaxed);
+        match f(tid) {
+            Err(Errno::ESRCH) if self.leave_access(tid) => f(self.access.load(Ordering::Relaxed)),
+            other => other,
+        }
+    }
+
+    /// Another thread than `tid` stands for the address space from now on; false if there is none.
+    fn leave_access(&self, tid: i32) -> bool {
+        let other = lock(&self.inner).threads.keys().copied().find(|t| *t != tid);
+        if let Some(other) = other {
+            self.access.store(other, Ordering::Relaxed);
+        }
+        other.is_some()
     }
 
     /// Ends the host process (with the next `flush`); `gone` of its guests follows.
@@ -108,7 +126,7 @@ impl Space {
 
     /// Sizes in pages, as /proc/PID/statm gives them: total, resident, shared, text, 0, data, 0.
     pub fn pages(&self) -> Option<[u64; 7]> {
-        let text = self.core.proc_file(&format!("{}/statm", self.host_pid))?;
+        let text = self.core.proc_file(&format!("{}/statm", self.access.load(Ordering::Relaxed)))?;
         let mut pages = [0; 7];
         for (page, word) in pages.iter_mut().zip(text.split_ascii_whitespace()) {
             *page = word.parse().ok()?;
@@ -157,9 +175,16 @@ impl Space {
 
     /// The thread was told to exit.
     pub(crate) fn left(&self, slot: u64, tid: i32) {
-        let mut inner = lock(&self.inner);
-        if inner.threads.remove(&tid).is_some() {
-            inner.left.push((slot, tid));
+        let known = {
+            let mut inner = lock(&self.inner);
+            let known = inner.threads.remove(&tid).is_some();
+            if known {
+                inner.left.push((slot, tid));
+            }
+            known
+        };
+        if known && self.access.load(Ordering::Relaxed) == tid {
+            self.leave_access(tid);
         }
     }
 
