@@ -40,8 +40,10 @@ pub fn open(fd: Arc<HostFd>) -> Op<Arc<File>> {
         _ => Arc::new(Stream(object.clone())),
     };
     let fs = HOST_FS.0.clone();
+    // The VFS would put a pipe of its own behind a FIFO; opened again, this one leads to the host's. stat shows the true type.
+    let opened_as = if kind == FileType::Fifo { FileType::Regular } else { kind };
     let inode =
-        Inode::new(&fs, object.ino, kind, Box::new(HostInode { object, changed: Mutex::new(SetAttr::default()) }));
+        Inode::new(&fs, object.ino, opened_as, Box::new(HostInode { object, changed: Mutex::new(SetAttr::default()) }));
     let root = Dentry::root(inode.clone());
     let mount = Mount::new(fs, root.clone(), b"host", 0);
     let keep = OpenFlags::from_bits_retain(3) | OpenFlags::APPEND;

@@ -1,6 +1,7 @@
 //! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.
 
 pub mod gofer;
+pub mod pseudo;
 pub mod tmpfs;
 
 /// Makes this crate's file systems known to the kernel.

@@ -45,6 +45,6 @@ pub use ops::{
     Position, Rights, XattrOps,
 };
 pub use place::{Named, name_in_fs};
-pub use pts::{Pts, PtsInstance, PtsTerminal};
+pub use pts::{Pts, PtsInstance, PtsOptions, PtsTerminal};
 pub use tasklock::{FolderGuards, TaskGuard, TaskLock, lock_folders};
 pub use walk::{Base, Component, Name, WalkFlags, Walker, look_up, walk};

@@ -72,7 +72,8 @@ pub trait InodeOps: Any + Send + Sync {
     fn attr(&self, io: &mut Io<'_>) -> Op<Attr>;
     /// Applies what is set; the caller has checked permissions. A change of size is truncate(2).
     fn set_attr(&self, io: &mut Io<'_>, change: &SetAttr) -> Op<()>;
-    /// Opens the inode: regular files and folders, and devices with drivers of their own. FIFOs, sockets, symlinks don't come here.
+    /// Opens the inode: regular files, folders and devices; a file system that holds device nodes passes them on to
+    /// `open_device`. FIFOs, sockets, symlinks don't come here.
     fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>>;
     /// The folder's operations, for folders.
     fn dir(&self) -> Option<&dyn DirOps> {

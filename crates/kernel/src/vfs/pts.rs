@@ -13,7 +13,6 @@ use abi::time::Timespec;
 use lock::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The side of a pseudo terminal that programs run on, as devpts sees it.
 pub trait PtsTerminal: Send + Sync {
@@ -33,22 +32,50 @@ pub struct Pts {
     pub born: Timespec,
 }
 
+/// Mount options of a devpts.
+#[derive(Clone, Copy, Debug)]
+pub struct PtsOptions {
+    /// Owner and group of new nodes; None: the opener's.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Permissions of new nodes.
+    pub perm: u32,
+    /// Permissions of the instance's ptmx.
+    pub ptmx_perm: u32,
+    /// How many terminals there may be.
+    pub max: u32,
+}
+
+impl Default for PtsOptions {
+    fn default() -> PtsOptions {
+        PtsOptions { uid: None, gid: None, perm: 0o600, ptmx_perm: 0, max: 1 << 20 }
+    }
+}
+
 /// The terminals of one devpts mount.
 pub struct PtsInstance {
     table: Mutex<BTreeMap<u32, Pts>, Leaf>,
-    /// Mount option `max`: how many terminals there may be.
-    pub max: AtomicU32,
+    options: Mutex<PtsOptions, Leaf>,
 }
 
 impl PtsInstance {
-    pub fn new(max: u32) -> Arc<PtsInstance> {
-        Arc::new(PtsInstance { table: Mutex::new(BTreeMap::new()), max: AtomicU32::new(max) })
+    pub fn new(options: PtsOptions) -> Arc<PtsInstance> {
+        Arc::new(PtsInstance { table: Mutex::new(BTreeMap::new()), options: Mutex::new(options) })
+    }
+
+    pub fn options(&self) -> PtsOptions {
+        *self.options.lock()
+    }
+
+    pub fn set_options(&self, options: PtsOptions) {
+        *self.options.lock() = options;
     }
 
     /// Puts a terminal at the lowest free number; `make` is told the number. ENOSPC beyond `max`.
     pub fn add(&self, make: impl FnOnce(u32) -> Pts) -> Op<u32> {
+        let max = self.options().max;
         let mut table = self.table.lock();
-        if table.len() >= self.max.load(Ordering::Relaxed) as usize {
+        if table.len() >= max as usize {
             return fail(Errno::ENOSPC);
         }
         let number = (0..).zip(table.keys()).find(|(want, have)| want != *have).map_or(table.len() as u32, |gap| gap.0);
