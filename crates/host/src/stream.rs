@@ -57,6 +57,12 @@ pub fn flags(fd: &HostFd) -> Result<u32, Errno> {
     rustix::fs::fcntl_getfl(fd).map(|f| f.bits()).map_err(crate::errno)
 }
 
+/// Sets O_NONBLOCK: only for descriptions that nobody else has.
+pub fn set_nonblocking(fd: &HostFd) -> Result<(), Errno> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(crate::errno)?;
+    rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK).map_err(crate::errno)
+}
+
 /// Settings of a terminal; ENOTTY for anything else.
 pub fn termios(fd: &HostFd) -> Result<Termios, Errno> {
     // SAFETY: TCGETS writes one `struct termios` of the kernel, whose layout `Termios` has (tested in `abi`).

@@ -32,6 +32,11 @@ impl Discipline {
         bytes.len()
     }
 
+    /// Sends one byte as it is, stopped or not: tcflow(3).
+    pub fn send(&mut self, byte: u8) {
+        self.output.push_back(byte);
+    }
+
     /// What the other side reads.
     pub fn take_output(&mut self, max: usize) -> Vec<u8> {
         let count = self.output.len().min(max);
