@@ -123,10 +123,6 @@ pub fn slave_file(
 
 /// The place of /dev/pts/N in a devpts mount.
 pub fn slave_path(io: &mut Io<'_>, mount: &Arc<Mount>, index: u32) -> Op<Option<(Path, Arc<Inode>)>> {
-    let Some(root) = mount.root.inode() else { return Ok(None) };
-    let name = index.to_string();
-    let Some(dir) = root.ops.dir() else { return Ok(None) };
-    let Some(inode) = dir.lookup(io, name.as_bytes())? else { return Ok(None) };
-    let dentry = mount.root.adopt(name.as_bytes(), Some(inode.clone()));
-    Ok(Some((Path::new(mount.clone(), dentry), inode)))
+    let dentry = kernel::vfs::look_up(io, &mount.root, index.to_string().as_bytes())?;
+    Ok(dentry.inode().map(|inode| (Path::new(mount.clone(), dentry), inode)))
 }
