@@ -1,5 +1,7 @@
 //! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.
 
+mod dev;
+mod devpts;
 pub mod gofer;
 pub mod pseudo;
 pub mod tmpfs;
@@ -7,4 +9,6 @@ pub mod tmpfs;
 /// Makes this crate's file systems known to the kernel.
 pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     tmpfs::register(kernel);
+    dev::register(kernel);
+    devpts::register(kernel);
 }

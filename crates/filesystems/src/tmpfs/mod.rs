@@ -48,6 +48,11 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
 
 /// A new tmpfs; its root.
 pub fn make(options: Options) -> Arc<Inode> {
+    make_named("tmpfs", options)
+}
+
+/// As `make`, of a type that is a tmpfs by another name (devtmpfs).
+pub fn make_named(name: &'static str, options: Options) -> Arc<Inode> {
     let counts = Arc::new(Counts {
         size: AtomicU64::new(options.size.unwrap_or(u64::MAX)),
         used: AtomicU64::new(0),
@@ -56,7 +61,7 @@ pub fn make(options: Options) -> Arc<Inode> {
         next_ino: AtomicU64::new(1),
         perm: options.perm,
     });
-    let fs = FileSystem::new(Box::new(TmpFs { counts: counts.clone() }));
+    let fs = FileSystem::new(Box::new(TmpFs { name, counts: counts.clone() }));
     let node = NewNode { kind: NewKind::Dir, perm: options.perm, uid: options.uid, gid: options.gid };
     // The first inode of a file system always fits.
     counts.inodes_used.fetch_add(1, Ordering::Relaxed);
@@ -109,12 +114,13 @@ impl Counts {
 }
 
 struct TmpFs {
+    name: &'static str,
     counts: Arc<Counts>,
 }
 
 impl FileSystemOps for TmpFs {
     fn name(&self) -> &'static str {
-        "tmpfs"
+        self.name
     }
 
     fn statfs(&self, _io: &mut Io<'_>) -> Op<StatFs> {

@@ -49,6 +49,11 @@ pub fn open_device(
     }
 }
 
+/// Whether a driver has this number: devtmpfs shows nodes of such alone.
+pub fn has_device(kind: FileType, major: u32, minor: u32) -> bool {
+    DRIVERS.read().iter().any(|d| d.kind == kind && d.major == major && d.minors.contains(&minor))
+}
+
 /// The majors that have drivers, each once, in the order of their numbers: /proc/devices.
 pub fn device_majors(kind: FileType) -> Vec<(u32, &'static str)> {
     let mut majors: Vec<_> = DRIVERS.read().iter().filter(|d| d.kind == kind).map(|d| (d.major, d.name)).collect();

@@ -28,7 +28,7 @@ mod walk;
 pub use anon::{Anon, anon_inode, anon_path};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use dentry::Dentry;
-pub use device::{OpenDevice, device_majors, open_device, register_device};
+pub use device::{OpenDevice, device_majors, has_device, open_device, register_device};
 pub use file::{File, Owner, PositionGuard};
 pub use inode::{FileSystem, Inode};
 pub use locks::InodeLocks;
