@@ -44,7 +44,7 @@ lock::lock_class! {
     /// A terminal's link to session and foreground group.
     pub TtyJob = 48;
     /// POSIX and interval timers of a process.
-    pub PosixTimers = 54;
+    pub PosixTimers = 49;
     /// An epoll instance's ready list.
     pub EpollReady = 70;
     /// A wait queue. Nothing is called while it is held.

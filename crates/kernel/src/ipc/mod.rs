@@ -2,6 +2,11 @@
 //!
 //! Each is a `FileOps`; the system calls that make them are in crate `syscalls`. Sockets are in crate `network`.
 
+pub mod clock;
 pub mod epoll;
 pub mod eventfd;
+pub mod pidfd;
 pub mod pipe;
+pub mod signalfd;
+pub mod timerfd;
+pub mod timers;

@@ -74,6 +74,12 @@ impl SigInfo {
         info
     }
 
+    /// More expirations of the timer before the signal was taken.
+    pub fn add_overrun(&mut self, more: u64) {
+        let sum = (self.int(20) as u32 as u64).saturating_add(more).min(i32::MAX as u64);
+        self.put(20, &(sum as i32).to_le_bytes());
+    }
+
     /// SIGIO: `band` as poll's events.
     pub fn poll(sig: i32, code: i32, band: i64, fd: i32) -> SigInfo {
         let mut info = Self::new(sig, 0, code);

@@ -53,6 +53,12 @@ impl Pending {
         Some(info)
     }
 
+    /// Counts `more` expirations in the pending signal of a POSIX timer; false where none is pending.
+    pub fn add_overrun(&mut self, sig: i32, timer: i32, more: u64) -> bool {
+        let found = self.queue.iter_mut().find(|i| i.sig() == sig && i.code() == super::SI_TIMER && i.pid() == timer);
+        found.map(|info| info.add_overrun(more)).is_some()
+    }
+
     /// Forgets all of `which`.
     pub fn flush(&mut self, which: SigSet) {
         self.queue.retain(|i| which & bit(i.sig()) == 0);
