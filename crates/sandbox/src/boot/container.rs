@@ -28,6 +28,9 @@ pub struct Container {
     pub state: Mutex<State, ContainerState>,
 }
 
+/// Called once with how a process ended.
+pub type OnExit = Box<dyn FnOnce(crate::machine::ExitStatus) + Send>;
+
 /// What changes of a container.
 #[derive(Default)]
 pub struct State {
@@ -35,6 +38,8 @@ pub struct State {
     pub waiting: Option<Prepared>,
     /// Processes that the control server knows, by their number in the container.
     pub processes: HashMap<i32, Process>,
+    /// Who wants to know of the first program's end, until `start`.
+    pub watchers: Vec<OnExit>,
     pub started: bool,
     pub paused: bool,
 }

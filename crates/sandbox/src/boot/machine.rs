@@ -7,7 +7,7 @@ use crate::machine::{
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use kernel::Kernel;
-use kernel::signal::{SIGCONT, SIGSTOP, SigInfo};
+use kernel::signal::{SIGCONT, SIGKILL, SIGSTOP, SigInfo};
 use kernel::task::{self, GroupState, ThreadGroup};
 use kernel::wait::{Events, Link, Wake};
 use std::collections::HashMap;
@@ -61,9 +61,15 @@ impl Machine for Sandbox {
     }
 
     fn start(&self, container: &str) -> Result<(), Failure> {
-        let result = self.container(container)?.start();
+        let container = self.container(container)?;
+        let watchers = std::mem::take(&mut container.state.lock().watchers);
+        container.start()?;
+        let init = self.group(&container, crate::machine::INIT)?;
+        for then in watchers {
+            watch_exit(init.clone(), then);
+        }
         settle();
-        result
+        Ok(())
     }
 
     fn exec(&self, container: &str, process: ProcessSpec, io: ProcessIo) -> Result<Pid, Failure> {
@@ -77,6 +83,19 @@ impl Machine for Sandbox {
 
     fn signal(&self, container: &str, target: Target, signal: i32) -> Result<(), Failure> {
         let container = self.container(container)?;
+        if signal == SIGKILL && target != Target::Process(0) {
+            // A container that was never started has nothing to kill but itself.
+            let (waiting, watchers) = {
+                let mut state = container.state.lock();
+                (state.waiting.take(), std::mem::take(&mut state.watchers))
+            };
+            if waiting.is_some() {
+                for then in watchers {
+                    then(ExitStatus::Signal { number: 9, core: false });
+                }
+                return Ok(());
+            }
+        }
         let info = || SigInfo::user(signal, kernel::signal::SI_USER, 0, 0);
         match target {
             Target::Process(pid) => {
@@ -108,11 +127,15 @@ impl Machine for Sandbox {
 
     fn on_exit(&self, container: &str, pid: Pid, then: Box<dyn FnOnce(ExitStatus) + Send>) -> Result<(), Failure> {
         let container = self.container(container)?;
+        if pid == crate::machine::INIT {
+            let mut state = container.state.lock();
+            if state.waiting.is_some() {
+                state.watchers.push(then);
+                return Ok(());
+            }
+        }
         let group = self.group(&container, pid)?;
-        let watch = Arc::new(ExitWatch { group: group.clone(), then: Mutex::new(Some(then)), link: Mutex::new(None) });
-        let link = group.pid.exited.add(Events::IN, false, watch.clone());
-        *watch.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
-        watch.look();
+        watch_exit(group, then);
         Ok(())
     }
 
@@ -168,10 +191,18 @@ impl Machine for Sandbox {
     }
 }
 
+/// Calls `then` when the process has ended, at once when it has already.
+fn watch_exit(group: Arc<ThreadGroup>, then: super::container::OnExit) {
+    let watch = Arc::new(ExitWatch { group: group.clone(), then: Mutex::new(Some(then)), link: Mutex::new(None) });
+    let link = group.pid.exited.add(Events::IN, false, watch.clone());
+    *watch.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    watch.look();
+}
+
 /// Calls the control server when a process has ended.
 struct ExitWatch {
     group: Arc<ThreadGroup>,
-    then: Mutex<Option<Box<dyn FnOnce(ExitStatus) + Send>>>,
+    then: Mutex<Option<super::container::OnExit>>,
     link: Mutex<Option<Link>>,
 }
 
