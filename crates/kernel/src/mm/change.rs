@@ -128,8 +128,13 @@ impl State {
                 | MADV_POPULATE_READ
                 | MADV_POPULATE_WRITE
         );
-        // The host knows nothing of locked memory.
-        let host_advice = if advice == MADV_DONTNEED_LOCKED { MADV_DONTNEED } else { advice };
+        // The host knows nothing of locked memory; and the platform's filter lets no guest push pages out, which costs other
+        // tenants' disk bandwidth: they are made the first to go instead.
+        let host_advice = match advice {
+            MADV_DONTNEED_LOCKED => MADV_DONTNEED,
+            MADV_PAGEOUT => MADV_COLD,
+            other => other,
+        };
         for part in ranges {
             let args = [part.start, part.end - part.start, host_advice.into(), 0, 0, 0];
             if must {

@@ -217,3 +217,18 @@ fn advice() {
     assert!(s.madvise(at, 0x4000, MADV_DOFORK).is_ok());
     assert_eq!(s.map.len(), 2 + 1);
 }
+
+#[test]
+fn the_host_is_given_only_advice_that_the_filter_lets_through() {
+    // `platform::filter`: a stub that gives other advice is killed.
+    const ALLOWED: [u64; 17] = [0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23];
+    let by = alone();
+    for advice in 0..200 {
+        let mut s = state();
+        let at = s.mmap(anon(0, 0x4000, 3, MAP_PRIVATE), &by).map_or(0, |w| w.value()) as u64;
+        for op in s.madvise(at, 0x1000, advice).map_or(Vec::new(), |w| w.ops) {
+            let Op::Call { args: [_, _, Arg::Val(advice), ..], .. } = op else { panic!("{op:?}") };
+            assert!(ALLOWED.contains(&advice), "{advice}");
+        }
+    }
+}
