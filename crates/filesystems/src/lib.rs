@@ -3,6 +3,7 @@
 mod dev;
 mod devpts;
 pub mod gofer;
+pub mod overlay;
 pub mod pseudo;
 pub mod tmpfs;
 

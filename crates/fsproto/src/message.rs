@@ -111,8 +111,8 @@ impl Request {
             Request::Walk { path, .. } | Request::List { path, .. } => check_path(path),
             Request::Open { path, how, .. } => {
                 check_path(path)?;
-                let valid =
-                    how.inline <= MAX_INLINE && (how.read || how.write) && !(how.create.is_some() && path.is_empty());
+                let nameless = path.is_empty() && how.create.is_some_and(|create| !create.anonymous);
+                let valid = how.inline <= MAX_INLINE && (how.read || how.write) && !nameless;
                 if valid { Ok(()) } else { Err(Errno::EINVAL) }
             }
             Request::Change(changes) if changes.len() > MAX_CHANGES => Err(Errno::EPROTO),

@@ -142,6 +142,8 @@ pub struct OpenHow {
 pub struct Create {
     /// EEXIST where the name exists; else what exists is opened.
     pub exclusive: bool,
+    /// The path is a folder, in which a file without a name is made, as O_TMPFILE does. EOPNOTSUPP where the host's file system cannot.
+    pub anonymous: bool,
     /// Permissions, set as they are: the umask is the kernel's business.
     pub mode: u32,
     pub uid: u32,

@@ -15,6 +15,10 @@ const RACES: usize = 8;
 impl Server {
     /// Serves `Request::Open`.
     pub fn open(&self, from: Handle, path: &[Bytes], how: OpenHow) -> Result<Answer, Errno> {
+        if let Some(create) = how.create.filter(|create| create.anonymous) {
+            let dir = self.resolve(from, path)?;
+            return self.create(&dir, None, how, create);
+        }
         let (Some(create), Some((name, parents))) = (how.create, path.split_last()) else {
             let node = self.resolve(from, path)?;
             let attr = self.nodes.attr(&node.fd)?;
@@ -27,7 +31,7 @@ impl Server {
         };
         let dir = self.resolve(from, parents)?;
         for _ in 0..RACES {
-            match self.create(&dir, name, how, create) {
+            match self.create(&dir, Some(name), how, create) {
                 Err(Errno::EEXIST) if !create.exclusive => {}
                 other => return other,
             }
@@ -77,14 +81,17 @@ impl Server {
         }
     }
 
-    fn create(&self, dir: &Node, name: &[u8], how: OpenHow, create: Create) -> Result<Answer, Errno> {
+    /// Makes a file of a name, or one without.
+    fn create(&self, dir: &Node, name: Option<&[u8]>, how: OpenHow, create: Create) -> Result<Answer, Errno> {
         if !dir.is_dir() {
             return Err(Errno::ENOTDIR);
         }
         dir.changeable()?;
-        let flags = access(how) | O_CREAT | O_EXCL | O_NOCTTY;
         let mode = create.mode & 0o7777;
-        let fd = HostFd::new(file::open_child(&dir.fd, name, flags, mode & 0o777)?);
+        let fd = HostFd::new(match name {
+            Some(name) => file::open_child(&dir.fd, name, access(how) | O_CREAT | O_EXCL | O_NOCTTY, mode & 0o777)?,
+            None => file::make_anonymous(&dir.fd, access(how), mode & 0o777)?,
+        });
         let made = (|| {
             let path_fd = HostFd::new(self.self_fd.reopen(&fd, O_PATH)?);
             let (node, attr) = self.nodes.describe(path_fd, Some(dir), dir.readonly)?;
@@ -95,7 +102,9 @@ impl Server {
             Ok(made) => made,
             Err(errno) => {
                 // Nothing half-made stays: the caller is told that there is no file.
-                let _ = file::unlink(&dir.fd, name);
+                if let Some(name) = name {
+                    let _ = file::unlink(&dir.fd, name);
+                }
                 return Err(errno);
             }
         };

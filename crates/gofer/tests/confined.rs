@@ -72,7 +72,7 @@ fn serves(client: &Client, user: bool) {
     let dir = common::root(client);
     let (uid, gid) = if user { (0, 0) } else { (1000, 1000) };
     let name = |text: &str| text.as_bytes().into();
-    let create = Some(Create { exclusive: true, mode: 0o644, uid, gid });
+    let create = Some(Create { exclusive: true, anonymous: false, mode: 0o644, uid, gid });
     let how = OpenHow { read: true, write: true, create, ..OpenHow::default() };
     let made = client.open(dir, &[b"sub", b"file"], how).unwrap();
     assert_eq!((made.attr.uid, made.attr.gid, made.attr.mode), (uid, gid, 0o100_644));

@@ -77,7 +77,7 @@ fn makes_files_with_owner_and_mode() {
     let folder = Folder::new();
     let client = serve(&folder.0, false, 1000);
     let (uid, gid) = if ids().0 == 0 { (1234, 4321) } else { ids() };
-    let create = Create { exclusive: true, mode: 0o4751, uid, gid };
+    let create = Create { exclusive: true, anonymous: false, mode: 0o4751, uid, gid };
     let how = OpenHow { read: true, write: true, create: Some(create), ..READ };
     let made = client.open(root(&client), &[b"new"], how).unwrap();
     assert!(made.created);
@@ -195,7 +195,7 @@ fn takes_no_changes_below_a_readonly_mount() {
         assert_eq!(one(&client, change), Err(Errno::EROFS));
     }
     assert_eq!(client.open(node, &[], OpenHow { write: true, ..READ }).unwrap_err(), Errno::EROFS);
-    let create = Some(Create { exclusive: false, mode: 0o644, uid: 0, gid: 0 });
+    let create = Some(Create { exclusive: false, anonymous: false, mode: 0o644, uid: 0, gid: 0 });
     assert_eq!(client.open(sub, &[b"n"], OpenHow { create, ..READ }).unwrap_err(), Errno::EROFS);
     assert!(client.open(sub, &[b"file"], READ).is_ok());
 }

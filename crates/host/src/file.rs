@@ -31,6 +31,17 @@ pub fn open_child(dir: &HostFd, name: &[u8], flags: i32, mode: u32) -> Result<Ow
     }
 }
 
+/// A regular file without a name in a folder (O_TMPFILE); it can be linked later. `access` is O_WRONLY or O_RDWR. EOPNOTSUPP where the file system
+/// has none.
+pub fn make_anonymous(dir: &HostFd, access: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::from_bits_retain(access as u32) | OFlags::TMPFILE | OFlags::CLOEXEC;
+    rustix::fs::openat2(dir, ".", flags, Mode::from_raw_mode(mode), ResolveFlags::BENEATH).map_err(|e| match errno(e) {
+        // What file systems and old kernels say that do not know it.
+        Errno::EISDIR | Errno::EINVAL | Errno::ENOENT => Errno::EOPNOTSUPP,
+        other => other,
+    })
+}
+
 /// The file or folder at a path of the host, as O_PATH.
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -26,6 +26,8 @@ pub use call::{Args, Call, Handler, Next, Record, Ret, StubWork};
 pub use io::{Io, Sink, Source};
 pub use kernel::{Kernel, Row, Tracer};
 pub use op::{Op, Restart, Stop, fail};
+/// Around host calls that can sleep: another thread of the same core takes this worker's place.
+pub use platform::block_in_place;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -98,6 +98,9 @@ impl DirOps for NodeOps {
             Some(attr) => target.set_attr_known(attr),
             None => target.make_stale(),
         }
+        if target.place().is_none() {
+            target.set_place(Some((self.0.clone(), name.into())));
+        }
         Ok(())
     }
 
@@ -160,6 +163,18 @@ impl DirOps for NodeOps {
         }
         Ok(())
     }
+
+    fn tmpfile(&self, _io: &mut Io<'_>, node: &NewNode<'_>) -> Op<Arc<Inode>> {
+        let create = Create { exclusive: true, anonymous: true, mode: node.perm, uid: node.uid, gid: node.gid };
+        let how = OpenHow { read: true, write: true, create: Some(create), ..OpenHow::default() };
+        let opened = self.0.with_handle(|gofer, dir| gofer.open(dir, &[], how))?;
+        let node = Node::found(&self.0.shared, None, opened.attr, opened.handle)?;
+        if let Some(fd) = opened.fd {
+            node.add_fd(Access::Both, &fd);
+            self.0.shared.keep_open(node.key, &fd);
+        }
+        node.inode()
+    }
 }
 
 impl NodeOps {
@@ -193,7 +208,7 @@ impl NodeOps {
 
     /// A regular file comes with a descriptor: the open that follows mostly needs no trip.
     fn create_file(&self, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
-        let create = Create { exclusive: true, mode: node.perm, uid: node.uid, gid: node.gid };
+        let create = Create { exclusive: true, anonymous: false, mode: node.perm, uid: node.uid, gid: node.gid };
         let how = OpenHow { read: true, write: true, create: Some(create), ..OpenHow::default() };
         let opened = self.during(|gofer, dir| gofer.open(dir, &[name], how));
         let made = opened.and_then(|opened| {

@@ -117,7 +117,7 @@ impl FileSystemOps for GoferFs {
 impl Shared {
     /// One trip to the gofer, which may sleep: the worker's place is taken by another thread meanwhile.
     fn trip<T>(&self, ask: impl Fn(&dyn Gofer) -> Result<T, abi::Errno>) -> Op<T> {
-        let answer = platform::block_in_place(|| match ask(&*self.gofer) {
+        let answer = kernel::block_in_place(|| match ask(&*self.gofer) {
             // The gofer is out of descriptors: it gets some back, and is asked again.
             Err(abi::Errno::ENFILE) if self.release_handles() => ask(&*self.gofer),
             answer => answer,

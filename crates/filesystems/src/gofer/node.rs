@@ -12,7 +12,7 @@ use host::HostFd;
 use kernel::io::Io;
 use kernel::locks::InodeState;
 use kernel::op::{Op, Stop, fail};
-use kernel::vfs::{DirOps, FileOps, FileType, Inode, InodeOps, Link, SetAttr, SetTime, XattrOps};
+use kernel::vfs::{DirOps, FileOps, FileType, Inode, InodeOps, Link, SetAttr, SetTime, XattrOps, open_device};
 use lock::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -395,7 +395,7 @@ impl InodeOps for NodeOps {
         };
         // ftruncate works by the rights of the open file, whatever the file's permissions say to the gofer's user.
         if let (Some(size), Some(fd)) = (set.size, node.open_fd(Access::Write)) {
-            platform::block_in_place(|| host::file::set_size(&fd, size))?;
+            kernel::block_in_place(|| host::file::set_size(&fd, size))?;
             set.size = None;
             if set == fsproto::SetAttr::default() {
                 return node.refresh(&fd).map(|_| ());
@@ -409,10 +409,12 @@ impl InodeOps for NodeOps {
         Ok(())
     }
 
-    fn open(&self, _io: &mut Io<'_>, _inode: &Arc<Inode>, flags: abi::fs::OpenFlags) -> Op<Arc<dyn FileOps>> {
+    fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: abi::fs::OpenFlags) -> Op<Arc<dyn FileOps>> {
         match self.0.kind {
             FileType::Regular => super::file::open(&self.0, flags),
             FileType::Dir => Ok(super::listing::open(&self.0)),
+            // A device is this kernel's own, whatever the host has under the number.
+            kind @ (FileType::Char | FileType::Block) => open_device(io, inode, kind, self.0.last_attr().rdev, flags),
             _ => fail(Errno::ENXIO),
         }
     }

@@ -1,6 +1,8 @@
 //! A gofer as a thread of the test, over a folder of its own.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod mounted;
+
 use fsproto::{Channel, Client, Gofer, Handle};
 use gofer::{MountSource, Server, Source};
 use host::HostFd;

@@ -40,8 +40,7 @@ pub fn build(
         move |stop: Stop| Failure::new(Kind::Other, format!("{what}: {}", show(stop)))
     };
     let lower = filesystems::gofer::mount(gofer.clone(), 0, Default::default()).map_err(wrap("mounting the root"))?;
-    let top = with_overlay(kernel, &cred, lower, spec.root.overlay, spec.root.readonly)
-        .map_err(wrap("overlay on the root"))?;
+    let top = with_overlay(&cred, lower, spec.root.overlay, spec.root.readonly).map_err(wrap("overlay on the root"))?;
     let ns = MountNs::new(user_ns.clone());
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
@@ -75,20 +74,22 @@ fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure>
     Ok(())
 }
 
-fn with_overlay(
-    kernel: &Arc<Kernel>,
-    cred: &Arc<Cred>,
-    lower: Arc<Inode>,
-    how: Overlay,
-    readonly: bool,
-) -> Op<Arc<Inode>> {
+/// What is mounted for `lower`: itself, or an overlay over it whose upper layer is memory.
+fn with_overlay(cred: &Arc<Cred>, lower: Arc<Inode>, how: Overlay, readonly: bool) -> Op<Arc<Inode>> {
     if readonly || how == Overlay::None {
         return Ok(lower);
     }
     let mut done = 0;
     let mut io = Io::kernel(cred.clone(), &mut done);
-    let _ = (&mut io, kernel);
-    Ok(lower)
+    let options = filesystems::tmpfs::Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 };
+    let mut upper = filesystems::tmpfs::make(options);
+    if lower.kind == FileType::Regular
+        && let Some(dir) = upper.ops.dir()
+    {
+        let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0 };
+        upper = dir.tmpfile(&mut io, &node)?;
+    }
+    filesystems::overlay::cover(&mut io, lower, upper)
 }
 
 /// Mounts in the order in which they are made: mandatory ones first, then the spec's, shorter destinations before longer ones.

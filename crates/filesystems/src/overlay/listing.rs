@@ -1,0 +1,146 @@
+//! Merged listings: upper names first, then those of each lower folder that nothing above hides.
+
+use super::node::Node;
+use super::{folder, is_whiteout, ops};
+use kernel::io::Io;
+use kernel::locks::FileState;
+use kernel::op::Op;
+use kernel::vfs::{DirSink, FileOps, FileType, Inode};
+use lock::Mutex;
+use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A name in a folder.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub name: Box<[u8]>,
+    pub ino: u64,
+    pub kind: FileType,
+}
+
+impl Node {
+    /// All names of a folder, without "." and "..".
+    pub fn entries(&self, io: &mut Io<'_>) -> Op<Vec<Entry>> {
+        let Some(upper) = self.upper.get() else {
+            // A single lower folder shows as it is, but for its own whiteouts.
+            return merge(io, Vec::new(), HashSet::new(), &self.lower);
+        };
+        let mut merged = Vec::new();
+        let mut hidden = HashSet::new();
+        for mut entry in names(io, upper)? {
+            let whiteout = entry.kind == FileType::Char
+                && match folder(upper)?.lookup(io, &entry.name)? {
+                    Some(inode) => is_whiteout(io, &inode)?,
+                    None => continue,
+                };
+            if !self.lower.is_empty() {
+                hidden.insert(entry.name.clone());
+            }
+            if !whiteout {
+                entry.ino = self.overlay.upper_number(entry.ino);
+                merged.push(entry);
+            }
+        }
+        merge(io, merged, hidden, &self.lower)
+    }
+
+    /// Whether a folder shows no names.
+    pub fn is_empty(&self, io: &mut Io<'_>) -> Op<bool> {
+        Ok(self.entries(io)?.is_empty())
+    }
+}
+
+/// Adds the names of lower folders to those above.
+fn merge(
+    io: &mut Io<'_>,
+    mut merged: Vec<Entry>,
+    mut hidden: HashSet<Box<[u8]>>,
+    lowers: &[Arc<Inode>],
+) -> Op<Vec<Entry>> {
+    let last = lowers.len().saturating_sub(1);
+    for (at, lower) in lowers.iter().enumerate() {
+        for entry in names(io, lower)? {
+            if hidden.contains(&entry.name) {
+                continue;
+            }
+            let whiteout = entry.kind == FileType::Char
+                && match folder(lower)?.lookup(io, &entry.name)? {
+                    Some(inode) => is_whiteout(io, &inode)?,
+                    None => continue,
+                };
+            if at < last {
+                hidden.insert(entry.name.clone());
+            }
+            if !whiteout {
+                merged.push(entry);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+/// The names of a layer's folder.
+pub(crate) fn names(io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<Vec<Entry>> {
+    struct Take(Vec<Entry>);
+    impl DirSink for Take {
+        fn entry(&mut self, name: &[u8], ino: u64, kind: FileType, _next: u64) -> bool {
+            if name != b"." && name != b".." {
+                self.0.push(Entry { name: name.into(), ino, kind });
+            }
+            true
+        }
+    }
+    let file = ops(dir).open(io, dir, abi::fs::OpenFlags::DIRECTORY)?;
+    let mut take = Take(Vec::new());
+    file.list(io, 0, &mut take)?;
+    Ok(take.0)
+}
+
+/// An open folder: a snapshot of its names from when it was first read, or rewound.
+pub(crate) fn open(node: &Arc<Node>) -> Arc<dyn FileOps> {
+    Arc::new(OpenDir { node: node.clone(), taken: Mutex::new(Arc::from([])) })
+}
+
+struct OpenDir {
+    node: Arc<Node>,
+    /// Position n + 2 is entry n; 0 and 1 are "." and "..".
+    taken: Mutex<Arc<[Entry]>, FileState>,
+}
+
+impl FileOps for OpenDir {
+    fn list(&self, io: &mut Io<'_>, from: u64, to: &mut dyn DirSink) -> Op<()> {
+        if from == 0 {
+            let entries: Arc<[Entry]> = self.node.entries(io)?.into();
+            *self.taken.lock() = entries;
+            if !to.entry(b".", self.node.ino, FileType::Dir, 1) {
+                return Ok(());
+            }
+        }
+        if from <= 1 {
+            let parent = self.node.place().map_or(self.node.ino, |(parent, _)| parent.ino);
+            if !to.entry(b"..", parent, FileType::Dir, 2) {
+                return Ok(());
+            }
+        }
+        let entries = self.taken.lock().clone();
+        let skip = usize::try_from(from.max(2) - 2).unwrap_or(usize::MAX);
+        for (at, entry) in entries.iter().enumerate().skip(skip) {
+            if !to.entry(&entry.name, entry.ino, entry.kind, at as u64 + 3) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self, io: &mut Io<'_>, data_only: bool) -> Op<()> {
+        match self.node.upper.get() {
+            Some(upper) => ops(upper).open(io, upper, abi::fs::OpenFlags::DIRECTORY)?.sync(io, data_only),
+            None => Ok(()),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
