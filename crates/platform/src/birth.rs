@@ -2,7 +2,6 @@
 //!
 //! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,6 +18,9 @@ use crate::shard::{Shard, birth_done};
 use crate::space::Space;
 use crate::sync::lock;
 use crate::thread::{At, Birth, State, Thread};
+
+/// Fresh processes that wait for a guest, once a shard has started more than one.
+const POOL: usize = 1;
 
 const FORK: [u64; 6] = [0x8000 | 17, 0, 0, 0, 0, 0];
 
@@ -65,7 +67,9 @@ impl Shard {
         let thread = self.admit(space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
         lock(&thread.state).value = number;
         lock(&self.core.spaces).insert(tid, space);
-        self.load.fetch_add(1, Ordering::Relaxed);
+        if newborn.guest.is_some() {
+            thread.space.count_on(self);
+        }
         if newborn.kind == Kind::Fresh {
             // It goes on to take a frame, and rings FRESH with that.
             let mut st = lock(&thread.state);
@@ -133,7 +137,9 @@ impl Shard {
 
     /// Tells the guest, and its parent if that has its own result already.
     fn deliver(&self, thread: Arc<Thread>, newborn: Newborn) {
-        newborn.guest.born(thread);
+        if let Some(guest) = newborn.guest {
+            guest.born(thread);
+        }
         let Some(parent) = newborn.parent else { return };
         let mut st = lock(&parent.state);
         if let Some(birth) = &mut st.birth {
@@ -152,7 +158,9 @@ impl Shard {
         if let Some(parent) = newborn.parent {
             parent.violation("its child broke the protocol");
         }
-        newborn.guest.gone(libc::SIGKILL);
+        if let Some(guest) = newborn.guest {
+            guest.gone(libc::SIGKILL);
+        }
     }
 
     /// A doorbell of a thread that is not in the table: the zygote's, or a violation.
@@ -180,7 +188,7 @@ impl Shard {
                     let newborn = ordered.and_then(|c| self.core.expected(c));
                     eprintln!("stockade: no new process: the host says error {}", -(result as i64));
                     if let Some(newborn) = newborn {
-                        newborn.guest.gone(libc::SIGKILL);
+                        self.stillborn(newborn);
                     }
                 }
             }
@@ -202,15 +210,11 @@ impl Shard {
     /// Gives the zygote its next order, if it waits for one.
     pub(crate) fn feed(&'static self) {
         let mut z = lock(&self.zygote);
-        if z.idle.is_none() || z.waiting.is_empty() {
-            return;
-        }
-        let (Some(id), Some(guest)) = (z.idle.take(), z.waiting.pop_front()) else { return };
-        let Ok(cookie) = crate::zygote::cookie() else {
-            z.idle = Some(id);
-            z.waiting.push_front(guest);
-            return;
-        };
+        let wanted = !z.waiting.is_empty() || z.used && z.pool.len() < POOL;
+        let (true, Some(id)) = (wanted, z.idle) else { return };
+        let Ok(cookie) = crate::zygote::cookie() else { return };
+        let guest = z.waiting.pop_front();
+        z.idle = None;
         z.ordered = Some(cookie);
         z.grant = true;
         let (tid, slot) = (z.pid, z.slot);
@@ -225,9 +229,51 @@ impl Shard {
         queue(Out::Send { shard: self, tid, id, value: 0, flags: 0 });
     }
 
-    /// Wants a fresh process for a guest.
+    /// Wants a fresh process for a guest: one of the pool, or a new one.
     pub(crate) fn want(&'static self, guest: Arc<dyn Guest>) {
-        lock(&self.zygote).waiting.push_back(guest);
+        let pooled = {
+            let mut z = lock(&self.zygote);
+            z.used = self.running_guests() > 0; // no pool for the one process that a small sandbox starts with
+            let pooled = z.pool.pop();
+            if pooled.is_none() {
+                z.waiting.push_back(guest.clone());
+            }
+            pooled
+        };
+        if let Some(thread) = pooled {
+            // It rings again, so that `born` is called by a worker.
+            let mut st = lock(&thread.state);
+            if matches!(st.at, At::Gone) {
+                drop(st);
+                return self.want(guest);
+            }
+            st.guest = Some(guest);
+            thread.have_it_ring(&mut st);
+        }
         self.feed();
+    }
+
+    /// A fresh process is ready: it belongs to a guest, or waits for one.
+    pub(crate) fn fresh(&'static self, thread: &Arc<Thread>, guest: Option<Arc<dyn Guest>>) {
+        let guest = match guest {
+            Some(guest) => guest,
+            None => {
+                let mut z = lock(&self.zygote);
+                match z.waiting.pop_front() {
+                    Some(guest) => {
+                        drop(z);
+                        lock(&thread.state).guest = Some(guest.clone());
+                        guest
+                    }
+                    None => {
+                        z.pool.push(thread.clone());
+                        return;
+                    }
+                }
+            }
+        };
+        thread.space.count_on(self);
+        lock(&thread.state).birth = None;
+        guest.born(thread.clone());
     }
 }

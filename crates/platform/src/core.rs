@@ -43,7 +43,8 @@ pub(crate) struct Core {
 /// A thread or process that was ordered and has not rung yet.
 pub(crate) struct Newborn {
     pub kind: Kind,
-    pub guest: Arc<dyn Guest>,
+    /// None: a fresh process for the pool.
+    pub guest: Option<Arc<dyn Guest>>,
     /// Who forks or clones; none: the zygote.
     pub parent: Option<Arc<Thread>>,
     /// The child's registers.

@@ -3,7 +3,7 @@
 //! Neighbours: `park`, `birth`. Owns the lock of the list of newborns.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::core::{Core, Kind};
@@ -21,12 +21,19 @@ pub(crate) struct Keeper {
     /// 1: there is something to do.
     armed: AtomicU32,
     young: Mutex<Vec<(Instant, i32)>>,
+    /// Another shard is wanted.
+    shard: AtomicBool,
     pub origin: Instant,
 }
 
 impl Keeper {
     pub fn new() -> Keeper {
-        Keeper { armed: AtomicU32::new(0), young: Mutex::new(Vec::new()), origin: Instant::now() }
+        Keeper {
+            armed: AtomicU32::new(0),
+            young: Mutex::new(Vec::new()),
+            shard: AtomicBool::new(false),
+            origin: Instant::now(),
+        }
     }
 
     /// Has the keeper look in a moment.
@@ -34,6 +41,12 @@ impl Keeper {
         if self.armed.load(Ordering::Relaxed) == 0 && self.armed.swap(1, Ordering::AcqRel) == 0 {
             wake_later(&core.keeper.armed);
         }
+    }
+
+    /// All shards are busy.
+    pub fn want_shard(&self, core: &'static Core) {
+        self.shard.store(true, Ordering::Relaxed);
+        self.arm(core);
     }
 
     /// A new host thread, bound to its shard's core.
@@ -73,6 +86,11 @@ pub(crate) fn run(core: &'static Core) {
             more |= shard.park_old();
         }
         more |= births(core);
+        if core.keeper.shard.swap(false, Ordering::Relaxed)
+            && let Err(e) = core.add_shard()
+        {
+            eprintln!("stockade: going on with fewer shards: {e}");
+        }
         crate::worker::settle();
         if more {
             core.keeper.armed.store(1, Ordering::Release);

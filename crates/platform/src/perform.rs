@@ -86,6 +86,11 @@ impl Thread {
         }
     }
 
+    /// Has a thread that waits ring again.
+    pub(crate) fn have_it_ring(&self, st: &mut State) {
+        self.go(st, op::RING);
+    }
+
     /// Has a parked thread ring, because its answer needs an open notification.
     pub(crate) fn ring_again(&self, st: &mut State, answer: Answer) {
         self.go(st, op::RING);
@@ -242,7 +247,7 @@ impl Thread {
     ) {
         let parent = self.shard.thread(self.host_tid);
         let since = Instant::now();
-        self.core.expect(cookie, Newborn { kind, guest, parent, registers, since });
+        self.core.expect(cookie, Newborn { kind, guest: Some(guest), parent, registers, since });
         st.birth = Some(Birth { cookie, hello: false, result: None });
         st.result_due = true;
         self.core.keeper.arm(self.core);

@@ -2,7 +2,6 @@
 //!
 //! Neighbours: `core` (the state). Owns no locks.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use abi::Errno;
@@ -107,7 +106,7 @@ impl Shard {
 
 impl Core {
     /// Has a zygote with a listener of its own made.
-    fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
+    pub(crate) fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
         let number = lock(&self.shards).len();
         let cpu = self.cores.get(number).copied().unwrap_or(0);
         let zygote = lock(&self.seed).zygote(number, cpu, self.config.force_trap)?;
@@ -125,6 +124,8 @@ impl Core {
             grant: false,
             ordered: None,
             waiting: Default::default(),
+            pool: Vec::new(),
+            used: false,
         };
         let shard = Shard::new(self, number, cpu, zygote.listener, state);
         lock(&self.shards).push(shard);
@@ -134,21 +135,21 @@ impl Core {
         Ok(shard)
     }
 
-    /// The shard with the least load; a new one when all have some and there may be more.
+    /// The shard with the least load. If all have some and there may be more, the keeper makes one for those to come.
     fn shard_for_fresh(&'static self) -> &'static Shard {
         let shards = lock(&self.shards).clone();
-        let load = |s: &&'static Shard| s.load.load(Ordering::Relaxed) + lock(&s.zygote).waiting.len();
-        let best = shards.iter().copied().min_by_key(load);
-        match best {
-            Some(best) if load(&best) == 0 || shards.len() >= self.cores.len() => best,
-            best => match (self.add_shard(), best) {
-                (Ok(new), _) => new,
-                (Err(_), Some(best)) => best,
-                (Err(e), None) => {
-                    eprintln!("stockade: {e}"); // `start` has made one, so this cannot be
-                    std::process::exit(70);
+        let load = |s: &&'static Shard| s.running_guests() + lock(&s.zygote).waiting.len();
+        match shards.iter().copied().min_by_key(load) {
+            Some(best) => {
+                if load(&best) > 0 && shards.len() < self.cores.len() {
+                    self.keeper.want_shard(self);
                 }
-            },
+                best
+            }
+            None => {
+                eprintln!("stockade: a fresh process without a shard"); // `start` has made one, so this cannot be
+                std::process::exit(70);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A dead process is taken out of all tables before it is reaped, so that its ids cannot come back meanwhile. Neighbours: `space`, `core`. Owns no locks.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use abi::Errno;
@@ -37,11 +37,10 @@ fn ended(core: &'static Core, pid: i32, status: i32) {
         return host::process::reap(pid); // a child that never rang, or not a stub at all
     };
     let threads = space.end();
-    let mut shard = None;
     let mut guests = Vec::new();
     for thread in &threads {
+        lock(&thread.shard.zygote).pool.retain(|t| !Arc::ptr_eq(t, thread));
         thread.shard.remove(thread.host_tid);
-        shard = Some(thread.shard);
         let mut st = lock(&thread.state);
         thread.close(&mut st);
         st.at = At::Gone;
@@ -58,10 +57,7 @@ fn ended(core: &'static Core, pid: i32, status: i32) {
             .collect();
         cookies.iter().filter_map(|c| newborns.remove(c)).collect()
     };
-    guests.extend(orphans.into_iter().map(|n| n.guest));
-    if let Some(shard) = shard {
-        shard.load.fetch_sub(1, Ordering::Relaxed);
-    }
+    guests.extend(orphans.into_iter().filter_map(|n| n.guest));
     host::process::reap(pid);
     if let Some(mailboxes) = space.take_mailboxes() {
         core.pool.give(mailboxes, &space.used());

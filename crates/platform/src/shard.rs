@@ -48,6 +48,10 @@ pub(crate) struct ZygoteState {
     pub grant: bool,
     pub ordered: Option<[u64; 2]>,
     pub waiting: VecDeque<Arc<dyn Guest>>,
+    /// Fresh processes that wait in FRESH.
+    pub pool: Vec<Arc<Thread>>,
+    /// Fresh processes are in demand.
+    pub used: bool,
 }
 
 impl Shard {
@@ -69,6 +73,11 @@ impl Shard {
             threads: Mutex::new(HashMap::new()),
             open: Mutex::new(BTreeSet::new()),
         }))
+    }
+
+    /// Processes that were started here and have not ended.
+    pub fn running_guests(&self) -> usize {
+        self.load.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub fn thread(&self, tid: i32) -> Option<Arc<Thread>> {
@@ -151,7 +160,7 @@ impl Shard {
     }
 
     /// A doorbell of a known thread.
-    fn bell(&self, thread: &Arc<Thread>, n: &Notification) {
+    fn bell(&'static self, thread: &Arc<Thread>, n: &Notification) {
         let [kind, c0, c1, a, b, seq] = n.data.args;
         if thread.cookie != [c0, c1] {
             return thread.violation("a doorbell with a wrong cookie");
@@ -178,6 +187,11 @@ impl Shard {
         let was = std::mem::replace(&mut st.at, At::Bell { id: n.id });
         self.core.trace(|| format!("{} bell {kind} {a:x} {b:x}", thread.host_tid));
         let event = match kind {
+            bell::FRESH | bell::KICK if st.birth.as_ref().is_some_and(|b| b.cookie == [0; 2]) => {
+                let guest = st.guest.clone();
+                drop(st);
+                return self.fresh(thread, guest);
+            }
             bell::KICK => match kicked(thread, &mut st, was) {
                 Some(event) => event,
                 None => return,
@@ -205,15 +219,6 @@ impl Shard {
                 Some(event) => event,
                 None => return,
             },
-            bell::FRESH if st.birth.as_ref().is_some_and(|b| b.cookie == [0; 2]) => {
-                st.birth = None;
-                let guest = st.guest.clone();
-                drop(st);
-                if let Some(guest) = guest {
-                    guest.born(thread.clone());
-                }
-                return;
-            }
             _ => {
                 drop(st);
                 return thread.violation("a doorbell of an unexpected kind");

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use abi::Errno;
 
@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::outgoing::{Out, queue};
+use crate::shard::Shard;
 use crate::sync::lock;
 use crate::thread::Thread;
 
@@ -40,6 +41,8 @@ pub struct Space {
     dead: AtomicBool,
     /// A thread that has the address space.
     access: AtomicI32,
+    /// The shard whose load it adds to.
+    counted: OnceLock<&'static Shard>,
     inner: Mutex<Inner>,
 }
 
@@ -66,6 +69,7 @@ impl Space {
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
             access: AtomicI32::new(host_pid),
+            counted: OnceLock::new(),
             inner: Mutex::new(inner),
         }
     }
@@ -173,6 +177,13 @@ impl Space {
         lock(&self.inner).threads.insert(thread.host_tid(), thread.clone());
     }
 
+    /// A guest runs here now: it counts for the shard's load, once.
+    pub(crate) fn count_on(&self, shard: &'static Shard) {
+        if self.counted.set(shard).is_ok() {
+            shard.load.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The thread was told to exit.
     pub(crate) fn left(&self, slot: u64, tid: i32) {
         let known = {
@@ -191,6 +202,9 @@ impl Space {
     /// The host process has ended: its threads, whose guests are to be told. Its memory is not touched from here on.
     pub(crate) fn end(&self) -> Vec<Arc<Thread>> {
         self.dead.store(true, Ordering::Release);
+        if let Some(shard) = self.counted.get() {
+            shard.load.fetch_sub(1, Ordering::Relaxed);
+        }
         lock(&self.inner).threads.drain().map(|(_, t)| t).collect()
     }
 

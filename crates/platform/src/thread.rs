@@ -118,10 +118,10 @@ pub(crate) struct Rest {
 }
 
 impl State {
-    pub fn new(at: At, guest: Arc<dyn Guest>) -> State {
+    pub fn new(at: At, guest: Option<Arc<dyn Guest>>) -> State {
         State {
             at,
-            guest: Some(guest),
+            guest,
             kicked: false,
             kick_again: false,
             request: Request::default(),

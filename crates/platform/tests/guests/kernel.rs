@@ -50,6 +50,7 @@ struct Task {
     stack: Mutex<(u64, u32, u64)>,
     thread: Mutex<Option<Arc<Thread>>>,
     first: bool,
+    left: Mutex<bool>,
     result: Mutex<Option<i64>>,
 }
 
@@ -121,6 +122,7 @@ impl Task {
             stack: Mutex::new((0, 2, 0)),
             thread: Mutex::default(),
             first,
+            left: Mutex::new(false),
             result: Mutex::default(),
         })
     }
@@ -368,6 +370,17 @@ impl Task {
                 platform::block_in_place(|| std::thread::sleep(std::time::Duration::from_millis(a[0])));
                 thread.ret(0);
             }
+            // exec of the same program in a fresh process, with one more argument; the old one goes.
+            59 => {
+                k.argv = vec![k.argv[0].clone(), (a[0]).to_string()];
+                let task = Task::new(self.pid, self.tid, true);
+                p.tasks = vec![task.clone()];
+                p.actions.clear();
+                drop(g);
+                *self.left.lock().unwrap() = true;
+                space.kill();
+                PLATFORM.get().unwrap().fresh(task);
+            }
             1006 => thread.ret(PLATFORM.get().unwrap().stats().parks as i64),
             1004 => {
                 *self.result.lock().unwrap() = Some(-1004);
@@ -522,6 +535,9 @@ impl Guest for Task {
     }
 
     fn gone(self: Arc<Self>, status: i32) {
+        if *self.left.lock().unwrap() {
+            return;
+        }
         if let Some(k) = kernel().as_mut() {
             k.exited(self.pid, if status & 127 != 0 { status & 127 } else { 9 });
         }
