@@ -53,6 +53,12 @@ impl FdTable {
         Ok(at as i32)
     }
 
+    /// Whether `add` would find a number below `limit` now: asked before a file is made that then had no descriptor.
+    pub fn has_room(&self, limit: u64) -> bool {
+        let slots = self.slots.lock();
+        (slots.len() as u64) < limit || (Self::free_slot(&slots, 0) as u64) < limit.min(1 << 20)
+    }
+
     /// Several at once or none: pipe(2), socketpair(2).
     pub fn add_pair(&self, files: [Arc<File>; 2], cloexec: bool, limit: u64) -> Op<[i32; 2]> {
         let mut slots = self.slots.lock();

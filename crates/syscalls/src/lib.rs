@@ -3,24 +3,30 @@
 //! Handlers are named `sys_NAME` and found in the file of their family; `table` binds them to numbers. How a handler may wait and
 //! what it must not do twice: `kernel::call`.
 
+mod attr;
 mod caps;
 mod clone;
+mod dir;
 mod epoll;
 mod eventfd;
 mod exec;
 mod exit;
 mod ids;
 mod mem;
+mod names;
 mod namespaces;
+mod open;
 mod pidfd;
 mod pipe;
 mod poll;
 mod process;
 mod rlimit;
+mod rw;
 mod sched;
 mod sigmask;
 mod signal;
 mod signalfd;
+mod stat;
 pub mod strace;
 mod system;
 pub mod table;

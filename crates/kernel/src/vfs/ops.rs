@@ -83,6 +83,10 @@ pub trait InodeOps: Any + Send + Sync {
     fn read_link(&self, _io: &mut Io<'_>) -> Op<Link> {
         fail(Errno::EINVAL)
     }
+    /// What readlink(2) shows of a magic link whose place has no name (`pipe:[1]`); None: the target, or the place's name.
+    fn link_text(&self, _io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
+        Ok(None)
+    }
     /// Extended attributes, where there are any.
     fn xattr(&self) -> Option<&dyn XattrOps> {
         None

@@ -1,0 +1,243 @@
+//! Reading and writing: read(2), pread(2), readv(2), preadv2(2) and their writing twins, lseek(2).
+
+use crate::names::moved;
+use abi::Errno;
+use abi::fs::{
+    MAX_RW_COUNT, OpenFlags, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, SEEK_CUR, SEEK_DATA, SEEK_END,
+    SEEK_HOLE, SEEK_SET, UIO_MAXIOV,
+};
+use kernel::io::{Sink, Source};
+use kernel::mm::UserBuffers;
+use kernel::signal::SigInfo;
+use kernel::task::{Limits, Resource};
+use kernel::vfs::{File, FileType, Position};
+use kernel::{Args, Call, Op, Ret, fail};
+use std::sync::Arc;
+
+pub fn sys_read(call: &mut Call<'_>, [fd, at, len, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = one(call, at, len)?;
+    read(call, &file, buffers, None, 0)
+}
+
+pub fn sys_write(call: &mut Call<'_>, [fd, at, len, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = one(call, at, len)?;
+    write(call, &file, buffers, None, 0)
+}
+
+pub fn sys_pread64(call: &mut Call<'_>, [fd, at, len, offset, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = one(call, at, len)?;
+    read(call, &file, buffers, Some(offset), 0)
+}
+
+pub fn sys_pwrite64(call: &mut Call<'_>, [fd, at, len, offset, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = one(call, at, len)?;
+    write(call, &file, buffers, Some(offset), 0)
+}
+
+pub fn sys_readv(call: &mut Call<'_>, [fd, iov, count, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    read(call, &file, buffers, None, 0)
+}
+
+pub fn sys_writev(call: &mut Call<'_>, [fd, iov, count, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    write(call, &file, buffers, None, 0)
+}
+
+pub fn sys_preadv(call: &mut Call<'_>, [fd, iov, count, offset, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    read(call, &file, buffers, Some(offset), 0)
+}
+
+pub fn sys_pwritev(call: &mut Call<'_>, [fd, iov, count, offset, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    write(call, &file, buffers, Some(offset), 0)
+}
+
+/// The offset -1 means the file's own position.
+pub fn sys_preadv2(call: &mut Call<'_>, [fd, iov, count, offset, _, flags]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    read(call, &file, buffers, Some(offset).filter(|o| *o != u64::MAX), flags as u32)
+}
+
+pub fn sys_pwritev2(call: &mut Call<'_>, [fd, iov, count, offset, _, flags]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let buffers = many(call, iov, count)?;
+    write(call, &file, buffers, Some(offset).filter(|o| *o != u64::MAX), flags as u32)
+}
+
+fn one(call: &Call<'_>, at: u64, len: u64) -> Op<UserBuffers> {
+    if len > i64::MAX as u64 {
+        return fail(Errno::EINVAL);
+    }
+    Ok(UserBuffers::one(call.mm()?, at, len))
+}
+
+/// The buffers of an iovec array.
+pub fn many(call: &Call<'_>, iov: u64, count: u64) -> Op<UserBuffers> {
+    if count > UIO_MAXIOV.into() {
+        return fail(Errno::EINVAL);
+    }
+    let parts: Vec<[u64; 2]> = call.get_vec(iov, count as usize)?;
+    UserBuffers::many(call.mm()?, &parts)
+}
+
+/// Where a positioned call of a later run goes on.
+fn place(file: &File, offset: Option<u64>, done: u64) -> Op<Option<u64>> {
+    let Some(offset) = offset else { return Ok(None) };
+    if file.ops.position() == Position::Stream {
+        return fail(Errno::ESPIPE);
+    }
+    if offset > i64::MAX as u64 {
+        return fail(Errno::EINVAL);
+    }
+    Ok(Some(offset.saturating_add(done)))
+}
+
+fn is_dir(file: &File) -> bool {
+    file.inode.as_ref().is_some_and(|i| i.kind == FileType::Dir)
+}
+
+fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
+    if !file.readable() {
+        return fail(Errno::EBADF);
+    }
+    if flags & !(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC) != 0 {
+        return fail(Errno::EOPNOTSUPP);
+    }
+    if is_dir(file) {
+        return fail(Errno::EISDIR);
+    }
+    let at = place(file, offset, call.rec.done)?;
+    buffers.skip(call.rec.done);
+    if buffers.total() == 0 {
+        return Ok(0u64.into());
+    }
+    let mut io = call.io();
+    io.nonblock = flags & RWF_NOWAIT != 0;
+    let sink: &mut dyn Sink = &mut buffers;
+    let result = file.read(&mut io, at, sink);
+    moved(&io, result).map(Into::into)
+}
+
+fn write(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
+    if !file.writable() {
+        return fail(Errno::EBADF);
+    }
+    if flags & !(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
+        return fail(Errno::EOPNOTSUPP);
+    }
+    let mut at = place(file, offset, call.rec.done)?;
+    if flags & RWF_APPEND != 0 && file.ops.position() == Position::Vfs {
+        at = Some(u64::MAX);
+    }
+    buffers.skip(call.rec.done);
+    let total = buffers.total();
+    if total == 0 && file.ops.position() == Position::Vfs {
+        return Ok(0u64.into());
+    }
+    let max = size_limit(call, file, at)?;
+    let mut io = call.io();
+    io.nonblock = flags & RWF_NOWAIT != 0;
+    let result = match max {
+        None => file.write(&mut io, at, &mut buffers),
+        Some(max) => file.write(&mut io, at, &mut Bounded { inner: &mut buffers, left: max as usize }),
+    };
+    let count = moved(&io, result)?;
+    drop(io);
+    sync_after(call, file, flags, count)?;
+    Ok(count.into())
+}
+
+/// O_SYNC, O_DSYNC and their RWF twins: the data is on the disk when the call returns.
+pub fn sync_after(call: &mut Call<'_>, file: &Arc<File>, flags: u32, count: u64) -> Op<()> {
+    let open = file.flags();
+    let full = flags & RWF_SYNC != 0 || open.contains(OpenFlags::SYNC);
+    if count > 0 && (full || flags & RWF_DSYNC != 0 || open.contains(OpenFlags::DSYNC)) && file.inode.is_some() {
+        match file.ops.sync(&mut call.io(), !full) {
+            // What cannot be synchronised has nothing to be.
+            Err(kernel::Stop::Errno(Errno::EINVAL)) | Ok(()) => {}
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(())
+}
+
+/// RLIMIT_FSIZE: how many bytes may still be written at `at`; None: no bound. EFBIG and SIGXFSZ beyond it.
+pub fn size_limit(call: &Call<'_>, file: &Arc<File>, at: Option<u64>) -> Op<Option<u64>> {
+    let Some(inode) = file.inode.as_ref().filter(|i| i.kind == FileType::Regular) else { return Ok(None) };
+    let limit = call.task.group.limit(Resource::Fsize);
+    if limit == Limits::INFINITY {
+        return Ok(None);
+    }
+    let appends = at == Some(u64::MAX) || file.flags().contains(OpenFlags::APPEND);
+    let at = if appends {
+        let mut done = 0;
+        inode.attr(&mut kernel::Io::kernel(call.task.cred(), &mut done))?.size
+    } else {
+        at.unwrap_or_else(|| file.position_now())
+    };
+    if at >= limit {
+        call.task.signal(SigInfo::kernel(kernel::signal::SIGXFSZ));
+        return fail(Errno::EFBIG);
+    }
+    Ok(Some((limit - at).min(MAX_RW_COUNT as u64)))
+}
+
+/// The first `left` bytes of a source.
+struct Bounded<'a> {
+    inner: &'a mut UserBuffers,
+    left: usize,
+}
+
+impl Source for Bounded<'_> {
+    fn left(&self) -> usize {
+        Source::left(self.inner).min(self.left)
+    }
+    fn take(&mut self, into: &mut [u8]) -> Op<usize> {
+        let max = into.len().min(self.left);
+        let count = self.inner.take(into.get_mut(..max).unwrap_or_default())?;
+        self.left -= count;
+        Ok(count)
+    }
+    fn untake(&mut self, count: usize) {
+        self.inner.untake(count);
+        self.left += count;
+    }
+}
+
+pub fn sys_lseek(call: &mut Call<'_>, [fd, offset, whence, ..]: Args) -> Op<Ret> {
+    let file = call.file(fd)?;
+    let (offset, whence) = (offset as i64, whence as u32);
+    if whence > SEEK_HOLE {
+        return fail(Errno::EINVAL);
+    }
+    let mut io = call.io();
+    match file.ops.position() {
+        Position::Stream => fail(Errno::ESPIPE),
+        Position::Own => Ok(file.ops.seek(&mut io, offset, whence, 0)?.into()),
+        Position::Vfs => {
+            let position = file.lock_position(&mut io)?;
+            let to = match whence {
+                SEEK_SET => u64::try_from(offset).map_err(|_| Errno::EINVAL)?,
+                SEEK_CUR => position.get().checked_add_signed(offset).ok_or(Errno::EINVAL)?,
+                SEEK_END | SEEK_DATA | SEEK_HOLE => file.ops.seek(&mut io, offset, whence, position.get())?,
+                _ => return fail(Errno::EINVAL),
+            };
+            if to > i64::MAX as u64 {
+                return fail(Errno::EINVAL);
+            }
+            position.set(to);
+            Ok(to.into())
+        }
+    }
+}
