@@ -11,6 +11,7 @@ use host::HostFd;
 use kernel::cred::Cred;
 use kernel::locks::FileState;
 use kernel::reactor::{self, Watch};
+use kernel::task::Task;
 use kernel::vfs::{File, Mount, MountNs};
 use kernel::wait::{self, Events, Link, Queue, Runnable, Wake};
 use kernel::{Io, Kernel, Op};
@@ -95,8 +96,8 @@ impl Console {
         &self.relay.terminal
     }
 
-    /// The slave, opened for reading and writing: standard input, output and error of the container's process, which makes it its controlling
-    /// terminal itself (`make_controlling`).
+    /// The slave, opened for reading and writing: standard input, output and error of the container's process, whose
+    /// controlling terminal `make_controlling` makes it.
     pub fn open_slave(&self, io: &mut Io<'_>) -> Op<Arc<File>> {
         let flags = OpenFlags::RDWR | OpenFlags::NOCTTY;
         let terminal = self.terminal();
@@ -109,6 +110,13 @@ impl Console {
             Some((path, inode)) => File::opened(path, inode, ops, flags),
             None => File::anonymous(ops, flags),
         })
+    }
+
+    /// Makes the terminal the controlling one of `task`'s session, whose group comes to the foreground.
+    pub fn make_controlling(&self, task: &Arc<Task>) -> Op<()> {
+        let mut done = 0;
+        let io = Io::new(task.cred(), Some(task.clone()), None, &mut done);
+        self.terminal().make_controlling(&io, false, true)
     }
 
     /// The user's window changed.

@@ -130,7 +130,7 @@ impl Terminal {
     }
 
     /// TIOCSCTTY; with `steal` and CAP_SYS_ADMIN also another session's terminal.
-    pub(super) fn make_controlling(self: &Arc<Self>, io: &Io<'_>, steal: bool, readable: bool) -> Op<()> {
+    pub(crate) fn make_controlling(self: &Arc<Self>, io: &Io<'_>, steal: bool, readable: bool) -> Op<()> {
         let task = Task::of(io).ok_or(Errno::ENOTTY)?;
         let session = task.group.session();
         let leader = Arc::ptr_eq(&session.pid, &task.group.pid);

@@ -5,6 +5,7 @@ use crate::machine::{Failure, Kind};
 use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay};
 use abi::Errno;
 use abi::fs as flags;
+use filesystems::tmpfs::Options;
 use fsproto::{Client, Gofer};
 use host::HostFd;
 use kernel::Kernel;
@@ -81,8 +82,7 @@ fn with_overlay(cred: &Arc<Cred>, lower: Arc<Inode>, how: Overlay, readonly: boo
     }
     let mut done = 0;
     let mut io = Io::kernel(cred.clone(), &mut done);
-    let options = filesystems::tmpfs::Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 };
-    let mut upper = filesystems::tmpfs::make(options);
+    let mut upper = memory_folder();
     if lower.kind == FileType::Regular
         && let Some(dir) = upper.ops.dir()
     {
@@ -90,6 +90,11 @@ fn with_overlay(cred: &Arc<Cred>, lower: Arc<Inode>, how: Overlay, readonly: boo
         upper = dir.tmpfile(&mut io, &node)?;
     }
     filesystems::overlay::cover(&mut io, lower, upper)
+}
+
+/// The root of a tmpfs without limits.
+fn memory_folder() -> Arc<Inode> {
+    filesystems::tmpfs::make(Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 })
 }
 
 /// Mounts in the order in which they are made: mandatory ones first, then the spec's, shorter destinations before longer ones.
@@ -216,10 +221,7 @@ impl Builder<'_> {
     fn synthetic(&self, parent: &Path, name: &[u8], file: bool) -> Op<Path> {
         let mut done = 0;
         let mut io = self.io(&mut done);
-        let root: Arc<Inode> = {
-            let _ = &mut io;
-            return Err(Errno::EROFS.into());
-        };
+        let root = memory_folder();
         let inode = if file {
             let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0 };
             let dir = root.ops.dir().ok_or(Errno::ENOTDIR)?;
@@ -268,7 +270,7 @@ impl Builder<'_> {
             let mut io = self.io(&mut done);
             let Ok(place) = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW) else { continue };
             if place.inode().map_err(failed)?.kind == FileType::Dir {
-                let empty = Err::<Arc<Inode>, _>(Stop::from(Errno::EROFS)).map_err(failed)?;
+                let empty = memory_folder();
                 let mount = Mount::new(empty.fs.clone(), empty.fs.root_dentry(&empty), b"tmpfs", flags::MS_RDONLY);
                 vfs::attach(&mount, &place).map_err(failed)?;
             } else {

@@ -4,6 +4,7 @@ use super::container::Container;
 use crate::machine::{Failure, Kind, ProcessIo};
 use crate::spec::ProcessSpec;
 use abi::Errno;
+use devices::console::Console;
 use host::HostFd;
 use kernel::cred::{CapSet, Cred, UserNs};
 use kernel::fd::FdTable;
@@ -13,18 +14,6 @@ use kernel::op::Stop;
 use kernel::task::{ExecRequest, FsContext, Image, Limit, Limits, SpawnInit, Task, ThreadGroup};
 use kernel::vfs::{self, Base, FileType, NewKind, Path, WalkFlags};
 use std::sync::Arc;
-
-pub struct Console;
-impl Console {
-    pub fn resize(&self, _: u16, _: u16) {}
-    pub fn make_controlling(&self, _: &Arc<Task>) {}
-    pub fn open(&self) -> kernel::Op<Arc<vfs::File>> {
-        kernel::fail(Errno::ENXIO)
-    }
-    pub fn new(_: Arc<HostFd>, _: u16, _: u16) -> kernel::Op<Arc<Console>> {
-        kernel::fail(Errno::ENXIO)
-    }
-}
 
 /// A running program as the control server knows it.
 pub struct Process {
@@ -56,7 +45,7 @@ impl Prepared {
         let limits = limits(&spec);
         let cwd = working_folder(container, &cred, &spec)?;
         let fs = Arc::new(FsContext::new(container.root.clone(), cwd, spec.user.umask.unwrap_or(0o022)));
-        let (files, console) = descriptors(io, &spec)?;
+        let (files, console) = descriptors(container, &cred, io, &spec)?;
         let image = find_program(container, &cred, &limits, &fs, &spec)?;
         Ok(Prepared { image, cred, limits, files, fs, console, oom_score_adj: spec.oom_score_adj.unwrap_or(0), init })
     }
@@ -76,7 +65,8 @@ impl Prepared {
             .map_err(|e| Failure::new(Kind::Other, format!("making the first task: {}", show(e))))?;
         task.group.oom_score_adj.store(self.oom_score_adj, std::sync::atomic::Ordering::Relaxed);
         if let Some(console) = &self.console {
-            console.make_controlling(&task);
+            let failed = |e| Failure::new(Kind::Other, format!("giving the terminal to the program: {}", show(e)));
+            console.make_controlling(&task).map_err(failed)?;
         }
         platform::flush();
         Ok(Process { group: task.group.clone(), console: self.console })
@@ -154,15 +144,20 @@ fn working_folder(container: &Container, cred: &Cred, spec: &ProcessSpec) -> Res
 }
 
 /// Donated streams, the terminal, and further descriptors from 3 on.
-fn descriptors(io: ProcessIo, spec: &ProcessSpec) -> Result<(Arc<FdTable>, Option<Arc<Console>>), Failure> {
+fn descriptors(
+    container: &Container,
+    cred: &Cred,
+    io: ProcessIo,
+    spec: &ProcessSpec,
+) -> Result<(Arc<FdTable>, Option<Arc<Console>>), Failure> {
     let failed = |what: String| move |stop: Stop| Failure::new(Kind::Other, format!("{what}: {}", show(stop)));
     let table = Arc::new(FdTable::default());
     let console = match io.console {
         Some(fd) => {
-            let (rows, cols) = spec.console_size.unwrap_or((0, 0));
-            let console =
-                Console::new(HostFd::new(fd), rows, cols).map_err(failed("taking over the terminal".into()))?;
-            Some(console)
+            let (kernel, ns) = (&container.kernel, &container.namespaces.mount);
+            let console = Console::attach(kernel, ns, container.number, cred, HostFd::new(fd), spec.console_size)
+                .map_err(failed("taking over the terminal".into()))?;
+            Some(Arc::new(console))
         }
         None => None,
     };
@@ -175,7 +170,11 @@ fn descriptors(io: ProcessIo, spec: &ProcessSpec) -> Result<(Arc<FdTable>, Optio
                 put(number, file).map_err(failed(what))?;
             }
             (None, Some(console)) => {
-                put(number, console.open().map_err(failed(what.clone()))?).map_err(failed(what))?
+                put(number, {
+                let mut done = 0;
+                let mut io = Io::kernel(Arc::new(cred.clone()), &mut done);
+                console.open_slave(&mut io).map_err(failed(what.clone()))?
+            }).map_err(failed(what))?
             }
             (None, None) => {}
         }
