@@ -169,13 +169,12 @@ fn descriptors(
                 let file = devices::host_file::open(HostFd::new(fd)).map_err(failed(what.clone()))?;
                 put(number, file).map_err(failed(what))?;
             }
-            (None, Some(console)) => {
-                put(number, {
+            (None, Some(console)) => put(number, {
                 let mut done = 0;
                 let mut io = Io::kernel(Arc::new(cred.clone()), &mut done);
                 console.open_slave(&mut io).map_err(failed(what.clone()))?
-            }).map_err(failed(what))?
-            }
+            })
+            .map_err(failed(what))?,
             (None, None) => {}
         }
     }
