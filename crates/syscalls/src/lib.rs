@@ -20,6 +20,7 @@ mod pidfd;
 mod pipe;
 mod poll;
 mod process;
+mod process_vm;
 mod rlimit;
 mod rw;
 mod sched;

@@ -158,6 +158,14 @@ pub fn sys_pkey_mprotect(call: &mut Call<'_>, [addr, len, prot, key, ..]: Args) 
     plan(call, |state, by| state.mprotect(addr, len, prot as u32, by))
 }
 
+pub fn sys_mseal(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
+    if flags != 0 {
+        return fail(Errno::EINVAL);
+    }
+    call.mm()?.plan(|state| state.mseal(addr, len))?;
+    Ok(Ret::Value(0))
+}
+
 /// The longest name of an area, its zero included.
 const ANON_NAME_MAX: usize = 80;
 

@@ -422,9 +422,9 @@ calls! {
     307 sendmmsg [] => no;
     308 setns [fd hex] => no;
     309 getcpu [ptr ptr] => full sched::sys_getcpu;
-    310 process_vm_readv [] => no;
-    311 process_vm_writev [] => no;
-    312 kcmp [] => no;
+    310 process_vm_readv [int ptr size ptr size hex] => full process_vm::sys_process_vm_readv;
+    311 process_vm_writev [int ptr size ptr size hex] => full process_vm::sys_process_vm_writev;
+    312 kcmp [int int int int int] => part process_vm::sys_kcmp, "KCMP_IO, KCMP_SYSVSEM, KCMP_EPOLL_TFD";
     313 finit_module [] => no;
     314 sched_setattr [] => no;
     315 sched_getattr [] => no;
@@ -486,7 +486,7 @@ calls! {
     459 lsm_get_self_attr [] => no;
     460 lsm_set_self_attr [] => no;
     461 lsm_list_modules [] => no;
-    462 mseal [] => no;
+    462 mseal [ptr size hex] => full mem::sys_mseal;
     463 setxattrat [] => no;
     464 getxattrat [] => no;
     465 listxattrat [] => no;

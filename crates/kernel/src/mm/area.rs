@@ -26,7 +26,7 @@ bitflags! {
         const NOHUGEPAGE = 1 << 9;
         const SEQUENTIAL = 1 << 10;
         const RANDOM = 1 << 11;
-        /// [vdso] and [vvar]: nothing may change them (a sealed system mapping).
+        /// mseal(2): neither place, size nor protection may change. [vdso] and [vvar] are sealed from the start.
         const SEALED = 1 << 12;
     }
 }

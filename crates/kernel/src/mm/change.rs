@@ -103,6 +103,12 @@ impl State {
         let parts = state.map.parts(&range);
         for area in &parts {
             check_advice(area, advice)?;
+            // A sealed area that cannot be written must keep its contents.
+            let drops = matches!(advice, MADV_DONTNEED | MADV_DONTNEED_LOCKED | MADV_FREE | MADV_WIPEONFORK);
+            let anonymous = matches!(area.content, Content::Anonymous);
+            if drops && anonymous && area.flags.contains(AreaFlags::SEALED) && !area.prot.contains(Prot::WRITE) {
+                return Err(Errno::EPERM);
+            }
         }
         let hole = !state.map.covers(&range);
         let change = flag_change(advice);
@@ -300,6 +306,20 @@ impl State {
         let mut work = Work::new(Answer::Last);
         work.call(nr::MINCORE, [range.start, range.end - range.start, into, 0, 0, 0]);
         Ok(work)
+    }
+
+    /// mseal(2): nothing changes the range's areas any more. ENOMEM for a hole.
+    pub fn mseal(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
+        if !page_aligned(addr) {
+            return Err(Errno::EINVAL);
+        }
+        let range = self.range(addr, len, Errno::ENOMEM)?;
+        if !self.map.covers(&range) {
+            return Err(Errno::ENOMEM);
+        }
+        self.check_count(self.map.splits(&range))?;
+        self.map.modify(&range, |a| a.flags.insert(AreaFlags::SEALED));
+        Ok(())
     }
 
     /// prctl(2) PR_SET_VMA_ANON_NAME: names private anonymous memory; None takes the name away.

@@ -195,6 +195,9 @@ impl State {
             };
             work.undo.push(op, range, state.map.replace(area));
         } else if to < from {
+            if state.check_sealed(&(to..from)).is_err() {
+                return stay;
+            }
             let op = work.call(nr::MUNMAP, [to, from - to, 0, 0, 0, 0]);
             state.unmap(to..from, by, &mut work.undo, op);
         }

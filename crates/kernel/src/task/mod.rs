@@ -3,6 +3,7 @@
 //! `Task` is a thread: it implements `platform::Guest`, and `drive` runs its calls. `ThreadGroup` is the process. `tree` has parents,
 //! children and process groups. Locks: see `locks`; `TaskTree` is taken before any other of this module.
 
+mod access;
 mod attention;
 mod clone;
 mod drive;
