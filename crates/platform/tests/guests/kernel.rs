@@ -284,7 +284,7 @@ impl Task {
                 let ops = vec![Op::call(218, [a[0], 0, 0, 0, 0, 0])];
                 thread.script(Script { ops, then: Then::Return(self.tid.into()) });
             }
-            56 | 57 | 58 => {
+            56..=58 => {
                 let flags = if nr == 56 { a[0] } else { 17 };
                 let id = k.next;
                 k.next += 1;
@@ -381,6 +381,23 @@ impl Task {
                 space.kill();
                 PLATFORM.get().unwrap().fresh(task);
             }
+            // The host kills the process in the middle of a call.
+            1007 => {
+                let pid = a[0] as i32;
+                let pid = if pid == 0 { space.host_pid() } else { pid };
+                // SAFETY: a signal to a process of our own.
+                unsafe { libc::kill(pid, 9) };
+                drop(g);
+                std::thread::sleep(std::time::Duration::from_millis(a[1]));
+                thread.ret(0);
+            }
+            // Compare and swap, by the stub.
+            1008 => {
+                let op = Op::Cas32 { addr: a[0], old: a[1] as u32, new: a[2] as u32, wake: 1 };
+                thread.script(Script { ops: vec![op], then: Then::ReturnLast });
+            }
+            1009 => thread.ret(thread.cpu_time() as i64),
+            1010 => thread.ret(space.pages().map_or(-1, |p| p[1] as i64)),
             1006 => thread.ret(PLATFORM.get().unwrap().stats().parks as i64),
             1004 => {
                 *self.result.lock().unwrap() = Some(-1004);
