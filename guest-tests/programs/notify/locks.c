@@ -1,0 +1,208 @@
+// flock, POSIX and OFD record locks, leases: flock(2), fcntl(2).
+#include "check.h"
+#include <sys/file.h>
+
+static int make(void) { return OK(open("f", O_RDWR | O_CREAT, 0600)); }
+static int lock(int fd, int command, short type, off_t start, off_t length)
+{
+    struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    return fcntl(fd, command, &l);
+}
+static struct flock probe(int fd, short type, off_t start, off_t length)
+{
+    struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    OK(fcntl(fd, F_GETLK, &l));
+    return l;
+}
+
+TEST(flock_basics)
+{
+    int a = make(), b = make();
+    OK(flock(a, LOCK_EX));
+    FAILS(EWOULDBLOCK, flock(b, LOCK_EX | LOCK_NB));
+    FAILS(EWOULDBLOCK, flock(b, LOCK_SH | LOCK_NB));
+    OK(flock(a, LOCK_SH)); // converts
+    OK(flock(b, LOCK_SH | LOCK_NB));
+    FAILS(EWOULDBLOCK, flock(a, LOCK_EX | LOCK_NB));
+    OK(flock(b, LOCK_UN));
+    OK(flock(a, LOCK_EX | LOCK_NB));
+    int copy = OK(dup(a));
+    close(a); // the copy keeps it
+    FAILS(EWOULDBLOCK, flock(b, LOCK_EX | LOCK_NB));
+    close(copy);
+    OK(flock(b, LOCK_EX | LOCK_NB));
+    FAILS(EINVAL, flock(b, 77));
+    FAILS(EBADF, flock(99, LOCK_EX));
+}
+
+TEST(flock_is_shared_by_fork)
+{
+    int a = make();
+    OK(flock(a, LOCK_EX));
+    pid_t child = FORK({ OK(flock(a, LOCK_UN)); });
+    WAIT_OK(child);
+    OK(flock(make(), LOCK_EX | LOCK_NB));
+}
+
+TEST(flock_waits)
+{
+    int a = make();
+    OK(flock(a, LOCK_EX));
+    pid_t child = FORK({
+        int own = make();
+        OK(flock(own, LOCK_EX));
+    });
+    EVENTUALLY(task_state(child) == 'S');
+    OK(flock(a, LOCK_UN));
+    WAIT_OK(child);
+}
+
+TEST(posix_conflicts)
+{
+    int fd = make();
+    OK(lock(fd, F_SETLK, F_WRLCK, 10, 10));
+    pid_t parent = getpid();
+    pid_t child = FORK({
+        int own = make();
+        FAILS(EAGAIN, lock(own, F_SETLK, F_RDLCK, 15, 1));
+        OK(lock(own, F_SETLK, F_WRLCK, 0, 10));
+        OK(lock(own, F_SETLK, F_WRLCK, 20, 5));
+        struct flock l = probe(own, F_WRLCK, 0, 100);
+        EQ(l.l_type, F_WRLCK);
+        EQ(l.l_start, 10);
+        EQ(l.l_len, 10);
+        EQ(l.l_pid, parent);
+        l = probe(own, F_WRLCK, 30, 0);
+        EQ(l.l_type, F_UNLCK);
+    });
+    WAIT_OK(child);
+    OK(lock(fd, F_SETLK, F_RDLCK, 0, 0)); // one's own never conflict
+    child = FORK({
+        int own = make();
+        OK(lock(own, F_SETLK, F_RDLCK, 0, 0));
+        FAILS(EAGAIN, lock(own, F_SETLK, F_WRLCK, 0, 1));
+    });
+    WAIT_OK(child);
+}
+
+TEST(posix_split_and_merge)
+{
+    int fd = make();
+    OK(lock(fd, F_SETLK, F_WRLCK, 0, 30));
+    OK(lock(fd, F_SETLK, F_UNLCK, 10, 10));
+    pid_t child = FORK({
+        int own = make();
+        OK(lock(own, F_SETLK, F_WRLCK, 10, 10));
+        FAILS(EAGAIN, lock(own, F_SETLK, F_WRLCK, 9, 1));
+        FAILS(EAGAIN, lock(own, F_SETLK, F_WRLCK, 20, 1));
+    });
+    WAIT_OK(child);
+    OK(lock(fd, F_SETLK, F_RDLCK, 5, 20));
+    child = FORK({
+        int own = make();
+        struct flock l = probe(own, F_WRLCK, 5, 100);
+        EQ(l.l_type, F_RDLCK);
+        EQ(l.l_start, 5);
+        EQ(l.l_len, 20);
+        l = probe(own, F_RDLCK, 0, 100);
+        EQ(l.l_type, F_WRLCK);
+        EQ(l.l_len, 5);
+    });
+    WAIT_OK(child);
+}
+
+TEST(posix_end_with_any_close)
+{
+    int fd = make(), other = make();
+    OK(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+    close(other); // the well-known trap
+    pid_t child = FORK({ OK(lock(make(), F_SETLK, F_WRLCK, 0, 0)); });
+    WAIT_OK(child);
+    OK(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+    child = FORK({ FAILS(EAGAIN, lock(fd, F_SETLK, F_WRLCK, 0, 0)); }); // not inherited
+    WAIT_OK(child);
+}
+
+TEST(posix_waits_and_deadlock)
+{
+    int fd = make();
+    OK(lock(fd, F_SETLK, F_WRLCK, 0, 1));
+    pid_t child = FORK({
+        int own = make();
+        OK(lock(own, F_SETLK, F_WRLCK, 1, 1));
+        OK(lock(own, F_SETLKW, F_WRLCK, 0, 1));
+    });
+    EVENTUALLY(task_state(child) == 'S');
+    sleep_ms(2);
+    FAILS(EDEADLK, lock(fd, F_SETLKW, F_WRLCK, 1, 1));
+    OK(lock(fd, F_SETLK, F_UNLCK, 0, 1));
+    WAIT_OK(child);
+}
+
+TEST(posix_released_at_exit)
+{
+    int ready[2];
+    OK(pipe(ready));
+    pid_t child = FORK({
+        OK(lock(make(), F_SETLK, F_WRLCK, 0, 0));
+        EQ(write(ready[1], "x", 1), 1);
+        pause();
+    });
+    char c;
+    EQ(read(ready[0], &c, 1), 1);
+    FAILS(EAGAIN, lock(make(), F_SETLK, F_WRLCK, 0, 0));
+    kill(child, SIGKILL);
+    OK(lock(make(), F_SETLKW, F_WRLCK, 0, 0));
+    WAIT_STATUS(child, KILLED(SIGKILL));
+}
+
+TEST(errors)
+{
+    int fd = make(), ro = OK(open("f", O_RDONLY));
+    FAILS(EBADF, lock(ro, F_SETLK, F_WRLCK, 0, 1));
+    OK(lock(ro, F_SETLK, F_RDLCK, 0, 1));
+    FAILS(EINVAL, lock(fd, F_SETLK, 77, 0, 1));
+    FAILS(EINVAL, lock(fd, F_SETLK, F_WRLCK, -1, 1));
+    OK(lock(fd, F_SETLK, F_WRLCK, 10, -5)); // 5 to 9
+    pid_t child = FORK({
+        struct flock l = probe(make(), F_WRLCK, 3, 20);
+        EQ(l.l_start, 5);
+        EQ(l.l_len, 5);
+    });
+    WAIT_OK(child);
+}
+
+TEST(open_file_locks)
+{
+    int a = make(), b = make();
+    OK(lock(a, F_OFD_SETLK, F_WRLCK, 0, 10));
+    FAILS(EAGAIN, lock(b, F_OFD_SETLK, F_WRLCK, 5, 1)); // even in one process
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    OK(fcntl(b, F_OFD_GETLK, &l));
+    EQ(l.l_type, F_WRLCK);
+    EQ(l.l_pid, -1);
+    FAILS(EAGAIN, lock(b, F_SETLK, F_WRLCK, 0, 1)); // conflicts with plain ones, too
+    int copy = OK(dup(a));
+    close(make()); // a close of another open file does not matter
+    close(a);
+    FAILS(EAGAIN, lock(b, F_OFD_SETLK, F_WRLCK, 0, 1));
+    close(copy);
+    OK(lock(b, F_OFD_SETLK, F_WRLCK, 0, 1));
+    l.l_pid = 5;
+    FAILS(EINVAL, fcntl(b, F_OFD_SETLK, &l));
+}
+
+TEST(leases)
+{
+    // Granted as on Linux, or refused in a way that programs know.
+    int fd = OK(open("f", O_RDONLY | O_CREAT, 0600));
+    int r = fcntl(fd, F_SETLEASE, F_RDLCK);
+    CHECK(r == 0 || errno == EINVAL || errno == EAGAIN || errno == ENOLCK || errno == EACCES);
+    FAILS(EINVAL, fcntl(fd, F_SETLEASE, 77));
+    if (r == 0) {
+        EQ(fcntl(fd, F_GETLEASE), F_RDLCK);
+        OK(fcntl(fd, F_SETLEASE, F_UNLCK));
+    }
+}
+
+MAIN()
