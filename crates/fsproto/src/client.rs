@@ -185,8 +185,8 @@ impl Gofer for Client {
         }
         let mut received = self.ask(Request::Open { from, path: owned(path), how })?;
         match received.message {
-            Done::Opened { handle, attr, created, contents } => {
-                Ok(Opened { handle, attr, created, contents, fd: received.fds.pop() })
+            Done::Opened { handle, attr, created, dir, contents } => {
+                Ok(Opened { handle, attr, created, dir, contents, fd: received.fds.pop() })
             }
             _ => Err(Errno::EIO),
         }

@@ -79,6 +79,7 @@ pub enum Done {
         handle: Option<Handle>,
         attr: Attr,
         created: bool,
+        dir: Option<Attr>,
         contents: Option<Bytes>,
     },
     Listing(Listing),

@@ -263,6 +263,10 @@ pub struct Changed {
     pub handle: Option<Handle>,
     /// Attributes after the change, of the node that was made, linked or changed.
     pub attr: Option<Attr>,
+    /// Attributes after the change, of the folder in which a name came or went.
+    pub dir: Option<Attr>,
+    /// As `dir`, of the folder that a rename led to.
+    pub new_dir: Option<Attr>,
 }
 
 /// statfs(2), in its units.
@@ -297,6 +301,8 @@ pub struct Opened {
     pub attr: Attr,
     /// The name did not exist before.
     pub created: bool,
+    /// Then, attributes of the folder.
+    pub dir: Option<Attr>,
     /// The whole contents, where `OpenHow::inline` allowed it; then there is no descriptor.
     pub contents: Option<Bytes>,
     /// A descriptor with exactly the rights that were asked for.

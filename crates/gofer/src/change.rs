@@ -54,20 +54,22 @@ impl Server {
             Change::Link { node, dir, name } => {
                 let (node, dir) = (self.nodes.get(*node)?, self.folder(*dir)?);
                 self.self_fd.link(&node.fd, &dir.fd, name)?;
-                self.changed(&node)
+                Ok(Changed { dir: self.after(&dir), ..self.changed(&node)? })
             }
             Change::Unlink { dir, name } => {
-                file::unlink(&self.folder(*dir)?.fd, name)?;
-                Ok(Changed::default())
+                let dir = self.folder(*dir)?;
+                file::unlink(&dir.fd, name)?;
+                Ok(Changed { dir: self.after(&dir), ..Changed::default() })
             }
             Change::Rmdir { dir, name } => {
-                file::remove_dir(&self.folder(*dir)?.fd, name)?;
-                Ok(Changed::default())
+                let dir = self.folder(*dir)?;
+                file::remove_dir(&dir.fd, name)?;
+                Ok(Changed { dir: self.after(&dir), ..Changed::default() })
             }
             Change::Rename { dir, name, new_dir, new_name, flags } => {
                 let (dir, new_dir) = (self.folder(*dir)?, self.folder(*new_dir)?);
                 file::rename(&dir.fd, name, &new_dir.fd, new_name, *flags)?;
-                Ok(Changed::default())
+                Ok(Changed { dir: self.after(&dir), new_dir: self.after(&new_dir), ..Changed::default() })
             }
             Change::SetAttr { node, set } => {
                 let node = self.writable(*node)?;
@@ -99,7 +101,12 @@ impl Server {
     }
 
     fn changed(&self, node: &Node) -> Result<Changed, Errno> {
-        Ok(Changed { handle: None, attr: Some(self.nodes.attr(&node.fd)?) })
+        Ok(Changed { attr: Some(self.nodes.attr(&node.fd)?), ..Changed::default() })
+    }
+
+    /// A folder's attributes after a change in it: sparing the kernel process a trip, but no reason to fail.
+    fn after(&self, dir: &Node) -> Option<Attr> {
+        self.nodes.attr(&dir.fd).ok()
     }
 
     /// Gives a new name in `dir` its owner and mode, and a handle.
@@ -108,7 +115,7 @@ impl Server {
         let (node, attr) = self.nodes.describe(fd, Some(dir), dir.readonly)?;
         let mode = mode.unwrap_or(attr.mode & 0o7777);
         let attr = settle(self, &node, attr, mode, uid, gid)?;
-        Ok(Changed { handle: Some(self.nodes.add(node)?), attr: Some(attr) })
+        Ok(Changed { handle: Some(self.nodes.add(node)?), attr: Some(attr), dir: self.after(dir), new_dir: None })
     }
 
     fn set_attr(&self, node: &Node, set: &SetAttr) -> Result<(), Errno> {

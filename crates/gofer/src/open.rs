@@ -108,7 +108,13 @@ impl Server {
                 return Err(errno);
             }
         };
-        let done = Done::Opened { handle: Some(handle), attr, created: true, contents: None };
+        let done = Done::Opened {
+            handle: Some(handle),
+            attr,
+            created: true,
+            dir: self.nodes.attr(&dir.fd).ok(),
+            contents: None,
+        };
         Ok(Answer { done, fd: Some(fd) })
     }
 }
@@ -122,7 +128,7 @@ fn access(how: OpenHow) -> i32 {
 }
 
 fn answer(handle: Option<Handle>, attr: Attr, created: bool, contents: Option<Bytes>, fd: Option<OwnedFd>) -> Answer {
-    Answer { done: Done::Opened { handle, attr, created, contents }, fd: fd.map(HostFd::new) }
+    Answer { done: Done::Opened { handle, attr, created, dir: None, contents }, fd: fd.map(HostFd::new) }
 }
 
 /// The whole of a file; `None` when it has more than `max` bytes.

@@ -14,6 +14,38 @@ use std::sync::Arc;
 const READ: OpenFlags = OpenFlags::empty();
 const RDWR: OpenFlags = OpenFlags::RDWR;
 
+/// A file system in memory above, as a container has it.
+#[test]
+fn an_upper_layer_in_memory_takes_changes() {
+    let mut m = Mounted::new(tree);
+    let options = filesystems::tmpfs::Options { size: None, inodes: None, perm: 0o700, uid: 0, gid: 0 };
+    let lower = m.root.clone();
+    let below = lower.attr(&mut m.io()).unwrap();
+    m.root = filesystems::overlay::cover(&mut m.io(), lower, filesystems::tmpfs::make(options)).unwrap();
+    let root = m.root.clone();
+    let above = root.attr(&mut m.io()).unwrap();
+    assert_eq!((below.perm, below.uid, below.ino), (above.perm, above.uid, above.ino));
+    let mut l = Layers { m, upper: Mounted::new(|_| ()) };
+    l.write("dir/sub/deep", "DEEP");
+    l.unlink("dir/file").unwrap();
+    l.make("dir/file", NewKind::Dir).unwrap();
+    l.rename("dir", "moved", 0).unwrap();
+    l.make("dir", NewKind::Dir).unwrap();
+    l.make("dir/new", NewKind::Regular).unwrap();
+    l.write("dir/new", "x");
+    assert_eq!((l.names("moved"), l.names("moved/file")), (vec!["file".into(), "sub".into()], vec![]));
+    assert_eq!(
+        (l.text("moved/sub/deep"), l.text("dir/new"), l.names("dir")),
+        ("DEEP".into(), "x".into(), vec!["new".into()])
+    );
+    l.unlink("moved/sub/deep").unwrap();
+    l.rmdir("moved/sub").unwrap();
+    l.rmdir("moved/file").unwrap();
+    l.rmdir("moved").unwrap();
+    assert_eq!(l.names(""), ["dir", "link", "top"]);
+    assert_eq!(std::fs::read_dir(&l.m.folder.0).unwrap().count(), 3);
+}
+
 /// An overlay: `m.root` is its root. The layers' folders on the host are `m.folder` (lower) and `upper.folder`.
 struct Layers {
     m: Mounted,

@@ -93,7 +93,8 @@ impl DirOps for NodeOps {
         let target = Node::of(target)?;
         let node = target.handle()?;
         let changed = self.during(|gofer, dir| one(gofer, Change::Link { node, dir, name: name.into() }));
-        self.0.end_change(changed.is_ok().then_some((name, &*target)), None);
+        let attr = changed.as_ref().ok().and_then(|changed| changed.dir);
+        self.0.end_change(changed.is_ok().then_some((name, &*target)), None, attr);
         match changed?.attr {
             Some(attr) => target.set_attr_known(attr),
             None => target.make_stale(),
@@ -138,13 +139,14 @@ impl DirOps for NodeOps {
         });
         let back = victim.as_ref().filter(|_| exchange && changed.is_ok()).map(|victim| (name, &**victim));
         let gone = (changed.is_ok() && !exchange).then_some(name);
-        self.0.end_change(back, gone);
+        let (dir_attr, to_attr) = changed.as_ref().map_or((None, None), |changed| (changed.dir, changed.new_dir));
+        self.0.end_change(back, gone, dir_attr);
         let here = changed.is_ok().then_some((new_name, &*moved));
         if !same {
-            to.end_change(here, None);
+            to.end_change(here, None, to_attr);
         } else if changed.is_ok() {
             self.0.begin_change();
-            self.0.end_change(here, None);
+            self.0.end_change(here, None, to_attr);
         }
         changed?;
         // RENAME_WHITEOUT leaves a device node behind under the old name, which nobody has seen yet.
@@ -195,14 +197,15 @@ impl NodeOps {
 
     fn make(&self, name: &[u8], change: impl Fn(Handle) -> Change) -> Op<Arc<Node>> {
         let changed = self.during(|gofer, dir| one(gofer, change(dir)));
+        let dir_attr = changed.as_ref().ok().and_then(|changed| changed.dir);
         let made = match changed {
-            Ok(Changed { handle: Some(handle), attr: Some(attr) }) => {
+            Ok(Changed { handle: Some(handle), attr: Some(attr), .. }) => {
                 Node::found(&self.0.shared, Some((self.0.clone(), name.into())), attr, Some(handle))
             }
             Ok(_) => fail(Errno::EIO),
             Err(stop) => Err(stop),
         };
-        self.0.end_change(made.as_ref().ok().map(|node| (name, &**node)), None);
+        self.0.end_change(made.as_ref().ok().map(|node| (name, &**node)), None, dir_attr);
         made
     }
 
@@ -211,6 +214,7 @@ impl NodeOps {
         let create = Create { exclusive: true, anonymous: false, mode: node.perm, uid: node.uid, gid: node.gid };
         let how = OpenHow { read: true, write: true, create: Some(create), ..OpenHow::default() };
         let opened = self.during(|gofer, dir| gofer.open(dir, &[name], how));
+        let dir_attr = opened.as_ref().ok().and_then(|opened| opened.dir);
         let made = opened.and_then(|opened| {
             let place = Some((self.0.clone(), name.into()));
             let node = Node::found(&self.0.shared, place, opened.attr, opened.handle)?;
@@ -220,7 +224,7 @@ impl NodeOps {
             }
             Ok(node)
         });
-        self.0.end_change(made.as_ref().ok().map(|node| (name, &**node)), None);
+        self.0.end_change(made.as_ref().ok().map(|node| (name, &**node)), None, dir_attr);
         made?.inode()
     }
 
@@ -228,7 +232,8 @@ impl NodeOps {
         let target = Node::of(target)?;
         target.prepare_unlink()?;
         let changed = self.during(|gofer, dir| one(gofer, change(dir)));
-        self.0.end_change(None, changed.is_ok().then_some(name));
+        let attr = changed.as_ref().ok().and_then(|changed| changed.dir);
+        self.0.end_change(None, changed.is_ok().then_some(name), attr);
         changed?;
         target.unlinked();
         Ok(())

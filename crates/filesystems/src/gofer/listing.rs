@@ -98,12 +98,15 @@ impl Node {
         state.names.absent = None;
     }
 
-    /// It ended; these names came and went, and the folder's own attributes are others.
-    pub fn end_change(&self, added: Option<(&[u8], &Node)>, removed: Option<&[u8]>) {
+    /// It ended; these names came and went, and the folder's own attributes are `attr` now, or are to be asked for.
+    pub fn end_change(&self, added: Option<(&[u8], &Node)>, removed: Option<&[u8]>, attr: Option<Attr>) {
         let mut state = self.state.lock();
         state.names.changes += 1;
         state.names.changing = state.names.changing.saturating_sub(1);
-        state.set_stale();
+        match attr {
+            Some(attr) => state.set_attr(attr),
+            None => state.set_stale(),
+        }
         let Some(all) = &mut state.names.all else { return };
         if let Some(name) = removed {
             all.remove(name);

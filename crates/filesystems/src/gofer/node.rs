@@ -56,6 +56,11 @@ impl State {
         self.handle
     }
 
+    pub fn set_attr(&mut self, attr: Attr) {
+        self.attr = attr;
+        self.stale = false;
+    }
+
     pub fn set_stale(&mut self) {
         self.stale = true;
     }
