@@ -97,14 +97,18 @@ impl Client {
 
     /// Asks to be told of a process' end; [`Client::exited`] takes the answer.
     pub fn ask_exit(&self, container: &str, pid: Pid) -> Result<(), ClientError> {
-        Ok(send(&self.socket, &Request::Wait { container: container.into(), pid }, &[], true)?)
+        match send(&self.socket, &Request::Wait { container: container.into(), pid }, &[], true) {
+            // It has ended with the sandbox, and the answer lies here already.
+            Err(ProtocolError::Host(Errno::PIPE)) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// The answer to [`Client::ask_exit`]; `None` when it is not there yet and `wait` is false.
     pub fn exited(&self, wait: bool) -> Result<Option<ExitStatus>, ClientError> {
-        match receive::<Reply>(&self.socket, wait) {
-            Ok((Reply::Exited(status), _)) => Ok(Some(status)),
-            Ok((Reply::Failed(failure), _)) => Err(failure.into()),
+        match self.answer(wait) {
+            Ok(Reply::Exited(status)) => Ok(Some(status)),
+            Ok(Reply::Failed(failure)) => Err(failure.into()),
             Ok(_) => Err(ProtocolError::Malformed.into()),
             Err(ProtocolError::Host(Errno::AGAIN)) => Ok(None),
             Err(e) => Err(e.into()),
@@ -169,16 +173,20 @@ impl Client {
     }
 
     fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, ClientError> {
-        // A sandbox that failed may have said why, and gone, before it was asked: what it said comes after the error of its going.
         let sent = send(&self.socket, request, fds, true);
-        let mut answer = receive::<Reply>(&self.socket, true);
-        if matches!(answer, Err(ProtocolError::Host(Errno::CONNRESET))) {
-            answer = receive(&self.socket, true);
-        }
-        match (answer, sent) {
-            (Ok((Reply::Failed(failure), _)), _) => Err(failure.into()),
-            (Ok((reply, _)), Ok(())) => Ok(reply),
+        match (self.answer(true), sent) {
+            // It may have said why it failed, and gone, before it was asked.
+            (Ok(Reply::Failed(failure)), _) => Err(failure.into()),
+            (Ok(reply), Ok(())) => Ok(reply),
             (_, Err(e)) | (Err(e), _) => Err(e.into()),
+        }
+    }
+
+    /// The next reply. What a sandbox said before it went comes after the error of its going with our question unread.
+    fn answer(&self, wait: bool) -> Result<Reply, ProtocolError> {
+        match receive::<Reply>(&self.socket, wait) {
+            Err(ProtocolError::Host(Errno::CONNRESET)) => Ok(receive(&self.socket, wait)?.0),
+            other => Ok(other?.0),
         }
     }
 }

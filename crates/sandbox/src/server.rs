@@ -85,6 +85,13 @@ impl Server {
                 break code;
             }
         };
+        // The creator that still waits is told in any case: it may not have come to ask.
+        let end = self.main_exit();
+        for creator in self.connections.iter().filter(|c| c.creator) {
+            if let Some(status) = end {
+                let _ = send(&*creator.socket, &Reply::Exited(status), &[], false);
+            }
+        }
         self.exits.finish();
         self.machine.shutdown();
         code
@@ -98,8 +105,8 @@ impl Server {
         }
         if ready.contains(&Source::Bell) {
             self.exits.quiet();
-            if let Some(code) = self.main_exit() {
-                return Some(code);
+            if let Some(status) = self.main_exit() {
+                return Some(status.code());
             }
         }
         if ready.contains(&Source::Signals) {
@@ -243,10 +250,10 @@ impl Server {
         self.machine.on_exit(container, pid, Box::new(move |status| exits.ended(&key, status)))
     }
 
-    /// The status to exit with, once the main container's first process has ended.
-    fn main_exit(&self) -> Option<u8> {
+    /// How the main container's first process ended, once it has.
+    fn main_exit(&self) -> Option<ExitStatus> {
         let main = self.main.as_ref()?;
-        self.exits.lock().get(&(main.clone(), INIT))?.status.map(ExitStatus::code)
+        self.exits.lock().get(&(main.clone(), INIT))?.status
     }
 
     /// Ends a connection and what hangs on it; `Some` when the sandbox hangs on it.

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -59,19 +59,32 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--root").arg(self.states()).args(args).current_dir(self.bundle());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
 
+    /// Output goes to files, not pipes: a detached container keeps its streams open.
     pub fn run(&self, args: &[&str]) -> Answer {
-        let Output { status, stdout, stderr } = self.command(args).output().unwrap();
         use std::os::unix::process::ExitStatusExt;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (out, err) = (self.dir.join(format!("out{number}")), self.dir.join(format!("err{number}")));
+        let create = |path: &Path| std::fs::File::create(path).unwrap();
+        let mut child = self.command(args).stdout(create(&out)).stderr(create(&err)).spawn().unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > end => {
+                    child.kill().unwrap();
+                    panic!("{args:?} hangs: {}", std::fs::read_to_string(&err).unwrap());
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
         let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
-        Answer {
-            status,
-            out: String::from_utf8_lossy(&stdout).into_owned(),
-            err: String::from_utf8_lossy(&stderr).into_owned(),
-        }
+        let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        Answer { status, out: read(&out), err: read(&err) }
     }
 
     /// Succeeds, or shows why not.
