@@ -193,6 +193,9 @@ fn the_kernel_process_and_the_gofer_have_given_up_everything() {
         serde_json::from_slice(&std::fs::read(place.states().join("x/state.json")).unwrap()).unwrap();
     for (who, caps) in [("pid", "0000000000000000"), ("goferPid", "000000008800001f")] {
         let pid = state[who].as_i64().unwrap();
+        // The pretended kernel does not wait for the gofer.
+        let locked = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("Seccomp:\t2");
+        wait_for(locked, || format!("{who}: no seccomp filter"));
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_string();
         assert_eq!(field("CapEff:"), caps, "{who}");

@@ -70,7 +70,7 @@ impl Container {
             root,
             state: Mutex::new(State::default()),
         });
-        let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, true)?;
+        let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, !spec.plain_init)?;
         container.state.lock().waiting = Some(prepared);
         Ok(container)
     }

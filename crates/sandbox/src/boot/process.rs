@@ -230,11 +230,16 @@ fn find_program(
         }
         Errno::ENOENT => Failure::new(
             Kind::NotFound,
-            format!("exec: \"{shown}\": executable file not found in the container's $PATH"),
+            format!("exec: \"{shown}\": executable file not found in $PATH of the container"),
         ),
         Errno::ENOEXEC => Failure::new(
             Kind::NotExecutable,
             format!("exec: \"{shown}\": not a program that this machine can run (another architecture, or truncated)"),
+        ),
+        // Engines look for these very words.
+        Errno::EACCES => Failure::new(
+            Kind::NotExecutable,
+            format!("exec: \"{shown}\": permission denied (no execute permission for this user, or a folder)"),
         ),
         errno => Failure::new(Kind::NotExecutable, format!("exec: \"{shown}\": {errno}")),
     })
