@@ -2,7 +2,7 @@
 //!
 //! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use host::seccomp::notify::{CONTINUE, Notification};
@@ -16,7 +16,7 @@ use crate::mailbox::{Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::{Shard, birth_done};
 use crate::space::Space;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::thread::{At, Birth, State, Thread};
 
 /// Fresh processes that wait for a guest, once a shard has started more than one.

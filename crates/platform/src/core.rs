@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::answer::Registers;
@@ -15,7 +15,7 @@ use crate::mailbox::Pool;
 use crate::region::Region;
 use crate::shard::Shard;
 use crate::space::Space;
-use crate::sync::lock;
+use crate::sync::{Mutex, Newborns, Seeds, Shards, Spaces, lock};
 use crate::thread::Thread;
 use crate::zygote::Seed;
 
@@ -24,16 +24,16 @@ pub(crate) struct Core {
     pub region: Region,
     pub counters: Counters,
     pub pool: Pool,
-    pub seed: Mutex<Seed>,
-    pub shards: Mutex<Vec<&'static Shard>>,
+    pub seed: Mutex<Seed, Seeds>,
+    pub shards: Mutex<Vec<&'static Shard>, Shards>,
     /// Cores of the shards, by number.
     pub cores: Vec<usize>,
     /// All that this process may run on.
     pub all_cores: Vec<usize>,
     /// By host process id.
-    pub spaces: Mutex<HashMap<i32, Arc<Space>>>,
+    pub spaces: Mutex<HashMap<i32, Arc<Space>>, Spaces>,
     /// By cookie: who is expected to ring for the first time.
-    pub newborns: Mutex<HashMap<[u64; 2], Newborn>>,
+    pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
     pub keeper: Keeper,
     /// procfs of our PID namespace.
     pub proc: Option<OwnedFd>,

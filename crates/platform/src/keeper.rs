@@ -2,13 +2,12 @@
 //!
 //! Neighbours: `park`, `birth`. Owns the lock of the list of newborns.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::core::{Core, Kind};
 use crate::guest::Event;
-use crate::sync::lock;
+use crate::sync::{Mutex, Youth, lock};
 use crate::worker::wake_later;
 
 const TICK: Duration = Duration::from_millis(10);
@@ -20,7 +19,7 @@ const BIRTH: Duration = Duration::from_secs(1);
 pub(crate) struct Keeper {
     /// 1: there is something to do.
     armed: AtomicU32,
-    young: Mutex<Vec<(Instant, i32)>>,
+    young: Mutex<Vec<(Instant, i32)>, Youth>,
     /// Another shard is wanted.
     shard: AtomicBool,
     pub origin: Instant,

@@ -4,8 +4,8 @@
 //! core. Neighbours: `layout` (the words), `thread` (who writes what). Owns the lock of the pool.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
 use abi::Errno;
 use host::HostFd;
@@ -13,7 +13,7 @@ use host::memory::SharedBytes;
 
 use crate::answer::Registers;
 use crate::layout::{self, Mailbox, REGS, SHARED_LEN, SLOTS, STRIDE, WINDOW, WINDOW_LEN, reg};
-use crate::sync::lock;
+use crate::sync::{Mutex, Pools, lock};
 
 /// A memory file with a mailbox for every slot.
 pub(crate) struct Mailboxes {
@@ -73,7 +73,7 @@ impl Mailboxes {
 
 /// Memory files that are not in use.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Mailboxes>>);
+pub(crate) struct Pool(Mutex<Vec<Mailboxes>, Pools>);
 
 impl Pool {
     pub fn take(&self) -> Result<Mailboxes, Errno> {

@@ -2,7 +2,7 @@
 //!
 //! Neighbours: `core` (the state). Owns no locks.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use host::seccomp::notify;
@@ -16,7 +16,7 @@ use crate::reaper;
 use crate::region::Region;
 use crate::shard::{Shard, ZygoteState};
 use crate::space::VdsoInfo;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::zygote::Seed;
 
 /// Runs guest code in stub processes. One per process; it lives as long as that.

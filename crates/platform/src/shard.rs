@@ -4,9 +4,10 @@
 //! `birth` (first doorbells). Owns the locks of the table of threads, of the zygote's state and of the list of open notifications; none is held while another is taken.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 
 use host::seccomp::notify::{CONTINUE, Notification};
 
@@ -16,7 +17,7 @@ use crate::guest::{Event, Guest};
 use crate::layout::{DOORBELL, TEXT, TEXT_LEN, bell};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
-use crate::sync::lock;
+use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
 use crate::thread::{At, Request, State, Thread};
 use crate::worker::Crew;
 
@@ -31,10 +32,28 @@ pub(crate) struct Shard {
     /// Guest processes that were started here by `fresh` or a fork and have not ended.
     pub load: AtomicUsize,
     pub crew: Crew,
-    pub zygote: Mutex<ZygoteState>,
-    threads: Mutex<HashMap<i32, Arc<Thread>>>,
+    pub zygote: Mutex<ZygoteState, Zygotes>,
+    threads: Mutex<HashMap<i32, Arc<Thread>, BuildHasherDefault<IdHash>>, Threads>,
     /// Open notifications of blocked threads: time and thread id.
-    pub open: Mutex<BTreeSet<(u64, i32)>>,
+    pub open: Mutex<BTreeSet<(u64, i32)>, Opens>,
+}
+
+/// Of host thread ids, which the host hands out in turn.
+#[derive(Default)]
+struct IdHash(u64);
+
+impl Hasher for IdHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = self.0 << 8 | u64::from(*b);
+        }
+    }
+    fn write_i32(&mut self, id: i32) {
+        self.0 = (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 pub(crate) struct ZygoteState {
@@ -70,7 +89,7 @@ impl Shard {
             load: AtomicUsize::new(0),
             crew: Crew::default(),
             zygote: Mutex::new(zygote),
-            threads: Mutex::new(HashMap::new()),
+            threads: Mutex::default(),
             open: Mutex::new(BTreeSet::new()),
         }))
     }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 
@@ -14,7 +14,7 @@ use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
-use crate::sync::lock;
+use crate::sync::{Files, Mutex, Slots, lock};
 use crate::thread::Thread;
 
 /// The lowest address that a guest may map.
@@ -37,13 +37,13 @@ impl Default for VdsoInfo {
 pub struct Space {
     core: &'static Core,
     host_pid: i32,
-    mailboxes: Mutex<Option<Mailboxes>>,
+    mailboxes: Mutex<Option<Mailboxes>, Files>,
     dead: AtomicBool,
     /// A thread that has the address space.
     access: AtomicI32,
     /// The shard whose load it adds to.
     counted: OnceLock<&'static Shard>,
-    inner: Mutex<Inner>,
+    inner: Mutex<Inner, Slots>,
 }
 
 struct Inner {

@@ -1,8 +1,39 @@
-//! Short locks of the platform. None is held over a host call, a call into the kernel, or another one unless its file says so.
+//! Short locks of the platform, by class: their ranks come after all of the kernel's, since the kernel calls the platform with locks held, never the other way round.
+//!
+//! None is held over a host call that sleeps, or over a call into the kernel.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+pub(crate) use lock::{Mutex, MutexGuard};
 
-/// Locks; a panic elsewhere (which ends the process anyway) does not count.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+lock::lock_class! {
+    /// The list of shards.
+    pub Shards = 60_000;
+    /// The table of spaces.
+    pub Spaces = 60_010;
+    /// A zygote's state.
+    pub Zygotes = 60_020;
+    /// The seed: held while a zygote is made, which sleeps (start, and the keeper).
+    pub Seeds = 60_030;
+    /// A thread's state: the outermost in the handling of an event.
+    pub States = 60_040;
+    /// A shard's table of threads.
+    pub Threads = 60_050;
+    /// A shard's list of open notifications.
+    pub Opens = 60_060;
+    /// A space's lists of threads and slots.
+    pub Slots = 60_070;
+    /// A space's memory file.
+    pub Files = 60_080;
+    /// Expected newborns.
+    pub Newborns = 60_090;
+    /// Newborns that are to leave their core.
+    pub Youth = 60_100;
+    /// Memory files that are not in use.
+    pub Pools = 60_110;
+    /// Spare workers.
+    pub Spares = 60_120;
+}
+
+/// Locks; reads better in a chain than the method.
+pub(crate) fn lock<T: ?Sized, C: lock::Class>(mutex: &Mutex<T, C>) -> MutexGuard<'_, T> {
+    mutex.lock()
 }

@@ -4,7 +4,7 @@
 //! the thread-local queue, and the shard's list of open notifications.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use abi::Errno;
 use host::HostFd;
@@ -17,7 +17,7 @@ use crate::mailbox::Slot;
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
 use crate::space::Space;
-use crate::sync::lock;
+use crate::sync::{Mutex, States, lock};
 
 /// A host thread that runs one guest task. Every answer consumes the open request; one that comes when none is open (the thread was killed meanwhile) has no effect. Answers only
 /// queue host calls: [`crate::flush`] does them.
@@ -29,7 +29,7 @@ pub struct Thread {
     pub(crate) slot: u64,
     pub(crate) cookie: [u64; 2],
     pub(crate) mailbox: Slot,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<State, States>,
 }
 
 /// Where the thread is.

@@ -4,8 +4,8 @@
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use abi::Errno;
 use host::seccomp::notify;
@@ -13,7 +13,7 @@ use host::seccomp::notify;
 use crate::config::count;
 use crate::outgoing::{self, Out};
 use crate::shard::Shard;
-use crate::sync::lock;
+use crate::sync::{Mutex, Spares, lock};
 
 /// Most threads of one shard; past that, a call that sleeps holds up its shard.
 const MOST: usize = 256;
@@ -21,7 +21,7 @@ const MOST: usize = 256;
 /// The threads of a shard that are not at work. Each sleeps on a word of its own (private memory, which no stub maps).
 #[derive(Default)]
 pub(crate) struct Crew {
-    idle: Mutex<Vec<&'static AtomicU32>>,
+    idle: Mutex<Vec<&'static AtomicU32>, Spares>,
     size: AtomicUsize,
 }
 
