@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
+use host::HostFd;
 
 use crate::core::Core;
 use crate::layout::SLOTS;
@@ -126,6 +127,20 @@ impl Space {
     /// The host's vDSO, which is mapped in every space.
     pub fn vdso(&self) -> VdsoInfo {
         self.core.region.vdso.clone()
+    }
+
+    /// The same host file, open for reading only: what a stub gets of a file that its guest may not write. EACCES where the procfs by
+    /// which it is reopened is not there.
+    pub fn read_only(&self, file: &Arc<HostFd>) -> Result<Arc<HostFd>, Errno> {
+        use host::rustix::fs::{Mode, OFlags, fcntl_getfl, openat};
+        let flags = fcntl_getfl(file.as_ref()).map_err(host::errno)?;
+        if flags.intersection(OFlags::RWMODE) == OFlags::RDONLY {
+            return Ok(file.clone());
+        }
+        let proc = self.core.proc.as_ref().ok_or(Errno::EACCES)?;
+        let path = format!("self/fd/{}", file.number());
+        let fd = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(host::errno)?;
+        Ok(HostFd::new(fd))
     }
 
     /// Sizes in pages, as /proc/PID/statm gives them: total, resident, shared, text, 0, data, 0.

@@ -15,7 +15,7 @@ mod stack;
 pub use args::{ArgStrings, read_args};
 
 use crate::io::{Io, VecSink};
-use crate::mm::{Layout, State};
+use crate::mm::{Donation, Layout, State};
 use crate::op::{Op, fail};
 use crate::vfs::File;
 use abi::Errno;
@@ -182,7 +182,7 @@ impl Image {
         let mut ops = if old { unmap_all(thread.space()) } else { Vec::new() };
         let mut numbers = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            numbers.push(thread.attach(file.clone())?);
+            numbers.push(Donation { file: file.clone(), write: false }.attach(thread)?);
         }
         for mut op in self.ops {
             if let platform::Op::Call { args, .. } = &mut op {

@@ -2,7 +2,7 @@
 
 use super::area::{Area, AreaFlags, Content, FileContent};
 use super::state::{Asker, State};
-use super::work::{Answer, Work};
+use super::work::{Answer, Donation, Work};
 use crate::vfs::File;
 use abi::Errno;
 use abi::mm::*;
@@ -122,7 +122,7 @@ impl State {
         let (content, file) = match ask.file {
             Some(f) => (
                 Content::File(FileContent { file: f.file, offset: f.offset, local: f.local }),
-                Some((f.fd, f.host_offset)),
+                Some((Donation { file: f.fd, write: max_prot.contains(Prot::WRITE) && shared }, f.host_offset)),
             ),
             None => {
                 host_flags |= MAP_ANONYMOUS;

@@ -22,7 +22,7 @@ pub use mmap::{MapFile, MapRequest};
 pub use remap::RemapRequest;
 pub use state::{Asker, Bounds, Layout, Requester, State};
 pub use view::MapsLine;
-pub use work::{Failure, Work};
+pub use work::{Donation, Failure, Work};
 
 use crate::io::UserMemory;
 use crate::locks::MmState;

@@ -189,10 +189,11 @@ impl State {
         undo.push(op, range, old);
     }
 
-    /// Puts back what operations from number `failed` on would have changed.
-    pub fn undo(&mut self, undo: Undo, failed: u32) {
+    /// Puts back what operations from number `failed` on would have changed. Returns what was there instead.
+    pub fn undo(&mut self, undo: Undo, failed: u32) -> Vec<Area> {
+        let mut gone = Vec::new();
         for (range, old) in undo.steps_from(failed) {
-            self.map.remove(&range);
+            gone.extend(self.map.remove(&range));
             for area in old {
                 // Another thread may have mapped there meanwhile: its map stays.
                 if self.map.is_free(&area.range) {
@@ -203,6 +204,7 @@ impl State {
         if let Some(heap) = undo.heap {
             self.heap = heap;
         }
+        gone
     }
 }
 

@@ -21,11 +21,27 @@ pub enum Answer {
 pub struct Work {
     /// `Arg::Fd` counts `files`.
     pub(super) ops: Vec<Op>,
-    pub(super) files: Vec<Arc<HostFd>>,
+    pub(super) files: Vec<Donation>,
     pub(super) answer: Answer,
     /// The call's value where the stub fails, in place of the host's error (brk never fails).
     pub(super) on_failure: Option<i64>,
     pub(super) undo: Undo,
+}
+
+/// A host file for the stub.
+pub struct Donation {
+    pub file: Arc<HostFd>,
+    /// Whether the guest may write it by a shared mapping. Else the stub gets it read-only, whatever the kernel's own descriptor may
+    /// do: hostile code in the stub process could map it otherwise than it was told.
+    pub write: bool,
+}
+
+impl Donation {
+    /// Hands the file to a stub thread; its number there.
+    pub fn attach(&self, thread: &Thread) -> Result<u32, Errno> {
+        let file = if self.write { self.file.clone() } else { thread.space().read_only(&self.file)? };
+        thread.attach(file)
+    }
 }
 
 /// How the map was before, by the operation that changes it.
@@ -75,7 +91,7 @@ impl Work {
     }
 
     /// Adds an mmap of `file` from `offset` on, or of anonymous memory, at the fixed place `range`. `flags` are without MAP_FIXED.
-    pub(super) fn map(&mut self, range: &Range<u64>, prot: u32, flags: u32, file: Option<(Arc<HostFd>, u64)>) -> u32 {
+    pub(super) fn map(&mut self, range: &Range<u64>, prot: u32, flags: u32, file: Option<(Donation, u64)>) -> u32 {
         let flags = flags | abi::mm::MAP_FIXED;
         let (fd, offset) = match file {
             Some((fd, offset)) => {
@@ -119,7 +135,7 @@ impl Work {
         let failure = Failure { undo, value: on_failure };
         let mut numbers = Vec::with_capacity(files.len());
         for file in files {
-            match thread.attach(file) {
+            match file.attach(thread) {
                 Ok(number) => numbers.push(number),
                 Err(e) => return (Err(e), failure),
             }
@@ -151,7 +167,9 @@ pub struct Failure {
 impl Failure {
     /// Puts the map back from operation `at` on; the call's value for the host's answer `result`.
     pub fn undo(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
-        mm.state.lock().undo(self.undo, at);
+        // What was taken out is dropped after the lock: it may be the last reference to a file.
+        let gone = mm.state.lock().undo(self.undo, at);
+        drop(gone);
         self.value.unwrap_or(result)
     }
 }
