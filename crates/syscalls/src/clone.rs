@@ -103,8 +103,11 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
     check_flags(flags, spec.exit_signal)?;
     let task = call.task;
     let mut cred = (*task.cred()).clone();
-    let namespaces = crate::namespaces::for_clone(call, flags, &mut cred)?;
-    let child = task.clone_task(&spec, namespaces, cred)?;
+    let new = crate::namespaces::for_clone(call, flags, &mut cred)?;
+    let child = task.clone_task(&spec, new.namespaces, cred)?;
+    if let Some(fs) = new.fs {
+        child.set_fs(Arc::new(fs));
+    }
     let ns = task.pid.ns().ok_or(Errno::ESRCH)?;
     let number = child.pid.number_in(&ns);
     if pidfd_at != 0 {

@@ -22,6 +22,7 @@ mod poll;
 mod process;
 mod process_vm;
 mod rlimit;
+mod robust;
 mod rw;
 mod sched;
 mod sigmask;

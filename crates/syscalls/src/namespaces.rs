@@ -8,12 +8,18 @@ use kernel::task::{FsContext, IpcNs, Namespaces, NetNs, PidNs};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
+/// New namespaces, and with a new mount namespace the same places as seen in it.
+pub struct New {
+    pub namespaces: Namespaces,
+    pub fs: Option<FsContext>,
+}
+
 /// The namespaces of a clone's child; `cred` becomes the child's.
-pub fn for_clone(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespaces> {
+pub fn for_clone(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     make(call, flags, cred)
 }
 
-fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespaces> {
+fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     use CloneFlags as F;
     let mut ns = call.task.namespaces();
     if flags.contains(F::NEWUSER) {
@@ -28,7 +34,7 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespace
     }
     let others = F::NEWNS | F::NEWUTS | F::NEWIPC | F::NEWPID | F::NEWNET | F::NEWCGROUP | F::NEWTIME;
     if !flags.intersects(others) {
-        return Ok(ns);
+        return Ok(New { namespaces: ns, fs: None });
     }
     if !cred.has_in(&cred.user_ns, Cap::SysAdmin) {
         return fail(Errno::EPERM);
@@ -38,6 +44,7 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespace
         return fail(Errno::EINVAL);
     }
     let owner = cred.user_ns.clone();
+    let mut moved = None;
     if flags.contains(F::NEWUTS) {
         ns.uts = ns.uts.copy(owner.clone());
     }
@@ -51,9 +58,13 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<Namespace
         ns.pid_for_children = PidNs::child(&ns.pid_for_children, owner.clone())?;
     }
     if flags.contains(F::NEWNS) {
-        return fail(Errno::EINVAL);
+        let fs = call.task.fs();
+        let mut places = [fs.root(), fs.cwd()];
+        ns.mount = kernel::vfs::copy_ns(&ns.mount, &owner, &mut places)?;
+        let [root, cwd] = places;
+        moved = Some(FsContext::new(root, cwd, fs.umask()));
     }
-    Ok(ns)
+    Ok(New { namespaces: ns, fs: moved })
 }
 
 pub fn sys_unshare(call: &mut Call<'_>, [flags, ..]: Args) -> Op<Ret> {
@@ -84,17 +95,17 @@ pub fn sys_unshare(call: &mut Call<'_>, [flags, ..]: Args) -> Op<Ret> {
         flags |= F::FS;
     }
     let mut cred = (*call.task.cred()).clone();
-    let ns = make(call, flags, &mut cred)?;
+    let new = make(call, flags, &mut cred)?;
     let task = call.task;
     if flags.contains(F::FS) {
-        let fs: FsContext = task.fs().copy();
+        let fs = new.fs.unwrap_or_else(|| task.fs().copy());
         task.set_fs(Arc::new(fs));
     }
     if flags.contains(F::FILES) {
         let files: FdTable = task.files().copy();
         task.set_files(Arc::new(files));
     }
-    task.set_namespaces(ns);
+    task.set_namespaces(new.namespaces);
     task.set_cred(cred);
     Ok(().into())
 }

@@ -385,8 +385,8 @@ calls! {
     270 pselect6 [int ptr ptr ptr ptr ptr] => full poll::sys_pselect6;
     271 ppoll [ptr int ptr ptr size] => full poll::sys_ppoll;
     272 unshare [hex] => full namespaces::sys_unshare;
-    273 set_robust_list [ptr size] => no;
-    274 get_robust_list [] => no;
+    273 set_robust_list [ptr size] => full robust::sys_set_robust_list;
+    274 get_robust_list [] => full robust::sys_get_robust_list;
     275 splice [fd ptr fd ptr size hex] => no;
     276 tee [fd fd size hex] => no;
     277 sync_file_range [] => no;

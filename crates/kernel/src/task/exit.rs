@@ -68,7 +68,6 @@ impl Task {
         let _ = self.exit_status.set(status);
         let thread = self.thread();
         let _ = self.cpu_at_end.set(thread.as_ref().map_or(0, |t| t.cpu_time()));
-        self.release_robust_futexes();
         self.mark_dead();
         let last = self.leave_group();
         if let Some(thread) = thread {
@@ -284,9 +283,4 @@ impl ThreadGroup {
         }
         self.pid.detach();
     }
-}
-
-impl Task {
-    /// Robust futexes of a thread that dies, get_robust_list(2).
-    fn release_robust_futexes(&self) {}
 }
