@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod kernel;
+mod kills;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +22,7 @@ fn main() {
         std::process::exit(run(Path::new(&only), &args[1..]).0);
     }
     let mut failed = 0;
-    let mut sources: Vec<PathBuf> = std::fs::read_dir(own).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut sources: Vec<PathBuf> = std::fs::read_dir(&own).unwrap().map(|e| e.unwrap().path()).collect();
     sources.sort();
     for source in sources.iter().filter(|s| s.extension().is_some_and(|e| e == "c")) {
         let name = source.file_stem().unwrap().to_str().unwrap();
@@ -29,13 +30,7 @@ fn main() {
             continue;
         }
         let binary = build.join(name);
-        let gcc = Command::new("gcc")
-            .args(["-O1", "-static", "-no-pie", "-pthread", "-o"])
-            .arg(&binary)
-            .arg(source)
-            .status()
-            .expect("gcc is needed (apt-get install gcc libc6-dev)");
-        assert!(gcc.success(), "{name} does not compile");
+        compile(source, &binary);
         for mode in ["", "--trap", "--nosync"] {
             let (status, output) = run(&binary, &[mode.to_string()]);
             let ok = status == 0;
@@ -46,10 +41,27 @@ fn main() {
             failed += usize::from(!ok);
         }
     }
+    if "kills".contains(&only) {
+        let spin = build.join("spin");
+        compile(&own.join("kills/spin.c"), &spin);
+        let wrong = kills::all(&spin);
+        println!("{} kills", if wrong.is_empty() { "ok    " } else { "FAILED" });
+        wrong.iter().for_each(|w| println!("{w}"));
+        failed += usize::from(!wrong.is_empty());
+    }
     if failed > 0 {
         println!("{failed} failed");
         std::process::exit(1);
     }
+}
+
+fn compile(source: &Path, binary: &Path) {
+    let gcc = Command::new("gcc")
+        .args(["-O1", "-static", "-no-pie", "-pthread", "-o"])
+        .args([binary, source])
+        .status()
+        .expect("gcc is needed (apt-get install gcc libc6-dev)");
+    assert!(gcc.success(), "{} does not compile", source.display());
 }
 
 fn run(binary: &Path, options: &[String]) -> (i32, String) {

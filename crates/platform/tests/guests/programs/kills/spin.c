@@ -1,0 +1,3 @@
+// Two processes that compute for ever.
+#include <unistd.h>
+int main(void) { fork(); for (;;) ; }
