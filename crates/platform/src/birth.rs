@@ -3,6 +3,7 @@
 //! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use host::seccomp::notify::{CONTINUE, Notification};
@@ -11,7 +12,7 @@ use crate::answer::Registers;
 use crate::config::count;
 use crate::core::{Kind, Newborn};
 use crate::guest::Guest;
-use crate::layout::{bell, op};
+use crate::layout::bell;
 use crate::mailbox::{Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::{Shard, birth_done};
@@ -165,34 +166,25 @@ impl Shard {
 
     /// A doorbell of a thread that is not in the table: the zygote's, or a violation.
     pub(crate) fn zygote_bell(&'static self, n: &Notification) {
-        let [kind, c0, c1, result, _, seq] = n.data.args;
+        let [kind, c0, c1, result, ..] = n.data.args;
         let tid = n.pid as i32;
         let mut z = lock(&self.zygote);
         if z.pid != tid || z.cookie != [c0, c1] {
             drop(z);
             return self.stray(tid, "a doorbell of an unknown thread");
         }
-        z.seq = seq;
-        match kind {
-            bell::ZYGOTE => {
-                z.idle = Some(n.id);
-                drop(z);
-                self.feed();
-            }
-            _ => {
-                z.grant = false;
-                let ordered = z.ordered.take();
-                drop(z);
-                queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: 0 });
-                if kind == bell::RESULT && (result as i64) < 0 {
-                    let newborn = ordered.and_then(|c| self.core.expected(c));
-                    eprintln!("stockade: no new process: the host says error {}", -(result as i64));
-                    if let Some(newborn) = newborn {
-                        self.stillborn(newborn);
-                    }
-                }
+        z.grant = false;
+        z.idle = true;
+        let ordered = z.ordered.take();
+        drop(z);
+        queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: 0 });
+        if kind == bell::RESULT && (result as i64) < 0 {
+            eprintln!("stockade: no new process: the host says error {}", -(result as i64));
+            if let Some(newborn) = ordered.and_then(|c| self.core.expected(c)) {
+                self.stillborn(newborn);
             }
         }
+        self.feed();
     }
 
     pub(crate) fn zygote_clone(&'static self, n: &Notification) {
@@ -211,13 +203,15 @@ impl Shard {
     pub(crate) fn feed(&'static self) {
         let mut z = lock(&self.zygote);
         let wanted = !z.waiting.is_empty() || z.used && z.pool.len() < POOL;
-        let (true, Some(id)) = (wanted, z.idle) else { return };
+        if !wanted || !z.idle {
+            return;
+        }
         let Ok(cookie) = crate::zygote::cookie() else { return };
         let guest = z.waiting.pop_front();
-        z.idle = None;
+        z.idle = false;
         z.ordered = Some(cookie);
         z.grant = true;
-        let (tid, slot) = (z.pid, z.slot);
+        let slot = z.slot;
         drop(z);
         let mailbox = lock(&self.core.seed).mailboxes.slot(slot);
         count(&self.core.counters.fresh);
@@ -225,8 +219,8 @@ impl Shard {
             Newborn { kind: Kind::Fresh, guest, parent: None, registers: Registers::default(), since: Instant::now() };
         self.core.expect(cookie, newborn);
         once!(put mailbox, arg, [cookie[0], cookie[1], 0, 0, 0, 0, 0, 0, 0, 0]);
-        once!(put mailbox, op, op::FORK);
-        queue(Out::Send { shard: self, tid, id, value: 0, flags: 0 });
+        mailbox.park().store(1, Ordering::Release);
+        queue(Out::Unpark(mailbox.park()));
     }
 
     /// Wants a fresh process for a guest: one of the pool, or a new one.
@@ -267,6 +261,8 @@ impl Shard {
                     }
                     None => {
                         z.pool.push(thread.clone());
+                        drop(z);
+                        thread.send_to_park(&mut lock(&thread.state));
                         return;
                     }
                 }

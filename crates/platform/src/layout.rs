@@ -32,8 +32,6 @@ pub const KICK_SIGNAL: u64 = 23;
 
 /// Doorbell kinds (rdi). rsi and rdx hold the cookie, r10 and r8 arguments, r9 the sequence number.
 pub mod bell {
-    /// A zygote asks for work.
-    pub const ZYGOTE: u64 = 1;
     /// First doorbell of a forked process: it has no mailbox yet.
     pub const HELLO: u64 = 2;
     /// First doorbell of a new thread.

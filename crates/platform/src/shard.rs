@@ -60,14 +60,13 @@ pub(crate) struct ZygoteState {
     pub pid: i32,
     pub slot: u64,
     pub cookie: [u64; 2],
-    pub seq: u64,
-    /// Its open doorbell while it waits for work.
-    pub idle: Option<u64>,
+    /// It waits for work, in a futex on its mailbox.
+    pub idle: bool,
     /// It may clone once.
     pub grant: bool,
     pub ordered: Option<[u64; 2]>,
     pub waiting: VecDeque<Arc<dyn Guest>>,
-    /// Fresh processes that wait in FRESH.
+    /// Fresh processes that wait, parked, for a guest.
     pub pool: Vec<Arc<Thread>>,
     /// Fresh processes are in demand.
     pub used: bool,

@@ -6,7 +6,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell, op};
+use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell};
 use crate::{Private, base, get, mailbox, me, private, ring, start, sys};
 
 /// End of user addresses (4-level paging).
@@ -109,10 +109,11 @@ unsafe extern "C" fn zygote_main(slot: u64) -> ! {
         sys::call(3, [fd as u64, 0, 0, 0, 0, 0]);
         sys::call(28, [base() + SHARED, SHARED_LEN, 10, 0, 0, 0]); // MADV_DONTFORK
         loop {
-            ring(p, bell::ZYGOTE, 0, 0);
-            if get!(mb, op) != op::FORK {
-                continue;
+            // Work is waited for in a futex: an open notification would hold up a freezer.
+            while (*mb).park.load(Acquire) == 0 {
+                sys::futex_wait((&raw const (*mb).park).cast(), 0);
             }
+            (*mb).park.store(0, Release);
             let (a, b) = (get!(mb, arg[0]), get!(mb, arg[1]));
             let r = sys::call(56, [start::FORK_FLAGS, 0, 0, 0, 0, 0]);
             if r == 0 {
