@@ -110,10 +110,8 @@ pub struct Call<'t> {
 impl Call<'_> {
     /// The context for file operations.
     pub fn io(&mut self) -> Io<'_> {
-        let mut io = Io::new(self.task.cred(), Some(self.task.clone()), Some(self.waits), &mut self.rec.done)
-            .with_stage(&mut self.rec.stage);
-        io.deadline = self.rec.deadline;
-        io
+        Io::new(self.task.cred(), Some(self.task.clone()), Some(self.waits), &mut self.rec.done)
+            .with_stage(&mut self.rec.stage, &mut self.rec.deadline)
     }
 
     pub fn files(&self) -> Arc<FdTable> {

@@ -30,6 +30,8 @@ pub struct Io<'a> {
     pub done: &'a mut u64,
     /// Where an operation that waits in the middle (opening a FIFO, connecting) keeps what it holds until the call ends; dropped then.
     stage: Option<&'a mut Option<Box<dyn Any + Send>>>,
+    /// The record's deadline, which arms the timer.
+    first_deadline: Option<&'a mut Option<Deadline>>,
     waits: Option<&'a mut Waits>,
 }
 
@@ -40,13 +42,30 @@ impl<'a> Io<'a> {
         waits: Option<&'a mut Waits>,
         done: &'a mut u64,
     ) -> Io<'a> {
-        Io { cred, caller, nonblock: false, deadline: None, done, stage: None, waits }
+        Io { cred, caller, nonblock: false, deadline: None, done, stage: None, first_deadline: None, waits }
     }
 
-    /// With a place for what the operation keeps while it waits: the record's.
-    pub fn with_stage(mut self, stage: &'a mut Option<Box<dyn Any + Send>>) -> Io<'a> {
+    /// With places for what the operation keeps while it waits, and until when: the record's.
+    pub fn with_stage(
+        mut self,
+        stage: &'a mut Option<Box<dyn Any + Send>>,
+        deadline: &'a mut Option<Deadline>,
+    ) -> Io<'a> {
         self.stage = Some(stage);
+        self.deadline = *deadline;
+        self.first_deadline = Some(deadline);
         self
+    }
+
+    /// The first deadline that a run of this call set with this: a re-run does not begin to wait anew.
+    pub fn limit(&mut self, deadline: Deadline) -> Deadline {
+        if let Some(kept) = self.deadline {
+            return kept;
+        }
+        if let Some(first) = self.first_deadline.as_deref_mut() {
+            return *first.get_or_insert(deadline);
+        }
+        deadline
     }
 
     /// What an earlier run of this call left with `keep`.
@@ -63,7 +82,7 @@ impl<'a> Io<'a> {
 
     /// For the kernel's own work outside of any task: what would wait fails with EAGAIN. `done` is scratch space.
     pub fn kernel(cred: Arc<Cred>, done: &'a mut u64) -> Io<'a> {
-        Io { cred, caller: None, nonblock: true, deadline: None, done, stage: None, waits: None }
+        Io { cred, caller: None, nonblock: true, deadline: None, done, stage: None, first_deadline: None, waits: None }
     }
 
     /// The same context with another setting of nonblocking.
@@ -75,6 +94,7 @@ impl<'a> Io<'a> {
             deadline: self.deadline,
             done: self.done,
             stage: self.stage.as_deref_mut(),
+            first_deadline: self.first_deadline.as_deref_mut(),
             waits: self.waits.as_deref_mut(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::call::Handler;
 use crate::locks::{Leaf, TaskTree};
+use crate::socket::Family;
 use crate::task::{PidNs, Task};
 use crate::vfs::FsType;
 use lock::{Mutex, RwLock};
@@ -34,6 +35,7 @@ pub struct Kernel {
     pub table: fn(u32) -> Option<Row>,
     pub tracer: OnceLock<Box<dyn Tracer>>,
     fs_types: RwLock<Vec<&'static FsType>, Leaf>,
+    families: RwLock<Vec<&'static Family>, Leaf>,
     /// CLOCK_BOOTTIME when the sandbox began, ns: /proc/uptime and start times of processes count from it.
     pub boot: u64,
     /// Memory in bytes that a guest sees in sysinfo(2) and /proc/meminfo.
@@ -50,6 +52,7 @@ impl Kernel {
             table,
             tracer: OnceLock::new(),
             fs_types: RwLock::new(Vec::new()),
+            families: RwLock::new(Vec::new()),
             boot: crate::time::monotonic(),
             memory_total,
             cpus,
@@ -59,6 +62,16 @@ impl Kernel {
     /// Memory in bytes that is left to guests, by the host's own count.
     pub fn memory_free(&self) -> u64 {
         host::memory::available().min(self.memory_total)
+    }
+
+    /// Makes an address family known to socket(2).
+    pub fn register_family(&self, family: &'static Family) {
+        self.families.write().push(family);
+    }
+
+    /// By AF_*.
+    pub fn family(&self, number: u32) -> Option<&'static Family> {
+        self.families.read().iter().find(|f| f.number == number).copied()
     }
 
     /// Makes a file system type known to mount(2).

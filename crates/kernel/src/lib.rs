@@ -16,6 +16,7 @@ pub mod mm;
 pub mod op;
 pub mod reactor;
 pub mod signal;
+pub mod socket;
 pub mod task;
 pub mod time;
 pub mod version;

@@ -40,7 +40,7 @@ impl Segment {
         self.start = self.start.saturating_add(count).min(self.end);
     }
     /// Splits off the first `count` bytes.
-    fn split(&mut self, count: usize) -> Segment {
+    pub fn split(&mut self, count: usize) -> Segment {
         let mut head = self.clone();
         head.end = head.start.saturating_add(count).min(head.end);
         self.advance(count);
