@@ -32,6 +32,7 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
             let _ = kernel.tracer.set(Box::new(syscalls::strace::Strace::new(&config.strace_calls)));
         }
         devices::register(&kernel);
+        network::register(&kernel);
         filesystems::register(&kernel);
         platform.run();
         spawn_thread("reactor", kernel::reactor::run)?;
