@@ -114,3 +114,22 @@ pub const SECCOMP: &[Allow] = &[
     allow!(exit, "a thread's end"),
     allow!(exit_group, "the end"),
 ];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    /// The page shows the table as it is. `GOFER_WRITE_DOCS=1 cargo test -p gofer` writes it anew.
+    #[test]
+    fn the_security_page_shows_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- gofer: host calls -->\n", "<!-- gofer: end -->");
+        let (before, rest) = page.split_once(begin).expect("the page has the gofer's part");
+        let (table, after) = rest.split_once(end).expect("the gofer's part has an end");
+        if std::env::var_os("GOFER_WRITE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{begin}{}{end}{after}", super::security_page())).unwrap();
+        } else {
+            assert_eq!(table, super::security_page());
+        }
+    }
+}
