@@ -4,6 +4,7 @@ mod dev;
 mod devpts;
 pub mod gofer;
 pub mod overlay;
+mod proc;
 pub mod pseudo;
 pub mod tmpfs;
 
@@ -12,4 +13,5 @@ pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     tmpfs::register(kernel);
     dev::register(kernel);
     devpts::register(kernel);
+    proc::register(kernel);
 }

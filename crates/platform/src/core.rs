@@ -79,6 +79,22 @@ impl Core {
         String::from_utf8(text).ok()
     }
 
+    /// As `proc_file`, for texts of any length. The host makes them while it reads: may sleep.
+    pub fn long_proc_file(&self, path: &str) -> Option<String> {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let proc = self.proc.as_ref()?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = Vec::new();
+        let mut part = vec![0u8; 65536];
+        loop {
+            let n = host::rustix::io::read(&file, &mut part).ok()?;
+            match part.get(..n) {
+                Some(part) if !part.is_empty() => text.extend_from_slice(part),
+                _ => return String::from_utf8(text).ok(),
+            }
+        }
+    }
+
     /// Reports a guest that breaks the protocol.
     pub fn violation(&self, tid: i32, what: &str) {
         crate::config::count(&self.counters.violations);

@@ -58,6 +58,11 @@ impl Platform {
         Ok(Arc::new(Platform { core }))
     }
 
+    /// A file of the host's /proc, such as "cpuinfo"; None where it can't be read. May sleep.
+    pub fn host_proc(&self, path: &str) -> Option<String> {
+        self.core.long_proc_file(path)
+    }
+
     /// Starts worker, spare, keeper and reaper threads.
     pub fn run(self: &Arc<Self>) {
         let core = self.core;

@@ -153,6 +153,16 @@ impl Space {
         Some(pages)
     }
 
+    /// /proc/PID/smaps of the host's process: what of its mappings is resident. May sleep.
+    pub fn smaps(&self) -> Option<String> {
+        self.core.long_proc_file(&format!("{}/smaps", self.access.load(Ordering::Relaxed)))
+    }
+
+    /// /proc/PID/status of the host's process. May sleep.
+    pub fn status(&self) -> Option<String> {
+        self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))
+    }
+
     /// CPU time of the whole process, ns.
     pub fn cpu_time(&self) -> u64 {
         host::process::cpu_time(self.host_pid).unwrap_or(0)

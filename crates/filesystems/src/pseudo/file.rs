@@ -70,6 +70,11 @@ where
     }
 }
 
+/// An open file with a text, for contents that are chosen at open.
+pub fn open_text(content: Arc<dyn Content>) -> Arc<dyn FileOps> {
+    Arc::new(TextFile::new(content))
+}
+
 /// An open file with a text.
 pub(super) struct TextFile {
     content: Arc<dyn Content>,

@@ -68,7 +68,11 @@ impl InodeOps for NodeInode {
                 }
             }
             Body::Device(_, owned) => owned.attr(&mut attr)?,
-            Body::Link(_) => {}
+            Body::Link(target) => {
+                if let Some((uid, gid)) = target.owner() {
+                    (attr.uid, attr.gid) = (uid, gid);
+                }
+            }
         }
         Ok(attr)
     }
@@ -102,6 +106,13 @@ impl InodeOps for NodeInode {
         match &self.node.body {
             Body::Link(target) => target.target(io),
             _ => fail(Errno::EINVAL),
+        }
+    }
+
+    fn link_text(&self, io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
+        match &self.node.body {
+            Body::Link(target) => target.text(io),
+            _ => Ok(None),
         }
     }
 

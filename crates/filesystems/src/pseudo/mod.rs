@@ -8,7 +8,7 @@ mod file;
 mod inode;
 mod tree;
 
-pub use file::{Content, Knob, Text};
+pub use file::{Content, Knob, Text, open_text};
 pub use tree::Tree;
 
 use kernel::cred::Cred;
@@ -108,6 +108,14 @@ pub struct Listed {
 /// Where a link leads.
 pub trait Target: Send + Sync {
     fn target(&self, io: &mut Io<'_>) -> Op<Link>;
+    /// What readlink(2) shows in place of the target's name.
+    fn text(&self, _io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    /// Owner and group now.
+    fn owner(&self) -> Option<(u32, u32)> {
+        None
+    }
 }
 
 impl<F: Fn(&mut Io<'_>) -> Op<Link> + Send + Sync> Target for F {

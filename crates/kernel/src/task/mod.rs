@@ -24,7 +24,7 @@ pub use exec::{ExecRequest, Image};
 pub use fs::FsContext;
 pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, ThreadGroup};
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
-pub use pid::{Pid, PidNs};
+pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
 pub use send::{child_info, may_signal, send};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};

@@ -1,0 +1,128 @@
+//! proc: processes and the kernel as files. proc(5).
+//!
+//! `pid` has a process' folder, `system` the files about the machine, `sysctl` /proc/sys, `net` /proc/net. All of it is made of
+//! `pseudo` nodes; each file tells what is true here, and what is not there has no file. Locks: none of its own.
+
+mod access;
+mod cpu;
+mod memory;
+mod net;
+mod pid;
+mod sysctl;
+mod system;
+
+use crate::pseudo::{Folder, Kind, Listed, Node, PseudoFs, Tree};
+use abi::Errno;
+use abi::fs::PROC_SUPER_MAGIC;
+use kernel::task::{GroupState, PidNs, Task};
+use kernel::vfs::{FileType, FsType, Inode, Link, MountArgs};
+use kernel::{Io, Kernel, Op};
+use std::sync::Arc;
+
+static TYPE: FsType = FsType { name: "proc", user_mountable: true, nodev: true, mount };
+
+pub fn register(kernel: &Arc<Kernel>) {
+    kernel.register_fs(&TYPE);
+}
+
+fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
+    check_options(args.data)?;
+    // The kernel's own mounts have no caller: such a proc shows the namespace of whoever looks.
+    let ns = Task::of(io).and_then(|task| task.pid.ns());
+    let mut tree = Tree::new();
+    system::add(&mut tree, args.kernel);
+    sysctl::add(&mut tree);
+    tree.add("self", Node::link(|io: &mut Io<'_>| own_name(io, false)));
+    tree.add("thread-self", Node::link(|io: &mut Io<'_>| own_name(io, true)));
+    tree.add("mounts", Node::link_to("self/mounts"));
+    tree.add("net", Node::link_to("self/net"));
+    let kind = Kind { name: "proc", magic: PROC_SUPER_MAGIC.into(), file_size: 0, options: String::new(), pts: None };
+    let root = Root { tree: tree.finish(), ns };
+    Ok(PseudoFs::mount(kind, Node::folder(0o555, root)))
+}
+
+/// hidepid=0 and subset= of nothing are what there is; gid= has no effect without hidepid.
+fn check_options(data: &[u8]) -> Op<()> {
+    for option in data.split(|b| *b == b',').filter(|o| !o.is_empty()) {
+        let known = [&b"hidepid=0"[..], b"hidepid=off"].contains(&option) || option.starts_with(b"gid=");
+        if !known {
+            return kernel::fail(Errno::EINVAL);
+        }
+    }
+    Ok(())
+}
+
+/// The calling task; the kernel itself has no business here.
+fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
+    Task::of(io).ok_or(Errno::ESRCH.into())
+}
+
+fn own_name(io: &mut Io<'_>, thread: bool) -> Op<Link> {
+    let task = caller(io)?;
+    let ns = task.pid.ns().ok_or(Errno::ENOENT)?;
+    let process = task.group.pid.number_in(&ns);
+    let name = if thread { format!("{process}/task/{}", task.pid.number_in(&ns)) } else { process.to_string() };
+    Ok(Link::Target(name.into_bytes().into()))
+}
+
+/// A number as a name: decimal, without leading zeros.
+fn number(name: &[u8]) -> Option<i32> {
+    let text = std::str::from_utf8(name).ok()?;
+    text.parse().ok().filter(|n: &i32| *n > 0 && n.to_string() == text)
+}
+
+struct Root {
+    tree: Tree,
+    ns: Option<Arc<PidNs>>,
+}
+
+impl Root {
+    fn ns(&self, io: &Io<'_>) -> Op<Arc<PidNs>> {
+        match &self.ns {
+            Some(ns) => Ok(ns.clone()),
+            None => caller(io)?.pid.ns().ok_or(Errno::ENOENT.into()),
+        }
+    }
+}
+
+/// Keys of processes in a listing begin here; those of the fixed names are below.
+const FIRST_PID: u64 = 256;
+
+impl Folder for Root {
+    fn lookup(&self, io: &mut Io<'_>, name: &[u8]) -> Op<Option<Node>> {
+        if let Some(node) = self.tree.get(name) {
+            return Ok(Some(node));
+        }
+        let Some(number) = number(name) else { return Ok(None) };
+        let ns = self.ns(io)?;
+        // A thread's number leads to its process, as on Linux, although only leaders are listed.
+        let group = match ns.group(number) {
+            Some(group) => group,
+            None => match ns.task(number) {
+                Some(task) => task.group.clone(),
+                None => return Ok(None),
+            },
+        };
+        if group.state() == GroupState::Reaped {
+            return Ok(None);
+        }
+        Ok(Some(pid::process_node(&group, &ns)))
+    }
+
+    fn entries(&self, io: &mut Io<'_>) -> Op<Vec<Listed>> {
+        let mut all = self.tree.listed(0);
+        let ns = self.ns(io)?;
+        for (number, group) in ns.groups() {
+            if group.state() != GroupState::Reaped {
+                let identity = pid::identity(&group.pid);
+                let key = FIRST_PID + number as u64;
+                all.push(Listed { key, name: number.to_string().into(), kind: FileType::Dir, identity });
+            }
+        }
+        Ok(all)
+    }
+
+    fn volatile(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,160 @@
+//! The small files of a process' folder. proc_pid_comm(5), proc_pid_limits(5), proc_pid_io(5), proc_pid_oom_score_adj(5), ...
+
+use super::Target;
+use crate::pseudo::parse_number;
+use abi::Errno;
+use kernel::cred::Cap;
+use kernel::task::{Limits, Task};
+use kernel::{Io, Op, fail};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn text(text: impl Into<String>) -> Op<Vec<u8>> {
+    Ok(text.into().into_bytes())
+}
+
+/// No feature of the processor needs a state of its own here.
+pub fn arch_status(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
+    Ok(Vec::new())
+}
+
+pub fn cgroup(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
+    text("0::/\n")
+}
+
+pub fn children(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let numbers = t.group.children().into_iter().filter(|child| {
+        // Of a thread: those that it forked itself.
+        t.whole || child.links.lock().parent_task.as_ptr() == Arc::as_ptr(&t.task)
+    });
+    let numbers: Vec<i32> = numbers.map(|c| c.pid.number_in(&t.ns)).filter(|n| *n != 0).collect();
+    text(numbers.iter().map(|n| format!("{n} ")).collect::<String>())
+}
+
+pub fn comm(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let mut name = t.task.comm();
+    name.push(b'\n');
+    Ok(name)
+}
+
+/// Only threads of the process itself may rename it.
+pub fn set_comm(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let own = Task::of(io).is_some_and(|task| Arc::ptr_eq(&task.group, &t.group));
+    if !own {
+        return fail(Errno::EINVAL);
+    }
+    t.task.set_comm(data.strip_suffix(b"\n").unwrap_or(data));
+    Ok(())
+}
+
+pub fn limits(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    const NAMES: [(&str, &str, usize); 16] = [
+        ("Max cpu time", "seconds", 0),
+        ("Max file size", "bytes", 1),
+        ("Max data size", "bytes", 2),
+        ("Max stack size", "bytes", 3),
+        ("Max core file size", "bytes", 4),
+        ("Max resident set", "bytes", 5),
+        ("Max processes", "processes", 6),
+        ("Max open files", "files", 7),
+        ("Max locked memory", "bytes", 8),
+        ("Max address space", "bytes", 9),
+        ("Max file locks", "locks", 10),
+        ("Max pending signals", "signals", 11),
+        ("Max msgqueue size", "bytes", 12),
+        ("Max nice priority", "", 13),
+        ("Max realtime priority", "", 14),
+        ("Max realtime timeout", "us", 15),
+    ];
+    let mut out = format!("{:25} {:20} {:20} {:10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let limits = t.group.limits();
+    let show = |value: u64| if value == Limits::INFINITY { "unlimited".to_owned() } else { value.to_string() };
+    for (name, unit, number) in NAMES {
+        let Some(limit) = limits.by_number(number) else { continue };
+        let line = format!("{name:25} {:20} {:20} {unit:10}", show(limit.soft), show(limit.hard));
+        out.push_str(&line);
+        out.push('\n');
+    }
+    text(out)
+}
+
+/// There is no audit: no login id, no session id.
+pub fn unset_id(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
+    text("4294967295")
+}
+
+/// The share of memory that the process has, in thousandths, and its adjustment.
+pub fn oom_score(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let total = t.task.kernel.memory_total.max(1);
+    let resident = t.mm().map_or(0, |mm| mm.resident_bytes());
+    let points = (resident.saturating_mul(1000) / total) as i64;
+    let adjusted = 1000 + points + i64::from(t.group.oom_score_adj.load(Relaxed));
+    text(format!("{}\n", (adjusted * 2 / 3).clamp(0, 2000)))
+}
+
+pub fn oom_score_adj(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    text(format!("{}\n", t.group.oom_score_adj.load(Relaxed)))
+}
+
+pub fn set_oom_score_adj(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let value = parse_number(data)?;
+    let value = i32::try_from(value).ok().filter(|v| (-1000..=1000).contains(v)).ok_or(Errno::EINVAL)?;
+    if value < t.group.oom_score_adj.load(Relaxed) && !io.cred.has(Cap::SysResource) {
+        return fail(Errno::EACCES);
+    }
+    t.group.oom_score_adj.store(value, Relaxed);
+    Ok(())
+}
+
+/// The old scale from -17 to 15.
+pub fn oom_adj(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let adj = t.group.oom_score_adj.load(Relaxed);
+    text(format!("{}\n", if adj == 1000 { 15 } else { adj * 17 / 1000 }))
+}
+
+pub fn set_oom_adj(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let value = parse_number(data)?;
+    if !(-17..=15).contains(&value) {
+        return fail(Errno::EINVAL);
+    }
+    let scaled = if value == 15 { 1000 } else { value * 1000 / 17 };
+    set_oom_score_adj(io, t, scaled.to_string().as_bytes())
+}
+
+/// PER_LINUX is the only one there is.
+pub fn personality(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
+    text("00000000\n")
+}
+
+pub fn syscall(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let call = t.task.current_call().filter(|_| t.task.is_blocked());
+    match call {
+        Some((nr, a)) => {
+            let args: String = a.iter().map(|arg| format!(" {arg:#x}")).collect();
+            // Stack and instruction pointer are with the stub while it waits.
+            text(format!("{nr}{args} 0x0 0x0\n"))
+        }
+        None => text("running\n"),
+    }
+}
+
+/// The name of the call that it waits in.
+pub fn wchan(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let call = t.task.current_call().filter(|_| t.task.is_blocked());
+    let name = call.and_then(|(nr, _)| (t.task.kernel.table)(nr)).map(|row| row.name);
+    text(name.map_or("0".to_owned(), |name| format!("sys_{name}")))
+}
+
+pub fn timerslack(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    text(format!("{}\n", t.task.timer_slack()))
+}
+
+pub fn set_timerslack(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let own = Task::of(io).is_some_and(|task| Arc::ptr_eq(&task, &t.task));
+    if !own && !io.cred.has(Cap::SysNice) {
+        return fail(Errno::EPERM);
+    }
+    let value = u64::try_from(parse_number(data)?).map_err(|_| Errno::EINVAL)?;
+    t.task.set_timer_slack(if value == 0 { 50_000 } else { value });
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! /proc/sys: the knobs of the kernel. proc_sys(5), sysctl(8).
+//!
+//! A knob is here where its value is true of this kernel; it can be written where a change has an effect. What other systems only show is
+//! read-only here (EACCES by its mode, as for anyone without rights). Locks: none of its own.
+
+use super::caller;
+use crate::pseudo::{Knob, Node, Tree};
+use abi::Errno;
+use kernel::cred::{Cap, CapSet};
+use kernel::task::PID_MAX;
+use kernel::version::{RELEASE, SYSNAME, VERSION};
+use kernel::{Io, Op, fail};
+use std::sync::LazyLock;
+
+fn value(text: impl std::fmt::Display) -> Node {
+    let text = format!("{text}\n");
+    Node::text(move |_| Ok(text.clone().into()))
+}
+
+pub fn add(tree: &mut Tree) {
+    let mut sys = |path: &str, node: Node| {
+        tree.add(&format!("sys/{path}"), node);
+    };
+    kernel_knobs(&mut sys);
+    vm_knobs(&mut sys);
+    fs_knobs(&mut sys);
+    net_knobs(&mut sys);
+    sys("user/max_user_namespaces", value(63_488));
+    sys("dev/tty/legacy_tiocsti", value(0));
+    sys("dev/tty/ldisc_autoload", value(0));
+}
+
+type Put<'a> = &'a mut dyn FnMut(&str, Node);
+
+fn kernel_knobs(sys: Put<'_>) {
+    sys("kernel/ostype", value(SYSNAME));
+    sys("kernel/osrelease", value(RELEASE));
+    sys("kernel/version", value(VERSION));
+    sys("kernel/arch", value(kernel::version::MACHINE));
+    sys("kernel/hostname", name_knob(false));
+    sys("kernel/domainname", name_knob(true));
+    sys("kernel/pid_max", value(PID_MAX));
+    sys("kernel/threads-max", value(63_488));
+    sys("kernel/cap_last_cap", value(CapSet::LAST));
+    sys("kernel/ngroups_max", value(65536));
+    sys("kernel/overflowuid", value(kernel::cred::OVERFLOW_ID));
+    sys("kernel/overflowgid", value(kernel::cred::OVERFLOW_ID));
+    // Addresses of guests are chosen at random by the host.
+    sys("kernel/randomize_va_space", value(2));
+    sys("kernel/core_pattern", value(""));
+    sys("kernel/core_uses_pid", value(0));
+    sys("kernel/dmesg_restrict", value(1));
+    sys("kernel/kptr_restrict", value(2));
+    sys("kernel/perf_event_paranoid", value(4));
+    sys("kernel/unprivileged_bpf_disabled", value(2));
+    sys("kernel/modules_disabled", value(1));
+    sys("kernel/panic", value(0));
+    sys("kernel/printk", value("4\t4\t1\t7"));
+    sys("kernel/sched_child_runs_first", value(0));
+    sys("kernel/shmmax", value(18_446_744_073_692_774_399u64));
+    sys("kernel/shmall", value(18_446_744_073_692_774_399u64));
+    sys("kernel/shmmni", value(4096));
+    sys("kernel/msgmax", value(8192));
+    sys("kernel/msgmnb", value(16384));
+    sys("kernel/msgmni", value(32000));
+    sys("kernel/sem", value("32000\t1024000000\t500\t32000"));
+    sys("kernel/random/boot_id", value(&*BOOT_ID));
+    sys("kernel/random/uuid", Node::text(|_| Ok(format!("{}\n", uuid()).into())));
+    sys("kernel/random/entropy_avail", value(256));
+    sys("kernel/random/poolsize", value(256));
+    sys("kernel/random/write_wakeup_threshold", value(256));
+    sys("kernel/seccomp/actions_avail", value("kill_process kill_thread trap errno user_notif trace log allow"));
+    sys("kernel/ns_last_pid", {
+        Node::text(|io: &mut Io<'_>| {
+            let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
+            Ok(format!("{}\n", ns.last()).into())
+        })
+    });
+    sys("kernel/pty/max", value(1 << 20));
+    sys("kernel/pty/reserve", value(0));
+}
+
+fn vm_knobs(sys: Put<'_>) {
+    // Memory is the host's, which decides about overcommitting by its own rule (heuristic).
+    sys("vm/overcommit_memory", value(0));
+    sys("vm/overcommit_ratio", value(50));
+    sys("vm/max_map_count", value(65530));
+    sys("vm/mmap_min_addr", value(65536));
+    sys("vm/swappiness", value(60));
+    sys("vm/nr_hugepages", value(0));
+    sys("vm/nr_overcommit_hugepages", value(0));
+    sys("vm/oom_kill_allocating_task", value(0));
+    sys("vm/panic_on_oom", value(0));
+    sys("vm/vfs_cache_pressure", value(100));
+}
+
+fn fs_knobs(sys: Put<'_>) {
+    sys("fs/file-max", value(i64::MAX));
+    sys("fs/nr_open", value(1 << 20));
+    sys("fs/pipe-max-size", value(1 << 20));
+    sys("fs/pipe-user-pages-soft", value(0));
+    sys("fs/pipe-user-pages-hard", value(0));
+    sys("fs/mount-max", value(100_000));
+    sys("fs/overflowuid", value(kernel::cred::OVERFLOW_ID));
+    sys("fs/overflowgid", value(kernel::cred::OVERFLOW_ID));
+    sys("fs/suid_dumpable", value(0));
+    sys("fs/protected_symlinks", value(1));
+    sys("fs/protected_hardlinks", value(1));
+    sys("fs/inotify/max_queued_events", value(16384));
+    sys("fs/inotify/max_user_instances", value(128));
+    sys("fs/inotify/max_user_watches", value(1_048_576));
+    sys("fs/epoll/max_user_watches", value(1_048_576));
+    sys("fs/mqueue/msg_max", value(10));
+    sys("fs/mqueue/msgsize_max", value(8192));
+    sys("fs/mqueue/queues_max", value(256));
+    sys("fs/mqueue/msg_default", value(10));
+    sys("fs/mqueue/msgsize_default", value(8192));
+}
+
+fn net_knobs(sys: Put<'_>) {
+    sys("net/core/somaxconn", value(4096));
+    sys("net/core/rmem_default", value(212_992));
+    sys("net/core/rmem_max", value(212_992));
+    sys("net/core/wmem_default", value(212_992));
+    sys("net/core/wmem_max", value(212_992));
+    sys("net/unix/max_dgram_qlen", value(512));
+    sys("net/ipv4/ip_local_port_range", value("32768\t60999"));
+    sys("net/ipv4/ip_unprivileged_port_start", value(1024));
+}
+
+/// kernel/hostname and kernel/domainname: of the caller's UTS namespace.
+fn name_knob(domain: bool) -> Node {
+    let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
+        let names = caller(io)?.namespaces().uts.names.lock().clone();
+        let mut name = if domain { names.1 } else { names.0 };
+        name.push(b'\n');
+        Ok(name)
+    };
+    let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
+        let uts = caller(io)?.namespaces().uts;
+        if !io.cred.has_in(&uts.owner, Cap::SysAdmin) {
+            return fail(Errno::EPERM);
+        }
+        let end = data.iter().position(|b| matches!(b, b'\n' | 0)).unwrap_or(data.len());
+        let name = data.get(..end.min(abi::system::UTS_LEN)).unwrap_or_default().to_vec();
+        let mut names = uts.names.lock();
+        if domain {
+            names.1 = name
+        } else {
+            names.0 = name
+        }
+        Ok(())
+    };
+    Node::file(0o644, Knob { get, set })
+}
+
+/// A random UUID, version 4.
+fn uuid() -> String {
+    let mut raw = [0u8; 16];
+    host::random::fill(&mut raw);
+    if let Some(byte) = raw.get_mut(6) {
+        *byte = *byte & 0x0f | 0x40;
+    }
+    if let Some(byte) = raw.get_mut(8) {
+        *byte = *byte & 0x3f | 0x80;
+    }
+    let mut out = String::new();
+    for (at, byte) in raw.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}
+
+static BOOT_ID: LazyLock<String> = LazyLock::new(uuid);

@@ -1,0 +1,182 @@
+//! The files of /proc that are about the machine and the kernel. proc_uptime(5), proc_stat(5), proc_cpuinfo(5), ...
+//!
+//! Locks: `Leaf` around the load averages.
+
+use super::{caller, memory};
+use crate::pseudo::{Node, Tree};
+use kernel::cred::Cap;
+use kernel::locks::Leaf;
+use kernel::task::{GroupState, Stop};
+use kernel::version::{RELEASE, SYSNAME, VERSION};
+use kernel::vfs::{FileType, device_majors};
+use kernel::{Io, Kernel, Op, fail};
+use lock::Mutex;
+use std::sync::{Arc, LazyLock};
+
+pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
+    let mut text = |name: &str, make: fn(&mut Io<'_>, &Arc<Kernel>) -> Op<Vec<u8>>| {
+        let kernel = kernel.clone();
+        tree.add(name, Node::text(move |io: &mut Io<'_>| make(io, &kernel)));
+    };
+    text("uptime", |_, k| Ok(uptime(k)));
+    text("loadavg", loadavg);
+    text("meminfo", |_, k| Ok(memory::meminfo(k)));
+    text("stat", stat);
+    text("cpuinfo", |_, k| Ok(cpuinfo(k)));
+    text("version", |_, _| Ok(format!("{SYSNAME} version {RELEASE} (stockade) {VERSION}\n").into()));
+    text("cmdline", |_, _| Ok(b"\n".to_vec()));
+    text("filesystems", |_, k| Ok(filesystems(k)));
+    text("devices", |_, _| Ok(devices()));
+    text("swaps", |_, _| Ok(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec()));
+    text("partitions", |_, _| Ok(b"major minor  #blocks  name\n\n".to_vec()));
+    text("diskstats", |_, _| Ok(Vec::new()));
+    text("modules", |_, _| Ok(Vec::new()));
+    text("misc", |_, _| Ok(Vec::new()));
+    text("cgroups", |_, _| Ok(b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_vec()));
+    text("locks", |_, _| Ok(Vec::new()));
+    text("sysvipc/msg", |_, _| Ok(sysv(MSG)));
+    text("sysvipc/sem", |_, _| Ok(sysv(SEM)));
+    text("sysvipc/shm", |_, _| Ok(sysv(SHM)));
+    let kernel = kernel.clone();
+    tree.add("kmsg", Node { perm: 0o400, ..Node::text(move |io: &mut Io<'_>| kmsg(io, &kernel)) });
+    tree.add_folder("driver").add_folder("tty").add_folder("fs").add_folder("bus");
+}
+
+const MSG: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
+const SEM: &str = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
+const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
+
+/// There is no System V IPC that keeps a list here.
+fn sysv(header: &str) -> Vec<u8> {
+    header.into()
+}
+
+fn since_boot(kernel: &Kernel) -> u64 {
+    kernel::time::monotonic().saturating_sub(kernel.boot)
+}
+
+/// CPU time in ns: of guests, and of the kernel itself.
+fn used(kernel: &Kernel) -> (u64, u64) {
+    let guests = kernel.root_pid_ns.groups().into_iter();
+    let guests = guests.map(|(_, g)| g.cpu_time() + g.child_cpu.load(std::sync::atomic::Ordering::Relaxed)).sum();
+    let own = host::rustix::time::clock_gettime(host::rustix::time::ClockId::ProcessCPUTime);
+    (guests, own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64)
+}
+
+fn idle(kernel: &Kernel) -> u64 {
+    let (user, system) = used(kernel);
+    (since_boot(kernel) * kernel.cpus as u64).saturating_sub(user + system)
+}
+
+fn uptime(kernel: &Kernel) -> Vec<u8> {
+    let show = |ns: u64| format!("{}.{:02}", ns / 1_000_000_000, ns / 10_000_000 % 100);
+    format!("{} {}\n", show(since_boot(kernel)), show(idle(kernel))).into()
+}
+
+/// Tasks that run or could, all tasks, and those that wait.
+fn tasks(kernel: &Kernel) -> (usize, usize) {
+    let mut running = 0;
+    let mut all = 0;
+    for (_, group) in kernel.root_pid_ns.groups() {
+        if group.state() != GroupState::Alive {
+            continue;
+        }
+        let stopped = matches!(group.signals.lock().stop, Stop::Stopped(_));
+        for task in group.tasks() {
+            all += 1;
+            running += usize::from(!stopped && !task.is_blocked());
+        }
+    }
+    (running, all)
+}
+
+/// Load averages are brought up to date when they are read, with the tasks that run then.
+struct Load {
+    at: u64,
+    averages: [f64; 3],
+}
+
+static LOAD: Mutex<Load, Leaf> = Mutex::new(Load { at: 0, averages: [0.0; 3] });
+
+fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
+    let (running, all) = tasks(kernel);
+    let now = since_boot(kernel);
+    let averages = {
+        let mut load = LOAD.lock();
+        let passed = now.saturating_sub(load.at) as f64 / 1e9;
+        load.at = now;
+        for (average, span) in load.averages.iter_mut().zip([60.0, 300.0, 900.0]) {
+            let keep = (-passed / span).exp();
+            *average = *average * keep + running as f64 * (1.0 - keep);
+        }
+        load.averages
+    };
+    let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
+    let [a, b, c] = averages;
+    Ok(format!("{a:.2} {b:.2} {c:.2} {running}/{all} {last}\n").into())
+}
+
+/// Ticks of user, nice, system, idle, and what there is none of. Which processor ran what is the host's choice: each gets the same share.
+fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
+    let (user, system) = used(kernel);
+    let idle = idle(kernel);
+    let line = |parts: u64| {
+        let ticks = |ns: u64| ns / parts / 10_000_000;
+        format!("{} 0 {} {} 0 0 0 0 0 0\n", ticks(user), ticks(system), ticks(idle))
+    };
+    let mut out = format!("cpu  {}", line(1));
+    for cpu in 0..kernel.cpus {
+        out.push_str(&format!("cpu{cpu} {}", line(kernel.cpus.max(1) as u64)));
+    }
+    let (running, _) = tasks(kernel);
+    let boot = kernel::time::realtime().saturating_sub(since_boot(kernel)) / 1_000_000_000;
+    let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
+    out.push_str(&format!("btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\n"));
+    Ok(out.into())
+}
+
+/// The host's processors, as many as guests see.
+fn cpuinfo(kernel: &Kernel) -> Vec<u8> {
+    static TEXT: LazyLock<Mutex<Option<Arc<str>>, Leaf>> = LazyLock::new(|| Mutex::new(None));
+    let known = TEXT.lock().clone();
+    let text = match known {
+        Some(text) => text,
+        None => {
+            let text: Arc<str> =
+                platform::block_in_place(|| kernel.platform.host_proc("cpuinfo")).unwrap_or_default().into();
+            *TEXT.lock() = Some(text.clone());
+            text
+        }
+    };
+    let mut out = String::new();
+    for (at, block) in text.split("\n\n").filter(|b| !b.trim().is_empty()).take(kernel.cpus).enumerate() {
+        for line in block.lines() {
+            match line.split_once(':') {
+                Some((key, _)) if key.trim() == "processor" => out.push_str(&format!("processor\t: {at}\n")),
+                _ => {
+                    out.push_str(line);
+                    out.push('\n');
+                }
+            }
+        }
+        out.push('\n');
+    }
+    out.into()
+}
+
+fn filesystems(kernel: &Kernel) -> Vec<u8> {
+    let line = |t: &&kernel::vfs::FsType| format!("{}\t{}\n", if t.nodev { "nodev" } else { "" }, t.name);
+    kernel.fs_types().iter().map(line).collect::<String>().into()
+}
+
+fn devices() -> Vec<u8> {
+    let list = |kind| -> String {
+        device_majors(kind).into_iter().map(|(major, name)| format!("{major:3} {name}\n")).collect()
+    };
+    format!("Character devices:\n{}\nBlock devices:\n{}", list(FileType::Char), list(FileType::Block)).into()
+}
+
+/// The kernel's log is the sandbox' own file on the host: here it is empty.
+fn kmsg(io: &mut Io<'_>, _kernel: &Kernel) -> Op<Vec<u8>> {
+    if io.cred.has(Cap::Syslog) { Ok(Vec::new()) } else { fail(abi::Errno::EPERM) }
+}
