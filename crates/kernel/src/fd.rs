@@ -1,8 +1,9 @@
-//! Descriptor tables, open(2), dup(2), fcntl(2). Locks: `FdTableState`; files are dropped after it is released.
+//! Descriptor tables, open(2), dup(2), fcntl(2). A descriptor that goes takes the process' POSIX locks on its file with it (`vfs::locks`).
+//! Locks: `FdTableState`; files are dropped after it is released.
 
 use crate::locks::FdTableState;
 use crate::op::{Op, fail};
-use crate::vfs::File;
+use crate::vfs::{File, locks};
 use abi::Errno;
 use lock::Mutex;
 use std::sync::Arc;
@@ -16,19 +17,21 @@ pub struct Fd {
 
 /// The descriptors of a process, shared by tasks with CLONE_FILES.
 pub struct FdTable {
+    /// Owner of its POSIX locks.
+    pub id: u64,
     slots: Mutex<Vec<Option<Fd>>, FdTableState>,
 }
 
 impl Default for FdTable {
     fn default() -> FdTable {
-        FdTable { slots: Mutex::new(Vec::new()) }
+        FdTable { id: crate::unique_id(), slots: Mutex::new(Vec::new()) }
     }
 }
 
 impl FdTable {
     /// A copy, as fork(2) makes it.
     pub fn copy(&self) -> FdTable {
-        FdTable { slots: Mutex::new(self.slots.lock().clone()) }
+        FdTable { id: crate::unique_id(), slots: Mutex::new(self.slots.lock().clone()) }
     }
 
     /// EBADF where there is none. O_PATH files count.
@@ -77,15 +80,25 @@ impl FdTable {
     /// dup2(2): puts the file at `fd` and returns what was there.
     pub fn replace(&self, fd: i32, file: Arc<File>, cloexec: bool, limit: u64) -> Op<Option<Arc<File>>> {
         let at = usize::try_from(fd).ok().filter(|at| (*at as u64) < limit.min(1 << 20)).ok_or(Errno::EBADF)?;
-        let mut slots = self.slots.lock();
-        Ok(Self::put(&mut slots, at, Fd { file, cloexec }).map(|old| old.file))
+        let old = {
+            let mut slots = self.slots.lock();
+            Self::put(&mut slots, at, Fd { file, cloexec }).map(|old| old.file)
+        };
+        if let Some(old) = &old {
+            locks::closed(old, self.id);
+        }
+        Ok(old)
     }
 
     /// Takes a descriptor out; the caller drops the file without locks.
     pub fn remove(&self, fd: i32) -> Op<Arc<File>> {
-        let mut slots = self.slots.lock();
-        let slot = usize::try_from(fd).ok().and_then(|at| slots.get_mut(at));
-        slot.and_then(Option::take).map(|fd| fd.file).ok_or(Errno::EBADF.into())
+        let file = {
+            let mut slots = self.slots.lock();
+            let slot = usize::try_from(fd).ok().and_then(|at| slots.get_mut(at));
+            slot.and_then(Option::take).map(|fd| fd.file).ok_or(Errno::EBADF)?
+        };
+        locks::closed(&file, self.id);
+        Ok(file)
     }
 
     pub fn set_cloexec(&self, fd: i32, cloexec: bool) -> Op<()> {
@@ -96,14 +109,18 @@ impl FdTable {
 
     /// Takes out all that `which` says: exec's close-on-exec, close_range(2), exit.
     pub fn remove_where(&self, which: impl Fn(i32, &Fd) -> bool) -> Vec<Arc<File>> {
-        let mut slots = self.slots.lock();
         let mut out = Vec::new();
+        let mut slots = self.slots.lock();
         for (at, slot) in slots.iter_mut().enumerate() {
             if slot.as_ref().is_some_and(|fd| which(at as i32, fd))
                 && let Some(fd) = slot.take()
             {
                 out.push(fd.file);
             }
+        }
+        drop(slots);
+        for file in &out {
+            locks::closed(file, self.id);
         }
         out
     }
@@ -135,5 +152,14 @@ impl FdTable {
             slots.resize_with(at + 1, || None);
         }
         slots.get_mut(at).and_then(|slot| slot.replace(fd))
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        for fd in self.slots.get_mut().drain(..).flatten() {
+            locks::closed(&fd.file, self.id);
+        }
+        locks::table_gone(self.id);
     }
 }

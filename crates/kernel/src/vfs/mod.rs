@@ -12,7 +12,7 @@ mod dentry;
 mod device;
 mod file;
 mod inode;
-mod locks;
+pub mod locks;
 mod memfd;
 mod mount;
 mod mounts;
@@ -31,7 +31,7 @@ pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, has_device, open_device, register_device};
 pub use file::{File, Owner, PositionGuard};
 pub use inode::{FileSystem, Inode};
-pub use locks::InodeLocks;
+pub use locks::{InodeLocks, LockOwner, RecordLock};
 pub use memfd::{MakeMemfd, make_memfd, set_memfd_maker};
 pub use mount::{Mount, MountLinks, MountNs, Path};
 pub use mounts::{
