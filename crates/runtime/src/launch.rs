@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result, anyhow};
 use gofer::MountSource;
 use host::message;
-use host::rustix::event::{PollFd, PollFlags, poll};
+use host::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use host::rustix::fs::MemfdFlags;
 use host::rustix::pipe::{PipeFlags, pipe_with};
 use host::signals::ended;
@@ -174,20 +174,41 @@ impl Sandbox {
         if !lost {
             return error.into();
         }
-        match status {
-            Some(159) => anyhow!(
-                "the kernel process was killed by its own seccomp filter (SIGSYS); run again with --debug to see which host call it was"
-            ),
-            Some(137) => anyhow!(
-                "the kernel process was killed (SIGKILL); is the host, or the container's cgroup, out of memory?"
-            ),
-            Some(code) if code > 128 => {
-                anyhow!("the kernel process died of signal {}; this is a bug of stockade", code - 128)
-            }
-            Some(code) => anyhow!("the kernel process ended with status {code} before the container was made"),
-            None => error.into(),
+        match death(status) {
+            Some(why) => anyhow!("{why}"),
+            None => match status {
+                Some(code) => anyhow!("the kernel process ended with status {code} before the container was made"),
+                None => error.into(),
+            },
         }
     }
+
+    /// Ends what is left after a program's end could not be learned, and says why if the kernel process' own end tells.
+    pub fn post_mortem(&mut self, error: anyhow::Error) -> anyhow::Error {
+        wait_a_moment(&self.kernel.pidfd);
+        let before = ended(&self.kernel.pidfd);
+        let status = self.kill();
+        match death(before.or(status)) {
+            Some(why) if before.is_some() => anyhow!("{why}"),
+            _ => error,
+        }
+    }
+}
+
+/// What a kernel process' exit status tells of its death.
+fn death(status: Option<u8>) -> Option<String> {
+    match status? {
+        159 => Some("the kernel process was killed by its own seccomp filter (SIGSYS); run again with --debug to see which host call it was".into()),
+        137 => Some("the kernel process was killed (SIGKILL); by hand, or is the host, or the container's cgroup, out of memory?".into()),
+        code if code > 128 => Some(format!("the kernel process died of signal {}; this is a bug of stockade", code - 128)),
+        _ => None,
+    }
+}
+
+/// A connection ends a little before its process does.
+fn wait_a_moment(pidfd: &OwnedFd) {
+    let moment = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&moment));
 }
 
 /// Sleeps until a pidfd or socket has something to say.

@@ -112,6 +112,8 @@ pub const TABLE: &[Allow] = &[
     allow!(kill, "end a stub; only processes of this PID namespace can be reached"),
     allow!(rt_tgsigqueueinfo, "kick a thread of a stub"),
     allow!(pidfd_open, "watch a stub"),
+    allow!(pidfd_getfd, "the listener of a further shard, out of its zygote"),
+    allow!(getcpu, "the worker's core (where the vDSO falls back)"),
     allow!(pidfd_send_signal, "end a stub"),
     allow!(signalfd4, "signals from the host, for the control server"),
     allow!(rt_sigaction, "threads' start; SIGSYS report"),
@@ -148,4 +150,26 @@ pub fn install(debug: bool) -> Result<(), Errno> {
         report_violations();
     }
     install_table(TABLE, if debug { Otherwise::Trap } else { Otherwise::Kill })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE=1 cargo test -p sandbox` writes the page anew.
+    #[test]
+    fn the_security_page_shows_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let mut page = std::fs::read_to_string(path).unwrap();
+        let (start, end) = ("<!-- kernel: host calls -->\n", "<!-- kernel: end -->");
+        let (from, to) = (page.find(start).unwrap() + start.len(), page.find(end).unwrap());
+        let table = host::lockdown::markdown(TABLE);
+        if std::env::var_os("UPDATE").is_some() {
+            page.replace_range(from..to, &table);
+            std::fs::write(path, page).unwrap();
+        } else {
+            assert_eq!(page.get(from..to), Some(table.as_str()), "run `UPDATE=1 cargo test -p sandbox`");
+        }
+    }
 }

@@ -56,9 +56,12 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
         wait.run()
     };
     drop(terminal);
-    match result {
-        Ok(_) => sandbox.wait(),
-        Err(_) => sandbox.kill(),
+    let result = match result {
+        Ok(status) => {
+            sandbox.wait();
+            Ok(status)
+        }
+        Err(e) => Err(sandbox.post_mortem(e)),
     };
     if !args.keep {
         // Another command may be deleting it at this moment.

@@ -71,9 +71,12 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         wait.run()
     };
     drop(terminal);
-    match result {
-        Ok(_) => sandbox.wait(),
-        Err(_) => sandbox.kill(),
+    let result = match result {
+        Ok(status) => {
+            sandbox.wait();
+            Ok(status)
+        }
+        Err(e) => Err(sandbox.post_mortem(e)),
     };
     result
 }
