@@ -8,5 +8,6 @@ pub mod eventfd;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
+pub mod sysv;
 pub mod timerfd;
 pub mod timers;

@@ -157,6 +157,28 @@ impl State {
         Ok(work)
     }
 
+    /// shmdt(2): unmaps what is left within `len` bytes of a mapping of all of `file` at `addr`.
+    pub fn unmap_file(&mut self, addr: u64, len: u64, file: &Arc<File>, by: &Asker) -> Result<Work, Errno> {
+        let range = self.range(addr, len, Errno::EINVAL)?;
+        let parts: Vec<Range<u64>> = self
+            .map
+            .parts(&range)
+            .into_iter()
+            .filter(|a| match &a.content {
+                Content::File(f) => Arc::ptr_eq(&f.file, file) && a.range.start - addr == f.offset,
+                _ => false,
+            })
+            .map(|a| a.range)
+            .collect();
+        let mut work = Work::new(Answer::Value(0));
+        for part in parts {
+            self.check_sealed(&part)?;
+            let op = work.call(nr::MUNMAP, [part.start, part.end - part.start, 0, 0, 0, 0]);
+            self.unmap(part, by, &mut work.undo, op);
+        }
+        Ok(work)
+    }
+
     /// brk(2): never fails, but gives the old break back.
     pub fn brk(&mut self, wanted: u64, by: &Asker) -> Work {
         let state = self;

@@ -125,6 +125,8 @@ impl Task {
         if let Some(timers) = group.timers.get() {
             drop(timers.clone());
         }
+        let sem_undo = group.sem_undo.lock().take();
+        drop(sem_undo);
         self.leave_session();
         self.end_pid_namespace();
         let tree = kernel.tree.lock();

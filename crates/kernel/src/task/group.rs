@@ -63,6 +63,8 @@ pub struct ThreadGroup {
     pub exe: Mutex<Option<Path>, Leaf>,
     /// Timers (itimers and POSIX timers), kept by the time module of the system calls.
     pub timers: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Semaphore adjustments (SEM_UNDO), kept by `ipc::sysv`; dropped when the process ends, which makes them.
+    pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to, for accounting; 0 for none.
     pub container: u64,
 }
@@ -148,6 +150,7 @@ impl ThreadGroup {
             child_cpu: AtomicU64::new(0),
             exe: Mutex::new(None),
             timers: OnceLock::new(),
+            sem_undo: Mutex::new(None),
             container,
         })
     }

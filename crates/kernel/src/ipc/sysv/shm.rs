@@ -1,0 +1,134 @@
+//! Shared memory segments: shmget(2), shmop(2), shmctl(2).
+//!
+//! A segment is a memfd; an attachment is a shared mapping of it, so that fork, exit and exec do the counting: a segment has two
+//! open files at most (for reading and writing, for reading only), which live as long as some map refers to them.
+
+use super::SysV;
+use super::table::{Object, Perm};
+use crate::io::Io;
+use crate::locks::Leaf;
+use crate::op::{Op, fail};
+use crate::vfs::{Backing, File, FileOps, Mappable, Rights};
+use abi::Errno;
+use abi::fs::OpenFlags;
+use host::HostFd;
+use lock::Mutex;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+/// SHMMNI.
+pub const MAX_SEGMENTS: usize = 4096;
+/// The mode bit of a segment that goes with its last attachment.
+pub const SHM_DEST: u32 = 0o1000;
+
+/// A segment.
+pub struct Segment {
+    /// Bytes as asked for.
+    pub size: u64,
+    fd: Arc<HostFd>,
+    pub state: Mutex<SegmentState, Leaf>,
+}
+
+/// What changes of a segment. Times in seconds.
+pub struct SegmentState {
+    pub perm: Perm,
+    pub attached_at: i64,
+    pub detached_at: i64,
+    pub changed_at: i64,
+    pub creator: i32,
+    /// The last process that attached or detached it.
+    pub last: i32,
+    files: [Weak<File>; 2],
+}
+
+impl Object for Segment {
+    fn with_perm<T>(&self, f: impl FnOnce(&mut Perm) -> T) -> T {
+        f(&mut self.state.lock().perm)
+    }
+}
+
+impl Segment {
+    /// A segment of `size` bytes, made by process `creator`.
+    pub fn new(size: u64, perm: Perm, creator: i32, now: i64) -> Op<Segment> {
+        let fd = HostFd::new(host::memory::memfd("SYSV", false)?);
+        let pages = abi::mm::page_up(size).ok_or(Errno::EINVAL)?;
+        host::file::set_size(&fd, pages)?;
+        let files = [Weak::new(), Weak::new()];
+        let state = SegmentState { perm, attached_at: 0, detached_at: 0, changed_at: now, creator, last: 0, files };
+        Ok(Segment { size, fd, state: Mutex::new(state) })
+    }
+
+    /// How many maps refer to it: shm_nattch.
+    pub fn attachments(&self) -> usize {
+        self.state.lock().files.iter().map(Weak::strong_count).sum()
+    }
+
+    /// What a new attachment maps.
+    pub fn open(self: &Arc<Self>, sysv: &Arc<SysV>, id: i32, read_only: bool) -> Arc<File> {
+        let mut state = self.state.lock();
+        let known = state.files.get(usize::from(read_only)).and_then(Weak::upgrade);
+        if let Some(file) = known {
+            return file;
+        }
+        let ops = Arc::new(Attached { segment: self.clone(), id, sysv: Arc::downgrade(sysv) });
+        let flags = if read_only { OpenFlags::empty() } else { OpenFlags::RDWR };
+        let file = File::anonymous(ops, flags);
+        if let Some(slot) = state.files.get_mut(usize::from(read_only)) {
+            *slot = Arc::downgrade(&file);
+        }
+        file
+    }
+
+    /// The host file that is mapped.
+    pub fn host_file(&self) -> &Arc<HostFd> {
+        &self.fd
+    }
+}
+
+/// The segment that a mapped file belongs to.
+pub fn segment_of(file: &File) -> Option<Arc<Segment>> {
+    file.ops.as_any().downcast_ref::<Attached>().map(|a| a.segment.clone())
+}
+
+/// The file of attachments.
+struct Attached {
+    segment: Arc<Segment>,
+    id: i32,
+    sysv: Weak<SysV>,
+}
+
+impl FileOps for Attached {
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        Some(self)
+    }
+    fn label(&self) -> Option<String> {
+        let key = self.segment.with_perm(|p| p.key);
+        Some(format!("/SYSV{key:08x} (deleted)"))
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Mappable for Attached {
+    fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, _rights: Rights) -> Op<Backing> {
+        if range.end > abi::mm::page_up(self.segment.size).unwrap_or(0) {
+            return fail(Errno::EINVAL);
+        }
+        Ok(Backing::Host { fd: self.segment.fd.clone(), offset: range.start, local: true })
+    }
+}
+
+impl Drop for Attached {
+    /// The last map of this kind is gone; a segment that is marked for it goes too.
+    fn drop(&mut self) {
+        let gone = self.segment.with_perm(|p| p.mode & SHM_DEST != 0);
+        if gone
+            && self.segment.attachments() == 0
+            && let Some(sysv) = self.sysv.upgrade()
+        {
+            drop(sysv.shm.remove(self.id));
+        }
+    }
+}
