@@ -11,6 +11,7 @@ pub mod tmpfs;
 /// Makes this crate's file systems known to the kernel.
 pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     tmpfs::register(kernel);
+    overlay::register(kernel);
     dev::register(kernel);
     devpts::register(kernel);
     proc::register(kernel);

@@ -39,6 +39,7 @@ impl Node {
     /// Copies this node; the folder above is up already.
     fn copy_one(self: &Arc<Self>, io: &mut Io<'_>, contents: bool) -> Op<()> {
         let Some(lower) = self.lower.first() else { return fail(Errno::EIO) };
+        let Some(top) = self.overlay.upper.clone() else { return fail(Errno::EROFS) };
         let attr = lower.attr(io)?;
         let upper = match self.place() {
             Some((parent, name)) => {
@@ -55,7 +56,7 @@ impl Node {
                 upper
             }
             // Removed, but open still.
-            None => self.copy_to(io, lower, &attr, &self.overlay.upper.clone(), None, contents)?,
+            None => self.copy_to(io, lower, &attr, &top, None, contents)?,
         };
         if self.upper.set(upper.clone()).is_ok() {
             self.register(&upper);

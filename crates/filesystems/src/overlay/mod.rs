@@ -12,7 +12,10 @@ mod dir;
 mod file;
 mod listing;
 mod node;
+mod options;
 mod xattr;
+
+pub use options::register;
 
 use abi::Errno;
 use kernel::io::Io;
@@ -22,6 +25,7 @@ use kernel::vfs::{Attr, FileSystem, FileSystemOps, FileType, Inode, InodeOps, St
 use lock::Mutex;
 use node::Node;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// OVERLAYFS_SUPER_MAGIC.
@@ -35,8 +39,11 @@ pub(crate) type Stack = Arc<[Arc<Inode>]>;
 /// What all nodes of one overlay share.
 pub(crate) struct Overlay {
     fs: OnceLock<Weak<FileSystem>>,
-    upper: Arc<Inode>,
+    /// Absent: the overlay is read-only.
+    upper: Option<Arc<Inode>>,
     lower: Arc<Inode>,
+    /// What /proc/mounts shows.
+    options: String,
     /// Nodes by the address of the layers' inodes that they hold.
     nodes: Mutex<HashMap<usize, Weak<Node>>, Leaf>,
     /// The inode number that a copied-up file keeps, by the upper inode's.
@@ -49,34 +56,13 @@ pub(crate) struct Overlay {
 
 struct OverlayFs(Arc<Overlay>);
 
-/// Makes an overlay of `upper`, which must be writable, over `lowers`, the topmost first; its root. EINVAL without a lower layer, or where their roots differ in type.
-pub fn mount(lowers: Vec<Arc<Inode>>, upper: Arc<Inode>) -> Op<Arc<Inode>> {
-    let Some(lower) = lowers.first().cloned() else { return fail(Errno::EINVAL) };
-    if !matches!(upper.kind, FileType::Dir | FileType::Regular) || lowers.iter().any(|lower| lower.kind != upper.kind) {
-        return fail(Errno::EINVAL);
-    }
-    let overlay = Arc::new(Overlay {
-        fs: OnceLock::new(),
-        upper: upper.clone(),
-        lower: lower.clone(),
-        nodes: Mutex::new(HashMap::new()),
-        origins: Mutex::new(HashMap::new()),
-        stacks: Mutex::new(HashMap::new()),
-        linked: Mutex::new(Vec::new()),
-    });
-    let fs = FileSystem::new(Box::new(OverlayFs(overlay.clone())));
-    let _ = overlay.fs.set(Arc::downgrade(&fs));
-    overlay.origins.lock().insert(upper.ino, lower.ino);
-    Node::find(&overlay, Some(upper), lowers.into(), None)?.inode()
-}
-
 /// An overlay of a fresh `upper` over one lower root: owner, permissions and attributes of the root are the lower one's; a regular file is copied at once.
 pub fn cover(io: &mut Io<'_>, lower: Arc<Inode>, upper: Arc<Inode>) -> Op<Arc<Inode>> {
     if lower.kind != upper.kind {
         return fail(Errno::EINVAL);
     }
     copy_up::copy_root(io, &lower, &upper)?;
-    mount(vec![lower], upper)
+    Overlay::root(vec![lower], Some(upper), String::new())
 }
 
 impl FileSystemOps for OverlayFs {
@@ -85,17 +71,50 @@ impl FileSystemOps for OverlayFs {
     }
 
     fn statfs(&self, io: &mut Io<'_>) -> Op<StatFs> {
-        let upper = self.0.upper.fs.ops.statfs(io)?;
         let lower = self.0.lower.fs.ops.statfs(io)?;
+        let upper = match &self.0.upper {
+            Some(upper) => upper.fs.ops.statfs(io)?,
+            None => lower,
+        };
         Ok(StatFs { magic: MAGIC, name_max: upper.name_max.min(lower.name_max), ..upper })
     }
 
     fn sync(&self, io: &mut Io<'_>) -> Op<()> {
-        self.0.upper.fs.ops.sync(io)
+        self.0.upper.as_ref().map_or(Ok(()), |upper| upper.fs.ops.sync(io))
+    }
+
+    fn show_options(&self) -> String {
+        if self.0.options.is_empty() { String::new() } else { format!(",{}", self.0.options) }
     }
 }
 
 impl Overlay {
+    /// Makes an overlay of `upper` over `lowers`, the topmost first; its root. EINVAL without a lower layer, or where their roots differ in type.
+    fn root(lowers: Vec<Arc<Inode>>, upper: Option<Arc<Inode>>, options: String) -> Op<Arc<Inode>> {
+        let Some(lower) = lowers.first().cloned() else { return fail(Errno::EINVAL) };
+        let alike = lowers.iter().chain(&upper).all(|layer| layer.kind == lower.kind);
+        if !alike || !matches!(lower.kind, FileType::Dir | FileType::Regular) {
+            return fail(Errno::EINVAL);
+        }
+        let overlay = Arc::new(Overlay {
+            fs: OnceLock::new(),
+            upper: upper.clone(),
+            lower: lower.clone(),
+            options,
+            nodes: Mutex::new(HashMap::new()),
+            origins: Mutex::new(HashMap::new()),
+            stacks: Mutex::new(HashMap::new()),
+            linked: Mutex::new(Vec::new()),
+        });
+        let fs = FileSystem::new(Box::new(OverlayFs(overlay.clone())));
+        fs.read_only.store(upper.is_none(), Ordering::Relaxed);
+        let _ = overlay.fs.set(Arc::downgrade(&fs));
+        if let Some(upper) = &upper {
+            overlay.origins.lock().insert(upper.ino, lower.ino);
+        }
+        Node::find(&overlay, upper, lowers.into(), None)?.inode()
+    }
+
     /// The inode number of something in the upper layer.
     fn upper_number(&self, ino: u64) -> u64 {
         self.origins.lock().get(&ino).copied().unwrap_or_else(|| UPPER_INO.wrapping_add(ino))
