@@ -6,6 +6,7 @@
 mod attr;
 mod caps;
 mod clone;
+mod copy;
 mod dir;
 mod epoll;
 mod eventfd;
@@ -19,6 +20,7 @@ mod message;
 mod mounts;
 mod names;
 mod namespaces;
+mod notify;
 mod open;
 mod pidfd;
 mod pipe;

@@ -152,7 +152,7 @@ calls! {
     37 alarm [int] => full timers::sys_alarm;
     38 setitimer [int ptr ptr] => part timers::sys_setitimer, "ITIMER_VIRTUAL counts system time too";
     39 getpid [] => full process::sys_getpid;
-    40 sendfile [fd fd ptr size] => no;
+    40 sendfile [fd fd ptr size] => full copy::sys_sendfile;
     41 socket [int int int] => part socket::sys_socket, "AF_UNIX only";
     42 connect [fd ptr int] => full socket::sys_connect;
     43 accept [fd ptr ptr] => full socket::sys_accept;
@@ -365,9 +365,9 @@ calls! {
     250 keyctl [] => no;
     251 ioprio_set [] => no;
     252 ioprio_get [] => no;
-    253 inotify_init [] => no;
-    254 inotify_add_watch [fd path hex] => no;
-    255 inotify_rm_watch [fd int] => no;
+    253 inotify_init [] => full notify::sys_inotify_init;
+    254 inotify_add_watch [fd path hex] => full notify::sys_inotify_add_watch;
+    255 inotify_rm_watch [fd int] => full notify::sys_inotify_rm_watch;
     256 migrate_pages [] => no;
     257 openat [dirfd path oflags mode] => full open::sys_openat;
     258 mkdirat [dirfd path mode] => full dir::sys_mkdirat;
@@ -406,7 +406,7 @@ calls! {
     291 epoll_create1 [hex] => full epoll::sys_epoll_create1;
     292 dup3 [fd fd hex] => full fdops::sys_dup3;
     293 pipe2 [ptr hex] => full pipe::sys_pipe2;
-    294 inotify_init1 [hex] => no;
+    294 inotify_init1 [hex] => full notify::sys_inotify_init1;
     295 preadv [fd ptr int size] => full rw::sys_preadv;
     296 pwritev [fd ptr int size] => full rw::sys_pwritev;
     297 rt_tgsigqueueinfo [] => full signal::sys_rt_tgsigqueueinfo;
@@ -438,7 +438,7 @@ calls! {
     323 userfaultfd [] => no;
     324 membarrier [int hex int] => framed system::sys_membarrier;
     325 mlock2 [ptr size hex] => framed mem::sys_mlock2, "as mlock";
-    326 copy_file_range [fd ptr fd ptr size hex] => no;
+    326 copy_file_range [fd ptr fd ptr size hex] => full copy::sys_copy_file_range;
     327 preadv2 [] => full rw::sys_preadv2;
     328 pwritev2 [] => full rw::sys_pwritev2;
     329 pkey_mprotect [ptr size prot int] => framed mem::sys_pkey_mprotect, "no keys but -1";

@@ -38,7 +38,7 @@ pub use mounts::{
     MountLine, Propagation, attach, bind, copy_ns, mount_lines, mount_new, move_mount, pivot_root, register_ns,
     remount, set_propagation, tree_of, umount,
 };
-pub use notify::Watches;
+pub use notify::{Inotify, Watches};
 pub use open::{OpenHow, Opened, PathOnly, open, open_file, open_path, opened};
 pub use ops::{
     Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, Mappable, MountArgs, NewKind, NewNode,
