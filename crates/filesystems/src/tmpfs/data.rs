@@ -156,10 +156,6 @@ impl Data {
 }
 
 impl HostData {
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
     /// Counts what the memfd has now: mappings fill holes, too.
     pub fn recount(&mut self, counts: &Counts) {
         let Ok(stat) = file::stat(&self.fd) else { return };

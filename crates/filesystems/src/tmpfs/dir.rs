@@ -31,6 +31,12 @@ impl Entries {
         self.by_name.len()
     }
 
+    /// Empties it: a folder that goes, with all that is below.
+    pub fn take_all(&mut self) -> Vec<Arc<Inode>> {
+        self.by_name.clear();
+        std::mem::take(&mut self.by_position).into_values().map(|(_, inode)| inode).collect()
+    }
+
     fn get(&self, name: &[u8]) -> Option<&Arc<Inode>> {
         self.by_position.get(self.by_name.get(name)?).map(|(_, inode)| inode)
     }

@@ -105,8 +105,18 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.counts.inodes_used.fetch_sub(1, Ordering::Relaxed);
-        let charged = self.state.get_mut().data.charged();
-        self.counts.uncharge(charged);
+        let state = self.state.get_mut();
+        self.counts.uncharge(state.data.charged());
+        // Not by recursion: a guest makes folders as deep as it likes.
+        let mut below = state.entries.take_all();
+        while let Some(inode) = below.pop() {
+            let Some(inode) = Arc::into_inner(inode) else { continue };
+            if let Some(NodeOps(node)) = inode.ops_as::<NodeOps>()
+                && Arc::strong_count(node) == 1
+            {
+                below.extend(node.state.lock().entries.take_all());
+            }
+        }
     }
 }
 

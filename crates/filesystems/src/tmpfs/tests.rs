@@ -9,6 +9,7 @@ use kernel::vfs::{self, Base, DirSink, File, Mount, OpenHow, Path, SetAttr, Walk
 
 struct World {
     base: Base,
+    _ns: Arc<vfs::MountNs>,
     cred: Arc<Cred>,
 }
 
@@ -18,9 +19,8 @@ impl World {
         let mount = Mount::new(root.fs.clone(), root.fs.root_dentry(&root), b"none", 0);
         let ns = vfs::MountNs::new(UserNs::initial());
         ns.set_root(mount.clone());
-        std::mem::forget(ns);
         let at = Path::new(mount.clone(), mount.root.clone());
-        World { base: Base::new(at.clone(), at), cred: Arc::new(Cred::root(UserNs::initial())) }
+        World { base: Base::new(at.clone(), at), _ns: ns, cred: Arc::new(Cred::root(UserNs::initial())) }
     }
     fn plain() -> World {
         World::new(Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 })
@@ -271,4 +271,53 @@ fn shared_mounts_propagate() {
     vfs::attach(&new(), &w.find("/a/sub").unwrap()).unwrap();
     w.make("/a/sub/f", b"").unwrap();
     assert_eq!(w.find("/b/sub/f").err(), Some(Errno::ENOENT.into()));
+}
+
+#[test]
+fn inotify_is_told() {
+    let w = World::plain();
+    w.mkdir("/d").unwrap();
+    let watcher = vfs::Inotify::new();
+    let dir = w.find("/d").unwrap().inode().unwrap();
+    assert_eq!(watcher.add(&dir, abi::inotify::IN_ALL_EVENTS), Ok(1));
+    let events = || {
+        let mut sink = VecSink { data: Vec::new(), max: 4096 };
+        let file = File::anonymous(watcher.clone(), OpenFlags::empty());
+        let _ = w.io(|io| file.read(io, None, &mut sink));
+        let mut out = Vec::new();
+        let mut rest = &sink.data[..];
+        while rest.len() >= 16 {
+            let word = |at: usize| u32::from_ne_bytes(rest[at..at + 4].try_into().unwrap());
+            let (mask, len) = (word(4), word(12) as usize);
+            let name: Vec<u8> = rest[16..16 + len].iter().copied().take_while(|b| *b != 0).collect();
+            out.push((mask, String::from_utf8(name).unwrap()));
+            rest = &rest[16 + len..];
+        }
+        out
+    };
+    let named = |mask: u32, name: &str| (mask, name.to_string());
+    drop(w.make("/d/f", b"x").unwrap());
+    let expected = [named(0x100, "f"), named(0x20, "f"), named(0x2, "f"), named(0x8, "f")];
+    assert_eq!(events(), expected);
+    w.rename("/d/f", "/d/g", 0).unwrap();
+    w.unlink("/d/g").unwrap();
+    assert_eq!(events(), [named(0x40, "f"), named(0x80, "g"), named(0x200, "g")]);
+    w.rmdir("/d").unwrap();
+    assert_eq!(events(), [named(0x400, ""), named(0x8000, "")]);
+}
+
+#[test]
+fn a_deep_tree_goes_without_deep_recursion() {
+    let w = World::plain();
+    let mut at = w.base.root.clone();
+    for _ in 0..20_000 {
+        let base = Base::new(w.base.root.clone(), at);
+        at = w.io(|io| namei::create(io, &base, b"d", NewKind::Dir, 0o755)).unwrap();
+    }
+    drop(at);
+    let counts = node::Node::of(&w.base.root.inode().unwrap()).unwrap().counts.clone();
+    assert_eq!(counts.inodes_used.load(Ordering::Relaxed), 20_001);
+    drop(w);
+    kernel::wait::drain();
+    assert_eq!(counts.inodes_used.load(Ordering::Relaxed), 0);
 }

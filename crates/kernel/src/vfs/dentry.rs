@@ -199,11 +199,13 @@ impl Dentry {
         self.children.read().values().filter(|d| d.inode().is_some()).cloned().collect()
     }
 
-    /// Drops the cache below this dentry (unmount, memory pressure).
-    pub fn shrink(&self) {
-        let children = std::mem::take(&mut *self.children.write());
-        for child in children.into_values() {
-            child.shrink();
+    /// Drops the cache below this dentry: its file system is mounted nowhere any more. Dentries and their folders hold each other,
+    /// so without this they would stay for ever.
+    pub fn shrink(self: &Arc<Self>) {
+        let mut work = vec![self.clone()];
+        while let Some(dentry) = work.pop() {
+            let children = std::mem::take(&mut *dentry.children.write());
+            work.extend(children.into_values());
         }
     }
 
@@ -272,5 +274,15 @@ impl Dentry {
             at = d.parent();
         }
         false
+    }
+}
+
+impl Drop for Dentry {
+    /// Folders that only their lowest name kept alive: one after the other, however deep a guest has made them.
+    fn drop(&mut self) {
+        let mut next = self.place.get_mut().parent.take();
+        while let Some(mut parent) = next.and_then(Arc::into_inner) {
+            next = parent.place.get_mut().parent.take();
+        }
     }
 }

@@ -18,6 +18,8 @@ pub struct FileSystem {
     pub rename_lock: TaskLock,
     /// The super block is read-only, for all of its mounts.
     pub read_only: AtomicBool,
+    /// How many mounts show it.
+    pub(super) mounts: AtomicU32,
     /// The dentry of its root, as long as it is mounted anywhere: all mounts of it show the same tree.
     root: Mutex<Weak<Dentry>, Leaf>,
 }
@@ -32,6 +34,7 @@ impl FileSystem {
             ops,
             rename_lock: TaskLock::new(),
             read_only: false.into(),
+            mounts: AtomicU32::new(0),
             root: Mutex::new(Weak::new()),
         })
     }

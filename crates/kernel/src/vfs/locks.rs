@@ -161,7 +161,7 @@ impl InodeLocks {
     /// flock(2): shared or alone.
     pub fn flock(&self, io: &mut Io<'_>, file: u64, alone: bool, wait: bool) -> Op<()> {
         let mut io = io.with_nonblock(!wait);
-        let result = io.wait_for(&self.queue, Events::IN, || {
+        io.wait_for(&self.queue, Events::IN, || {
             let mut state = self.state.lock();
             if state.flocks.contains(&(file, alone)) {
                 return Ok(Some(()));
@@ -179,8 +179,7 @@ impl InodeLocks {
                 self.queue.wake(Events::IN);
             }
             Ok(free.then_some(()))
-        });
-        result
+        })
     }
 
     /// LOCK_UN.

@@ -60,6 +60,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Mount {
     pub fn new(fs: Arc<FileSystem>, root: Arc<Dentry>, source: &[u8], flags: u32) -> Arc<Mount> {
+        fs.mounts.fetch_add(1, Ordering::AcqRel);
         Arc::new(Mount {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             fs,
@@ -87,6 +88,27 @@ impl Mount {
     /// Where this mount is attached.
     pub fn at(&self) -> Option<Path> {
         self.tree.read().at.clone()
+    }
+}
+
+/// Empties the dentry cache of a file system that is mounted nowhere any more. Queued, because a mount may go under any lock.
+struct Empty(Arc<Dentry>);
+
+impl crate::wait::Runnable for Empty {
+    fn run(self: Arc<Self>) {
+        let mut top = self.0.clone();
+        while let Some(parent) = top.parent() {
+            top = parent;
+        }
+        top.shrink();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.fs.mounts.fetch_sub(1, Ordering::AcqRel) == 1 {
+            crate::wait::enqueue(Arc::new(Empty(self.root.clone())));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::locks::MountChange;
 use crate::op::{Op, fail};
 use crate::wait::Events;
 use abi::Errno;
-use abi::fs::{MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_RDONLY};
+use abi::fs::{MNT_DETACH, MNT_EXPIRE, MS_RDONLY};
 use lock::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -325,11 +325,10 @@ pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
         if children > 0 || Arc::strong_count(&mount) > 2 {
             return fail(Errno::EBUSY);
         }
-        if flags & MNT_EXPIRE != 0 && mount.expiring.swap(true, Ordering::Relaxed) == false {
+        if flags & MNT_EXPIRE != 0 && !mount.expiring.swap(true, Ordering::Relaxed) {
             return fail(Errno::EAGAIN);
         }
     }
-    let _ = MNT_FORCE;
     let ns = mount.tree.read().ns.upgrade();
     let shared = place.mount.tree.read().peer_group != 0;
     let mut victims = vec![mount];

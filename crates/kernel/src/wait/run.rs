@@ -16,9 +16,9 @@ thread_local! {
     static QUEUE: RefCell<VecDeque<Arc<dyn Runnable>>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Puts `what` on this thread's run queue.
+/// Puts `what` on this thread's run queue. A thread that is ending, and drops its queue, has nobody left to run it.
 pub fn enqueue(what: Arc<dyn Runnable>) {
-    QUEUE.with_borrow_mut(|queue| queue.push_back(what));
+    let _ = QUEUE.try_with(|queue| queue.borrow_mut().push_back(what));
 }
 
 /// Runs what is queued on this thread. Returns whether there was anything. Call it with no lock held.
