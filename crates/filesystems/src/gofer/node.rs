@@ -234,14 +234,11 @@ impl Node {
 
     /// Attributes as they are now.
     pub fn attr(&self) -> Op<Attr> {
-        if let Some(fd) = self.any_fd() {
-            return self.refresh(&fd);
-        }
-        {
-            let state = self.state.lock();
-            if !state.stale && !self.shared.options.shared {
-                return Ok(state.attr);
-            }
+        if !self.state.lock().stale && !self.shared.options.shared {
+            return match self.any_fd() {
+                Some(fd) => self.refresh(&fd),
+                None => Ok(self.last_attr()),
+            };
         }
         // A handle that has to be asked for brings attributes along.
         let before = self.state.lock().handle;
@@ -261,12 +258,13 @@ impl Node {
         self.state.lock().attr
     }
 
-    /// Attributes by an open descriptor: no trip, and it does not sleep.
+    /// Attributes but for owner and group, by an open descriptor: no trip, and it does not sleep.
     pub fn refresh(&self, fd: &HostFd) -> Op<Attr> {
         let stat = host::file::stat(fd)?;
         let mut state = self.state.lock();
-        state.attr = Attr::from_statx(&stat, state.attr.magic);
-        state.stale = false;
+        // The kernel process is in a user namespace of its own, in which the host's ids have no names: the gofer's answers count.
+        let (uid, gid) = (state.attr.uid, state.attr.gid);
+        state.attr = Attr { uid, gid, ..Attr::from_statx(&stat, state.attr.magic) };
         Ok(state.attr)
     }
 
