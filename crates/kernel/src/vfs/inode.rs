@@ -64,6 +64,8 @@ pub struct Inode {
     bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
     /// Open file descriptions of it, O_PATH ones apart: the last one's end tells inotify of an unlinked file's.
     pub open_files: AtomicU32,
+    /// Made by O_TMPFILE without O_EXCL: it may get a name though it has none.
+    pub linkable: AtomicBool,
 }
 
 impl Inode {
@@ -78,6 +80,7 @@ impl Inode {
             fifo: OnceLock::new(),
             bound: Mutex::new(None),
             open_files: AtomicU32::new(0),
+            linkable: AtomicBool::new(false),
         })
     }
 

@@ -177,6 +177,10 @@ pub fn link(io: &mut Io<'_>, old: &Path, base: &Base, new: &[u8]) -> Op<()> {
         return fail(Errno::ENOENT);
     }
     access::may_create(io, &dir)?;
+    // What lost its last name stays without.
+    if !target.linkable.load(std::sync::atomic::Ordering::Relaxed) && target.attr(io)?.nlink == 0 {
+        return fail(Errno::ENOENT);
+    }
     if target.kind == FileType::Dir {
         return fail(Errno::EPERM);
     }

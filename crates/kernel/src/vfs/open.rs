@@ -198,6 +198,7 @@ fn temporary(io: &mut Io<'_>, dir: Path, how: OpenHow) -> Op<Arc<File>> {
     let node = namei::owned(io, &inode, NewKind::Regular, how.perm)?;
     let ops = inode.ops.dir().ok_or(Errno::ENOTDIR)?;
     let new = ops.tmpfile(io, &node)?;
+    new.linkable.store(!how.flags.contains(OpenFlags::EXCL), std::sync::atomic::Ordering::Relaxed);
     let flags = how.flags.difference(OpenFlags::TMPFILE.difference(OpenFlags::DIRECTORY) | OpenFlags::DIRECTORY);
     let file = new.ops.open(io, &new, flags)?;
     let path = Path::new(dir.mount, dir.dentry.nameless(format!("#{}", new.ino).as_bytes(), new.clone()));
