@@ -18,8 +18,13 @@ pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);
 }
 
-fn mount(_io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
-    let options = parse(args.data)?;
+fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
+    // What a container is started with is what engines ask for; a guest's own mount has Linux' defaults.
+    let defaults = match io.caller {
+        None => PtsOptions { gid: Some(5), perm: 0o620, ptmx_perm: 0o666, ..PtsOptions::default() },
+        Some(_) => PtsOptions::default(),
+    };
+    let options = parse(args.data, defaults)?;
     let instance = PtsInstance::new(options);
     let mut shown = String::new();
     if let Some(uid) = options.uid {
@@ -44,8 +49,8 @@ fn mount(_io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
 }
 
 /// Mount options: uid, gid, mode, ptmxmode, max, newinstance. EINVAL for others.
-fn parse(data: &[u8]) -> Op<PtsOptions> {
-    let mut options = PtsOptions::default();
+fn parse(data: &[u8], defaults: PtsOptions) -> Op<PtsOptions> {
+    let mut options = defaults;
     let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
     for option in text.split(',').filter(|o| !o.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));

@@ -6,6 +6,7 @@ pub mod gofer;
 pub mod overlay;
 mod proc;
 pub mod pseudo;
+mod sys;
 pub mod tmpfs;
 
 /// Makes this crate's file systems known to the kernel.
@@ -15,4 +16,5 @@ pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     dev::register(kernel);
     devpts::register(kernel);
     proc::register(kernel);
+    sys::register(kernel);
 }

@@ -4,7 +4,7 @@
 //! `pseudo` nodes; each file tells what is true here, and what is not there has no file. Locks: none of its own.
 
 mod access;
-mod cpu;
+pub(crate) mod cpu;
 mod memory;
 mod net;
 mod pid;
