@@ -177,10 +177,15 @@ impl Task {
         self.run.lock().take()
     }
 
-    /// Puts the run back and lets the guest (or the stub) go on.
+    /// Puts the run back and lets the stub go on. A script that returns to the guest by itself meets the kick right after.
     fn rest(self: &Arc<Self>, run: Box<Run>) {
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
+        if self.wants_attention()
+            && let Some(thread) = self.thread()
+        {
+            thread.kick();
+        }
     }
 
     /// Ends the stay in the kernel with an answer. What became pending after `attention` looked brings the thread back by a kick.
