@@ -110,6 +110,49 @@ pub fn fork() -> Result<Option<i32>, Errno> {
     }
 }
 
+/// Waits for the end of a child of ours.
+pub fn reap(pid: i32) {
+    // SAFETY: a plain host call; no status is wanted.
+    unsafe {
+        while libc::waitpid(pid, std::ptr::null_mut(), 0) < 0
+            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
+        {}
+    }
+}
+
+/// Ignores these signals, and blocks none.
+pub fn ignore(signals: &[i32]) {
+    // SAFETY: plain host calls on this process; the set is initialised before use.
+    unsafe {
+        for signal in signals {
+            libc::signal(*signal, libc::SIG_IGN);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// In a forked copy that goes on with one descriptor alone: it becomes number 3, /dev/null the first three, and all others are closed.
+pub fn keep_only(fd: i32) -> Option<OwnedFd> {
+    // SAFETY: host calls on descriptors of this process, which has one thread and uses no other of them again (the caller's promise: their owners are
+    // never dropped, for the process leaves by `exit_now`).
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        if null < 0 {
+            return None;
+        }
+        for number in 0..3 {
+            libc::dup2(null, number);
+        }
+        if fd != 3 && libc::dup2(fd, 3) < 0 {
+            return None;
+        }
+        libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0);
+        Some(OwnedFd::from_raw_fd(3))
+    }
+}
+
 /// Ends this process without running anything more of it.
 pub fn exit_now(code: u8) -> ! {
     // SAFETY: _exit does not return.

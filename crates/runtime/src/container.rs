@@ -16,11 +16,12 @@ use sandbox::protocol::BootConfig;
 use sandbox::spec::Overlay;
 
 use crate::cgroup::{Cgroup, Wanted};
-use crate::cli::{Create, OverlayChoice};
+use crate::cli::{Create, LogFormat, OverlayChoice};
 use crate::commands::Context;
 use crate::config::{self, Bundle};
 use crate::console::{self, Borrowed};
 use crate::hooks;
+use crate::janitor::Janitor;
 use crate::launch::{Launch, Sandbox};
 use crate::log::timestamp;
 use crate::state::{Folder, Life, Lock, State, start_time};
@@ -33,6 +34,8 @@ pub struct Made {
     pub state: State,
     /// The user's terminal, when the container has it.
     pub terminal: Option<Borrowed>,
+    /// For a container that is the caller's to wait for.
+    pub janitor: Option<Janitor>,
 }
 
 /// Makes the container of `args`. `foreground`: it is the caller's to wait for, and has the caller's terminal.
@@ -58,11 +61,16 @@ pub fn make(context: &Context, args: &Create, foreground: bool) -> Result<Made> 
         );
     }
     let (folder, lock) = context.root.claim(&args.id)?;
-    fill(context, args, bundle, &folder, foreground, overlay)
-        .map(|(sandbox, state, terminal)| Made { sandbox, folder: folder.clone(), lock, state, terminal })
-        .inspect_err(|_| {
+    let janitor = if foreground { Some(Janitor::hire(context, &folder)) } else { None }.transpose();
+    let made = janitor.and_then(|janitor| Ok((fill(context, args, bundle, &folder, foreground)?, janitor)));
+    match made {
+        Ok(((sandbox, state, terminal), janitor)) => Ok(Made { sandbox, folder, lock, state, terminal, janitor }),
+        Err(e) => {
+            // The janitor, if there is one, finds nothing left to do.
             let _ = folder.remove();
-        })
+            Err(e)
+        }
+    }
 }
 
 fn fill(
@@ -71,7 +79,6 @@ fn fill(
     bundle: Bundle,
     folder: &Folder,
     foreground: bool,
-    overlay: Overlay,
 ) -> Result<(Sandbox, State, Option<Borrowed>)> {
     let mut state = State {
         oci_version: bundle.oci.version().clone(),
@@ -101,7 +108,7 @@ fn fill(
         if !state.cgroups.is_empty() {
             folder.write(&state)?; // so that `delete` finds them if we die now
         }
-        let (sandbox, terminal) = start(context, args, &bundle, folder, foreground, overlay, &cgroup)?;
+        let (sandbox, terminal) = start(context, args, &bundle, folder, foreground, &cgroup)?;
         state.pid = sandbox.kernel.pid;
         state.pid_start = start_time(state.pid).unwrap_or(0);
         state.gofer_pid = sandbox.gofer.pid;
@@ -143,10 +150,8 @@ fn start(
     bundle: &Bundle,
     folder: &Folder,
     foreground: bool,
-    overlay: Overlay,
     cgroup: &Cgroup,
 ) -> Result<(Sandbox, Option<Borrowed>)> {
-    let _ = overlay;
     let mut spec = bundle.spec.clone();
     let mut borrowed = None;
     let mut slave: Option<OwnedFd> = None;
@@ -208,6 +213,7 @@ pub fn boot_config(context: &Context, foreground: bool) -> Result<BootConfig> {
     Ok(BootConfig {
         foreground,
         debug: context.global.debug,
+        json_log: context.global.log_format == LogFormat::Json,
         strace: context.global.strace || !context.global.strace_calls.is_empty(),
         strace_calls: context.global.strace_calls.clone(),
         platform,

@@ -67,7 +67,7 @@ impl Launch<'_> {
         })?;
         let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
         let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
-        let mut kernel = Spawn {
+        let kernel = Spawn {
             args: arguments(&["stockade", "sandbox"]),
             env: environment(true),
             namespaces: Namespaces {
@@ -94,6 +94,12 @@ impl Launch<'_> {
             cgroups: cgroups.clone(),
         }
         .start()?;
+        // Without waiting for it: what it needs to know first lies ready when it asks.
+        let client = Client::new(control);
+        if let Err(e) = client.boot(self.boot) {
+            kernel.kill();
+            return Err(e.into());
+        }
         let gofer = Spawn {
             args: arguments(&["stockade", "gofer"]),
             env: environment(false),
@@ -115,7 +121,7 @@ impl Launch<'_> {
             cgroups,
         }
         .start();
-        let mut gofer = match gofer {
+        let gofer = match gofer {
             Ok(gofer) => gofer,
             Err(e) => {
                 kernel.kill();
@@ -123,16 +129,20 @@ impl Launch<'_> {
             }
         };
         drop((control_there, files_there, report_there));
-        let client = Client::new(control);
-        let confirmed = kernel.confirm().and_then(|()| gofer.confirm());
         let mut sandbox = Sandbox { client, kernel, gofer, report: report.into() };
-        if let Err(e) = confirmed {
-            sandbox.kill();
-            return Err(e.into());
-        }
-        let made = sandbox.client.boot(self.boot).and_then(|()| sandbox.client.create(self.spec, io, files.as_fd()));
+        let made = sandbox.client.create(self.spec, io, files.as_fd());
         drop(files);
-        made.map_err(|e| sandbox.explain(e)).map(|()| sandbox)
+        match made {
+            Ok(()) => Ok(sandbox),
+            // One that did not get as far as its own code says so by other means.
+            Err(e) => match sandbox.kernel.confirm().and_then(|()| sandbox.gofer.confirm()) {
+                Ok(()) => Err(sandbox.explain(e)),
+                Err(e) => {
+                    sandbox.kill();
+                    Err(e.into())
+                }
+            },
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod foreground;
 mod hooks;
 mod internal;
+mod janitor;
 mod launch;
 mod log;
 mod probe;

@@ -234,6 +234,12 @@ impl Folder {
 }
 
 impl State {
+    /// One of its processes is there.
+    pub fn lives(&self) -> bool {
+        (self.pid != 0 && alive(self.pid, self.pid_start))
+            || (self.gofer_pid != 0 && alive(self.gofer_pid, self.gofer_start))
+    }
+
     /// Asks the kernel process, if it lives.
     pub fn life(&self, folder: &Folder) -> Life {
         if self.pid == 0 {

@@ -129,7 +129,7 @@ fn nothing_outlives_a_killed_command() {
     child.kill().unwrap();
     child.wait().unwrap();
     wait_for(|| !alive(pid), || "the sandbox lives on".into());
-    assert_eq!(place.ok(&["list", "-q"]), "");
+    wait_for(|| !place.states().join("x").exists(), || "the state stays".into());
     place.assert_empty();
 }
 

@@ -49,6 +49,7 @@ fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::M
         Err(e) => return Err(Failure::new(Kind::Other, e.to_string())),
     };
     let debug = config.debug;
+    log(&config);
     let step = |what: &'static str| {
         move |e: host::rustix::io::Errno| Failure::new(Kind::Other, format!("setting up the sandbox: {what}: {e}"))
     };
@@ -58,6 +59,17 @@ fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::M
     // After the zygotes exist (they must not inherit it), before threads do (they must).
     let signals = SignalFd::block(&server::FORWARDED).map_err(step("blocking signals"))?;
     Ok((prepared()?, signals))
+}
+
+/// Where the kernel process' own lines go: standard error is the log. Without being asked it tells of errors only.
+fn log(config: &protocol::BootConfig) {
+    let format = if config.json_log { observe::log::Format::Json } else { observe::log::Format::Text };
+    observe::log::set_sink(Box::new(std::io::stderr()), format);
+    observe::log::set_level(match (config.debug, config.strace) {
+        (true, _) => observe::Level::Debug,
+        (false, true) => observe::Level::Info,
+        (false, false) => observe::Level::Error,
+    });
 }
 
 /// One row of the table of system calls, for `stockade syscalls`.

@@ -27,6 +27,8 @@ pub struct BootConfig {
     pub foreground: bool,
     /// Log what happens, and name a host call that the filter refuses instead of dying silently.
     pub debug: bool,
+    /// Lines of the log are JSON.
+    pub json_log: bool,
     /// Print system calls of guests to the log.
     pub strace: bool,
     /// Only these (names), all when empty.

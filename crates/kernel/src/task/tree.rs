@@ -130,7 +130,8 @@ pub fn is_orphaned(task: &Task, pgrp: &Arc<Pid>, without: Option<&Arc<ThreadGrou
             return false;
         }
         member.parent().is_some_and(|parent| {
-            !Arc::ptr_eq(&parent.pgrp(), pgrp) && Arc::ptr_eq(&parent.session(), &member.session()) && parent.id() != 1
+            // Also when it is a container's first process: a shell may well be that. Only the whole system's init does not count on Linux.
+            !Arc::ptr_eq(&parent.pgrp(), pgrp) && Arc::ptr_eq(&parent.session(), &member.session())
         })
     })
 }

@@ -38,6 +38,11 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
     let signals = if args.detach { None } else { Some(foreground::watch()?) };
     let foreground = !args.detach;
     let mut made = container::make(context, &args.create, foreground)?;
+    if args.keep && foreground {
+        made.state.ephemeral = false;
+        let written = made.folder.write(&made.state);
+        settle(context, &mut made, written)?;
+    }
     let started = made.sandbox.client.start(&args.create.id).map_err(anyhow::Error::from);
     settle(context, &mut made, started)?;
     after_start(context, &made.state);
@@ -46,7 +51,7 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
         settle(context, &mut made, let_go)?;
         return Ok(0);
     };
-    let Made { mut sandbox, folder, lock, state, terminal } = made;
+    let Made { mut sandbox, folder, lock, state, terminal, janitor } = made;
     drop(lock);
     let result = {
         let mut wait = Foreground::new(&sandbox.client, &state.id, INIT, signals);
@@ -68,6 +73,9 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
         if let Ok(_lock) = folder.lock() {
             container::destroy(context, &folder, &state)?;
         }
+    }
+    if let Some(janitor) = janitor {
+        janitor.dismiss();
     }
     result
 }

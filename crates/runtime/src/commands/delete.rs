@@ -42,6 +42,12 @@ pub fn run(context: &Context, args: Delete) -> Result<u8> {
     Ok(0)
 }
 
+/// Both processes of a container that has no command any more.
+pub fn end_processes(state: &State) {
+    end(state);
+    end_gofer(state);
+}
+
 /// SIGKILL for the kernel process, and the wait for its end: all that runs in the sandbox ends with it.
 fn end(state: &State) {
     kill_process(state.pid, state.pid_start);
@@ -60,6 +66,9 @@ fn end_gofer(state: &State) {
 }
 
 fn kill_process(pid: i32, start: u64) {
+    if pid == 0 {
+        return;
+    }
     let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
     // The pidfd is of the right process only if the number still is.
     if alive(pid, start) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {

@@ -13,6 +13,8 @@ mod spec;
 
 use anyhow::{Result, anyhow};
 
+pub use delete::end_processes;
+
 use crate::cli::{Command, Global};
 use crate::error::{line, status_of};
 use crate::log::Log;
