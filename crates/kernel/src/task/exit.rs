@@ -195,9 +195,10 @@ impl Task {
             let zombie = matches!(child.state(), GroupState::Zombie(_));
             match &heir {
                 Some(heir) => {
+                    let task = heir_task(heir);
                     let mut links = child.links.lock();
                     links.parent = Arc::downgrade(heir);
-                    links.parent_task = heir_task(heir);
+                    links.parent_task = task;
                     drop(links);
                     child.exit_signal.store(SIGCHLD, Relaxed);
                     heir.links.lock().children.push(child.clone());

@@ -468,5 +468,7 @@ pub fn mount_lines(ns: &Arc<MountNs>, root: &Path) -> Vec<MountLine> {
         let shown = name_in_fs(&mount.root);
         lines.push(MountLine { mount, parent_id, root: shown, point: named.name, peer_group, master, unbindable });
     }
+    // In the order of mounting, so that what covers comes after what it covers.
+    lines.sort_by_key(|line| line.mount.id);
     lines
 }
