@@ -21,6 +21,8 @@ pub struct Config {
     pub force_trap: bool,
     /// Prints what threads do to standard error.
     pub trace: bool,
+    /// A procfs of this PID namespace; None: the one at /proc, if there is one.
+    pub proc: Option<std::sync::Arc<host::HostFd>>,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             polling: false,
             force_trap: false,
             trace: false,
+            proc: None,
         }
     }
 }

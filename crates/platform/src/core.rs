@@ -36,7 +36,7 @@ pub(crate) struct Core {
     pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
     pub keeper: Keeper,
     /// procfs of our PID namespace.
-    pub proc: Option<OwnedFd>,
+    pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,
 }
 

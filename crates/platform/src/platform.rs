@@ -37,7 +37,8 @@ impl Platform {
         let seed = Seed::start(region.clone(), &pool)?;
         let proc = {
             use host::rustix::fs::{Mode, OFlags, open};
-            open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            config.proc.clone().or_else(|| open("/proc", flags, Mode::empty()).ok().map(host::HostFd::new))
         };
         let core: &'static Core = Box::leak(Box::new(Core {
             config,

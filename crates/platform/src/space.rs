@@ -129,15 +129,23 @@ impl Space {
         self.core.region.vdso.clone()
     }
 
-    /// The same host file, open for reading only: what a stub gets of a file that its guest may not write. EACCES where the procfs by
-    /// which it is reopened is not there.
+    /// The same host file, open for reading only: what a stub gets of a file that its guest may not write. Without a procfs, by which
+    /// it is reopened, the stub gets it as it is: then hostile guest code can write what it may only read.
     pub fn read_only(&self, file: &Arc<HostFd>) -> Result<Arc<HostFd>, Errno> {
         use host::rustix::fs::{Mode, OFlags, fcntl_getfl, openat};
         let flags = fcntl_getfl(file.as_ref()).map_err(host::errno)?;
         if flags.intersection(OFlags::RWMODE) == OFlags::RDONLY {
             return Ok(file.clone());
         }
-        let proc = self.core.proc.as_ref().ok_or(Errno::EACCES)?;
+        let Some(proc) = self.core.proc.as_ref() else {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| {
+                observe::warn!(
+                    "no procfs here: files in memory cannot be protected from guests that may only read them"
+                );
+            });
+            return Ok(file.clone());
+        };
         let path = format!("self/fd/{}", file.number());
         let fd = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(host::errno)?;
         Ok(HostFd::new(fd))

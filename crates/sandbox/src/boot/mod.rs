@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 /// The first step of boot: see [`crate::machine::Boot`].
 pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
-    let options = options::parse(&context.config)?;
+    let mut options = options::parse(&context.config)?;
+    options.platform.proc = context.proc.map(host::HostFd::new);
     kernel::wait::set_force_rerun(options.force_rerun);
     platform::set_drain(kernel::wait::drain);
     let platform = Platform::start(options.platform)
