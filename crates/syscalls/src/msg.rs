@@ -128,7 +128,7 @@ pub fn sys_msgctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
             let status = {
                 let state = queue.state.lock();
                 MsqidDs {
-                    perm: show(call, &state.perm),
+                    perm: show(&cred.user_ns, &state.perm),
                     stime: state.sent_at,
                     rtime: state.received_at,
                     ctime: state.changed_at,
@@ -151,7 +151,7 @@ pub fn sys_msgctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
                 if from.qbytes > MAX_BYTES && !cred.has(Cap::SysResource) {
                     return fail(Errno::EPERM);
                 }
-                set(call, &mut state.perm, &from.perm)?;
+                set(&cred, &mut state.perm, &from.perm)?;
                 state.max_bytes = from.qbytes;
                 state.changed_at = now();
             }

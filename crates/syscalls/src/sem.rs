@@ -127,7 +127,7 @@ pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret>
             let status = {
                 let state = set.state.lock();
                 SemidDs {
-                    perm: show(call, &state.perm),
+                    perm: show(&cred.user_ns, &state.perm),
                     otime: state.operated_at,
                     ctime: state.changed_at,
                     nsems: state.sems.len() as u64,
@@ -141,7 +141,7 @@ pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret>
             let from = call.get::<SemidDs>(arg)?;
             let set_ = sysv.sem.by_id(id)?;
             let mut state = set_.state.lock();
-            set(call, &mut state.perm, &from.perm)?;
+            set(&cred, &mut state.perm, &from.perm)?;
             state.changed_at = now();
             Ok(().into())
         }

@@ -3,7 +3,7 @@
 use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, set, show};
 use abi::Errno;
 use abi::mm::*;
-use kernel::cred::Cap;
+use kernel::cred::{Cap, UserNs};
 use kernel::ipc::sysv::{Access, IPC_PRIVATE, MAX_SEGMENTS, Object, Perm, SHM_DEST, Segment, segment_of};
 use kernel::mm::{MapFile, MapRequest};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -171,7 +171,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
             if cmd != SHM_STAT_ANY {
                 segment.with_perm(|p| p.check(&cred, Access::Read))?;
             }
-            let status = status(call, &segment);
+            let status = status(&cred.user_ns, &segment);
             call.put(buf, &status)?;
             Ok(id.into())
         }
@@ -179,7 +179,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
             let from = call.get::<ShmidDs>(buf)?;
             let segment = sysv.shm.by_id(id)?;
             let mut state = segment.state.lock();
-            set(call, &mut state.perm, &from.perm)?;
+            set(&cred, &mut state.perm, &from.perm)?;
             state.changed_at = now();
             Ok(().into())
         }
@@ -213,11 +213,11 @@ fn last_index(sysv: &kernel::ipc::sysv::SysV) -> i32 {
     sysv.shm.list().iter().map(|(id, _)| id % 32_768).max().unwrap_or(0)
 }
 
-fn status(call: &Call<'_>, segment: &Arc<Segment>) -> ShmidDs {
+fn status(ns: &UserNs, segment: &Arc<Segment>) -> ShmidDs {
     let nattch = segment.attachments() as u64;
     let state = segment.state.lock();
     ShmidDs {
-        perm: show(call, &state.perm),
+        perm: show(ns, &state.perm),
         segsz: segment.size,
         atime: state.attached_at,
         dtime: state.detached_at,

@@ -1,6 +1,7 @@
 //! What the System V calls have in common: the caller's objects, `struct ipc64_perm`, IPC_SET.
 
 use abi::Errno;
+use kernel::cred::{Cred, UserNs};
 use kernel::ipc::sysv::{Perm, SysV};
 use kernel::{Call, Op, fail};
 use std::sync::Arc;
@@ -36,9 +37,8 @@ pub struct IpcPerm {
     unused: [u64; 2],
 }
 
-/// As the caller's user namespace sees it.
-pub fn show(call: &Call<'_>, p: &Perm) -> IpcPerm {
-    let ns = call.task.user_ns();
+/// As the caller's user namespace sees it. That is got before the object is locked.
+pub fn show(ns: &UserNs, p: &Perm) -> IpcPerm {
     IpcPerm {
         key: p.key,
         uid: ns.uid_to(p.uid),
@@ -52,9 +52,9 @@ pub fn show(call: &Call<'_>, p: &Perm) -> IpcPerm {
 }
 
 /// IPC_SET's part that all kinds share: owner and permission bits.
-pub fn set(call: &Call<'_>, to: &mut Perm, from: &IpcPerm) -> Op<()> {
-    to.check_owner(&call.task.cred())?;
-    let ns = call.task.user_ns();
+pub fn set(cred: &Cred, to: &mut Perm, from: &IpcPerm) -> Op<()> {
+    to.check_owner(cred)?;
+    let ns = &cred.user_ns;
     let (Some(uid), Some(gid)) = (ns.uid_from(from.uid), ns.gid_from(from.gid)) else { return fail(Errno::EINVAL) };
     to.uid = uid;
     to.gid = gid;
