@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub type FileRange = (Arc<crate::vfs::File>, Range<u64>);
 
 impl State {
-    /// mprotect(2). All or nothing: ENOMEM for a hole and EACCES for a lack of rights come before anything changes.
+    /// mprotect(2). ENOMEM for a hole and EACCES for a lack of rights, after what comes before has changed.
     pub fn mprotect(&mut self, addr: u64, len: u64, prot: u32, by: &Asker) -> Result<Work, Errno> {
         let grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
         if grows == PROT_GROWSDOWN | PROT_GROWSUP
@@ -37,27 +37,37 @@ impl State {
             // No area of x86-64 grows up.
             return Err(Errno::EINVAL);
         }
-        if !state.map.covers(&range) {
-            return Err(Errno::ENOMEM);
-        }
         state.check_sealed(&range)?;
         let new = Prot::from_bits_truncate(prot);
-        let mut data = 0;
+        // What comes before a hole, or before an area without the right, is changed all the same.
+        let (mut data, mut end, mut answer) = (0, range.start, Ok(()));
         for area in state.map.parts(&range) {
+            if area.range.start > end {
+                break;
+            }
             if !area.max_prot.contains(new) {
-                return Err(Errno::EACCES);
+                answer = Err(Errno::EACCES);
+                break;
             }
             let becomes_data = new.contains(Prot::WRITE)
                 && !area.prot.contains(Prot::WRITE)
                 && !area.shared()
                 && !area.flags.contains(AreaFlags::GROWSDOWN);
             data += if becomes_data { area.len() } else { 0 };
+            end = area.range.end;
+        }
+        if answer.is_ok() && end < range.end {
+            answer = Err(Errno::ENOMEM);
+        }
+        range.end = end;
+        if range.is_empty() {
+            return answer.map(|()| Work::none(0));
         }
         if data > 0 {
             state.check_growth(0, data, &by.bounds)?;
         }
         state.check_count(state.map.splits(&range))?;
-        let mut work = Work::new(Answer::Value(0));
+        let mut work = Work::new(Answer::Value(answer.map_or_else(Errno::ret, |()| 0)));
         let op = work.call(nr::MPROTECT, [range.start, range.end - range.start, new.bits().into(), 0, 0, 0]);
         let old = state.map.modify(&range, |a| a.prot = new);
         work.undo.push(op, range, old);

@@ -1,6 +1,6 @@
 //! mmap(2), munmap(2), brk(2): the kernel chooses the addresses and the stub maps them MAP_FIXED.
 
-use super::area::{Area, AreaFlags, Content, FileContent};
+use super::area::{Area, AreaFlags, Content, FileContent, STACK_GUARD};
 use super::state::{Asker, State};
 use super::work::{Answer, Donation, Work};
 use crate::vfs::File;
@@ -130,6 +130,13 @@ impl State {
             }
         };
         let mut work = Work::new(Answer::Value(range.start as i64));
+        // A stack has its room at once: it would not grow when the kernel process touches it.
+        let range = if flags.contains(AreaFlags::GROWSDOWN) {
+            host_flags |= MAP_NORESERVE;
+            stack_room(state, &range, by.bounds.stack)..range.end
+        } else {
+            range
+        };
         let op = work.map(&range, prot.bits(), host_flags, file);
         let old = state.map.replace(Area { range: range.clone(), prot, max_prot, flags, content, name: None });
         work.undo.push(op, range, old);
@@ -249,6 +256,15 @@ fn file_rights(ask: &MapRequest, prot: Prot, shared: bool) -> Result<Prot, Errno
         max.remove(Prot::WRITE);
     }
     Ok(max)
+}
+
+/// The lowest address to which a stack may reach that is asked for at `range`: as far down as `limit` bytes and the map below allow.
+fn stack_room(state: &State, range: &Range<u64>, limit: u64) -> u64 {
+    const MOST: u64 = 64 << 20;
+    let below = state.map.iter().rev().find(|a| a.range.start < range.start).map_or(LOW, |a| a.range.end);
+    let floor = below.max(LOW).saturating_add(STACK_GUARD);
+    let wanted = range.end.saturating_sub(page_down(limit.min(MOST)));
+    wanted.max(floor).min(range.start)
 }
 
 fn fixed_range(state: &State, addr: u64, len: u64, flags: u32) -> Result<Range<u64>, Errno> {

@@ -21,6 +21,8 @@ pub struct Bounds {
     pub address_space: u64,
     /// RLIMIT_DATA.
     pub data: u64,
+    /// RLIMIT_STACK.
+    pub stack: u64,
     /// RLIMIT_MEMLOCK.
     pub memlock: u64,
     /// CAP_IPC_LOCK.
@@ -29,7 +31,8 @@ pub struct Bounds {
 
 impl Bounds {
     /// No limits.
-    pub const NONE: Bounds = Bounds { address_space: u64::MAX, data: u64::MAX, memlock: u64::MAX, can_lock: true };
+    pub const NONE: Bounds =
+        Bounds { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, memlock: u64::MAX, can_lock: true };
 }
 
 /// Who makes memory calls: a task, as far as this module needs to know it.

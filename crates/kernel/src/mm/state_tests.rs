@@ -161,7 +161,7 @@ fn limits() {
     let mut s = state();
     let vdso = s.map.totals().size;
     let mut by = alone();
-    by.bounds = Bounds { address_space: vdso + 0x4000, data: 0x2000, memlock: 0x1000, can_lock: false };
+    by.bounds = Bounds { address_space: vdso + 0x4000, data: 0x2000, stack: 8 << 20, memlock: 0x1000, can_lock: false };
     assert_eq!(s.mmap(anon(0, 0x3000, 3, MAP_PRIVATE), &by).err(), Some(Errno::ENOMEM));
     assert!(s.mmap(anon(0x10_0000, 0x4000, 1, MAP_PRIVATE), &by).is_ok());
     assert_eq!(s.mmap(anon(0, 0x1000, 1, MAP_PRIVATE), &by).err(), Some(Errno::ENOMEM));

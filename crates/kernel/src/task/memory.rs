@@ -19,6 +19,7 @@ impl Task {
         let bounds = Bounds {
             address_space: limits.get(Resource::As).soft,
             data: limits.get(Resource::Data).soft,
+            stack: limits.get(Resource::Stack).soft,
             memlock: limits.get(Resource::Memlock).soft,
             can_lock: self.cred().has(Cap::IpcLock),
         };
