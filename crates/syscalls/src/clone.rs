@@ -110,10 +110,17 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
     }
     let ns = task.pid.ns().ok_or(Errno::ESRCH)?;
     let number = child.pid.number_in(&ns);
-    if pidfd_at != 0 {
-        child.abandon();
-        return fail(Errno::EINVAL);
-    }
+    let pidfd = if flags.contains(CloneFlags::PIDFD) {
+        match crate::pidfd::install_at(call, &child.pid, pidfd_at) {
+            Ok(fd) => Some(fd),
+            Err(stop) => {
+                child.abandon();
+                return Err(stop);
+            }
+        }
+    } else {
+        None
+    };
     let tls = flags.contains(CloneFlags::SETTLS).then_some(spec.tls);
     let clear_tid = if flags.contains(CloneFlags::CHILD_CLEARTID) { spec.child_tid } else { 0 };
     let set_child = flags.contains(CloneFlags::CHILD_SETTID).then(|| (spec.child_tid, child.tid() as u32));
@@ -123,9 +130,10 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
         call.rec.stage = Some(Box::new(VforkStage { child: number, queue, task: child.clone() }));
     }
     let born = child.clone();
-    let on_done = Box::new(move |_: &Arc<Task>, result: i64, _| {
+    let on_done = Box::new(move |parent: &Arc<Task>, result: i64, _| {
         if result < 0 {
             born.abandon();
+            drop(pidfd.map(|fd| parent.files().remove(fd)));
             return Next::Value(result);
         }
         if vfork { Next::Again } else { Next::Value(number.into()) }

@@ -111,10 +111,7 @@ pub fn sys_waitid(call: &mut Call<'_>, [kind, id, info_at, options, usage_at, _]
         3 if id >= 0 => {
             let file = call.file(id as u64)?;
             nonblocking = file.nonblocking();
-            {
-                let _ = file;
-                return fail(Errno::EBADF);
-            }
+            Which::Pidfd(crate::pidfd::pid_of(&file)?)
         }
         _ => return fail(Errno::EINVAL),
     };

@@ -8,7 +8,8 @@ use abi::fs::OpenFlags;
 use kernel::cred::Cap;
 use kernel::ipc::pidfd::{PidFd, new_pidfd};
 use kernel::signal::{SI_TKILL, SI_USER, SigInfo};
-use kernel::task::{GroupState, Resource, Task, ThreadGroup, group_members, may_signal, send};
+use kernel::task::{GroupState, Pid, Resource, Task, ThreadGroup, group_members, may_signal, send};
+use kernel::vfs::File;
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
@@ -30,6 +31,24 @@ pub fn sys_pidfd_open(call: &mut Call<'_>, [pid, flags, ..]: Args) -> Op<Ret> {
     let file = new_pidfd(pid, thread, ns, OpenFlags::from_bits_retain(flags & PIDFD_NONBLOCK));
     let limit = call.task.group.limit(Resource::Nofile);
     Ok(call.files().add(file, true, 0, limit)?.into())
+}
+
+/// A new descriptor, close-on-exec, for a process; its number is written to `at`.
+pub fn install_at(call: &Call<'_>, pid: &Arc<Pid>, at: u64) -> Op<i32> {
+    let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
+    let file = new_pidfd(pid.clone(), false, ns, OpenFlags::empty());
+    let limit = call.task.group.limit(Resource::Nofile);
+    let fd = call.files().add(file, true, 0, limit)?;
+    if let Err(stop) = call.put(at, &fd) {
+        drop(call.files().remove(fd));
+        return Err(stop);
+    }
+    Ok(fd)
+}
+
+/// The process behind a descriptor: EBADF where it is none.
+pub fn pid_of(file: &File) -> Op<Arc<Pid>> {
+    Ok(file.ops_as::<PidFd>().ok_or(Errno::EBADF)?.pid.clone())
 }
 
 pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Args) -> Op<Ret> {

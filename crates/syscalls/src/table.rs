@@ -314,7 +314,7 @@ calls! {
     199 fremovexattr [] => full xattr::sys_fremovexattr;
     200 tkill [] => full signal::sys_tkill;
     201 time [] => full time::sys_time;
-    202 futex [ptr hex int ptr ptr int] => no;
+    202 futex [ptr hex int ptr ptr int] => part futex::sys_futex, "the priority-inheriting operations";
     203 sched_setaffinity [int size ptr] => full sched::sys_sched_setaffinity;
     204 sched_getaffinity [int size ptr] => full sched::sys_sched_getaffinity;
     205 set_thread_area [] => no;
@@ -387,10 +387,10 @@ calls! {
     272 unshare [hex] => full namespaces::sys_unshare;
     273 set_robust_list [ptr size] => full robust::sys_set_robust_list;
     274 get_robust_list [] => full robust::sys_get_robust_list;
-    275 splice [fd ptr fd ptr size hex] => no;
-    276 tee [fd fd size hex] => no;
+    275 splice [fd ptr fd ptr size hex] => full splice::sys_splice;
+    276 tee [fd fd size hex] => full splice::sys_tee;
     277 sync_file_range [] => full mounts::sys_sync_file_range;
-    278 vmsplice [] => no;
+    278 vmsplice [] => full splice::sys_vmsplice;
     279 move_pages [] => no;
     280 utimensat [dirfd path ptr hex] => full attr::sys_utimensat;
     281 epoll_pwait [fd ptr int int ptr size] => full epoll::sys_epoll_pwait;

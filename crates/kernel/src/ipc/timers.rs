@@ -8,11 +8,12 @@ use crate::locks::PosixTimers;
 use crate::op::{Op, fail};
 use crate::reactor;
 use crate::signal::{SIGALRM, SIGPROF, SIGVTALRM, SigInfo};
-use crate::task::{GroupState, Resource, Task, ThreadGroup, send};
+use crate::task::{GroupState, GroupTimers, Resource, Task, ThreadGroup, send};
 use crate::time::{Deadline, Nanos};
 use crate::wait::{Events, Wake};
 use abi::Errno;
 use lock::Mutex;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
@@ -69,7 +70,8 @@ struct Table {
 impl Timers {
     /// The process' timers, made when first asked for.
     pub fn of(group: &ThreadGroup) -> Op<Arc<Timers>> {
-        group.timers.get_or_init(|| Arc::new(Timers::default())).clone().downcast().map_err(|_| Errno::EINVAL.into())
+        let timers = group.timers.get_or_init(|| Arc::new(Timers::default())).clone();
+        timers.into_any().downcast().map_err(|_| Errno::EINVAL.into())
     }
 
     /// timer_create(2): EAGAIN beyond RLIMIT_SIGPENDING of them. `make` gets the timer's number.
@@ -100,14 +102,6 @@ impl Timers {
         Ok(())
     }
 
-    /// execve(2): POSIX timers go, interval timers stay.
-    pub fn exec(&self) {
-        let all = std::mem::take(&mut self.0.lock().posix);
-        for timer in all.values() {
-            timer.disarm();
-        }
-    }
-
     /// An interval timer by ITIMER_*; EINVAL for others.
     pub fn interval(&self, group: &Arc<ThreadGroup>, which: usize) -> Op<Arc<Timer>> {
         let (sig, clock) = match which {
@@ -124,6 +118,27 @@ impl Timers {
     /// Numbers, clocks' users and settings, for /proc/PID/timers.
     pub fn list(&self) -> Vec<Arc<Timer>> {
         self.0.lock().posix.values().cloned().collect()
+    }
+}
+
+impl GroupTimers for Timers {
+    fn exec(&self) {
+        let all = std::mem::take(&mut self.0.lock().posix);
+        for timer in all.values() {
+            timer.disarm();
+        }
+    }
+
+    fn exit(&self) {
+        self.exec();
+        let all = std::mem::take(&mut self.0.lock().interval);
+        for timer in all.iter().flatten() {
+            timer.disarm();
+        }
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

@@ -221,6 +221,9 @@ impl Task {
                 mine.mask = mask;
             }
         }
+        if let Some(timers) = self.group.timers.get() {
+            timers.exec();
+        }
         self.robust_list.store(0, Relaxed);
         if secure {
             self.set_death_signal(0);

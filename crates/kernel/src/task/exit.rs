@@ -123,7 +123,7 @@ impl Task {
         let status = group.exiting.get().copied().or(leader_status).unwrap_or(ExitStatus::Code(0));
         let _ = group.exiting.set(status);
         if let Some(timers) = group.timers.get() {
-            drop(timers.clone());
+            timers.exit();
         }
         let sem_undo = group.sem_undo.lock().take();
         drop(sem_undo);

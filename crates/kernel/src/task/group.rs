@@ -32,6 +32,15 @@ impl ExitStatus {
     }
 }
 
+/// A process' timers, as its exec and its end see them; `ipc::timers` has them.
+pub trait GroupTimers: Any + Send + Sync {
+    /// execve(2): POSIX timers go, interval timers stay.
+    fn exec(&self);
+    /// The process ends: nothing expires any more.
+    fn exit(&self);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
 /// A process.
 pub struct ThreadGroup {
     pub pid: Arc<Pid>,
@@ -61,8 +70,8 @@ pub struct ThreadGroup {
     pub child_cpu: AtomicU64,
     /// What /proc/PID/exe links to.
     pub exe: Mutex<Option<Path>, Leaf>,
-    /// Timers (itimers and POSIX timers), kept by the time module of the system calls.
-    pub timers: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Timers (itimers and POSIX timers), made when first used.
+    pub timers: OnceLock<Arc<dyn GroupTimers>>,
     /// Semaphore adjustments (SEM_UNDO), kept by `ipc::sysv`; dropped when the process ends, which makes them.
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to, for accounting; 0 for none.

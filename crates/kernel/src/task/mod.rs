@@ -22,7 +22,7 @@ pub use clone::{CloneSpec, SpawnInit};
 pub use drive::{Phase, Run};
 pub use exec::{ExecRequest, Image};
 pub use fs::FsContext;
-pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, Links, Stop, ThreadGroup};
+pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, GroupTimers, Links, Stop, ThreadGroup};
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
 pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};

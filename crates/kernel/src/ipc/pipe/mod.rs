@@ -141,6 +141,11 @@ impl Pipe {
         })
     }
 
+    /// How many of `count` bytes fit at this moment.
+    pub fn room(&self, count: usize, packet: bool) -> usize {
+        self.state.lock().ring.fits(count, packet)
+    }
+
     /// Adds what fits of `data` and returns the number of bytes, all or none up to PIPE_BUF; 0 too where no reader is left.
     pub fn push(&self, mut data: Vec<u8>, packet: bool) -> usize {
         let mut state = self.state.lock();
@@ -153,6 +158,15 @@ impl Pipe {
         drop(state);
         self.queue.wake(READABLE);
         room
+    }
+
+    /// Adds data that was taken from elsewhere and cannot be given back, even beyond the pipe's size.
+    pub fn push_all(&self, data: Vec<u8>, packet: bool) {
+        if data.is_empty() {
+            return;
+        }
+        self.state.lock().ring.push(data, packet);
+        self.queue.wake(READABLE);
     }
 
     /// Adds shared segments as far as they fit; returns the bytes. What is left of `parts` was not taken.
