@@ -96,7 +96,10 @@ impl FileOps for SignalFd {
             return fail(Errno::EINVAL);
         }
         let Some(task) = Task::of(io) else { return fail(Errno::EINVAL) };
-        let first = io.wait_for(&task.group.signal_arrived, Events::IN, || Ok(take(&task, *self.mask.lock())))?;
+        let first = io.wait_for(&task.group.signal_arrived, Events::IN, || {
+            let mask = *self.mask.lock();
+            Ok(take(&task, mask))
+        })?;
         let mut count = to.put(describe(&first).as_bytes())?;
         while to.left() >= SIZE
             && let Some(info) = {
