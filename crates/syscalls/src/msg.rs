@@ -146,15 +146,16 @@ pub fn sys_msgctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
         IPC_SET => {
             let from = call.get::<MsqidDs>(buf)?;
             let queue = sysv.msg.by_id(id)?;
-            {
+            set(&cred, &from.perm, |apply| {
                 let mut state = queue.state.lock();
                 if from.qbytes > MAX_BYTES && !cred.has(Cap::SysResource) {
                     return fail(Errno::EPERM);
                 }
-                set(&cred, &mut state.perm, &from.perm)?;
+                apply(&mut state.perm)?;
                 state.max_bytes = from.qbytes;
                 state.changed_at = now();
-            }
+                Ok(())
+            })?;
             queue.queue.wake(Events::OUT);
             Ok(().into())
         }

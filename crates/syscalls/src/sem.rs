@@ -139,10 +139,13 @@ pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret>
         }
         IPC_SET => {
             let from = call.get::<SemidDs>(arg)?;
-            let set_ = sysv.sem.by_id(id)?;
-            let mut state = set_.state.lock();
-            set(&cred, &mut state.perm, &from.perm)?;
-            state.changed_at = now();
+            let object = sysv.sem.by_id(id)?;
+            set(&cred, &from.perm, |apply| {
+                let mut state = object.state.lock();
+                apply(&mut state.perm)?;
+                state.changed_at = now();
+                Ok(())
+            })?;
             Ok(().into())
         }
         IPC_RMID => {

@@ -178,9 +178,12 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
         IPC_SET => {
             let from = call.get::<ShmidDs>(buf)?;
             let segment = sysv.shm.by_id(id)?;
-            let mut state = segment.state.lock();
-            set(&cred, &mut state.perm, &from.perm)?;
-            state.changed_at = now();
+            set(&cred, &from.perm, |apply| {
+                let mut state = segment.state.lock();
+                apply(&mut state.perm)?;
+                state.changed_at = now();
+                Ok(())
+            })?;
             Ok(().into())
         }
         IPC_RMID => {
@@ -215,9 +218,10 @@ fn last_index(sysv: &kernel::ipc::sysv::SysV) -> i32 {
 
 fn status(ns: &UserNs, segment: &Arc<Segment>) -> ShmidDs {
     let nattch = segment.attachments() as u64;
+    let perm = show(ns, &segment.with_perm(|p| p.clone()));
     let state = segment.state.lock();
     ShmidDs {
-        perm: show(ns, &state.perm),
+        perm,
         segsz: segment.size,
         atime: state.attached_at,
         dtime: state.detached_at,

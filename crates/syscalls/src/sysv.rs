@@ -51,13 +51,15 @@ pub fn show(ns: &UserNs, p: &Perm) -> IpcPerm {
     }
 }
 
-/// IPC_SET's part that all kinds share: owner and permission bits.
-pub fn set(cred: &Cred, to: &mut Perm, from: &IpcPerm) -> Op<()> {
-    to.check_owner(cred)?;
+/// IPC_SET's part that all kinds share: owner and permission bits. `change` gets at the object's, under its lock.
+pub fn set(cred: &Cred, from: &IpcPerm, change: impl FnOnce(&dyn Fn(&mut Perm) -> Op<()>) -> Op<()>) -> Op<()> {
     let ns = &cred.user_ns;
     let (Some(uid), Some(gid)) = (ns.uid_from(from.uid), ns.gid_from(from.gid)) else { return fail(Errno::EINVAL) };
-    to.uid = uid;
-    to.gid = gid;
-    to.mode = to.mode & !0o777 | from.mode & 0o777;
-    Ok(())
+    change(&|to| {
+        to.check_owner(cred)?;
+        to.uid = uid;
+        to.gid = gid;
+        to.mode = to.mode & !0o777 | from.mode & 0o777;
+        Ok(())
+    })
 }
