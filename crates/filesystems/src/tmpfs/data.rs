@@ -65,7 +65,7 @@ impl Data {
     }
 
     /// Moves the contents to a memfd, where they are not in one.
-    pub fn to_host(&mut self) -> Op<&mut HostData> {
+    pub fn memfd(&mut self) -> Op<&mut HostData> {
         if let Data::Heap(bytes) = self {
             let fd = host::memory::memfd("tmpfs", false)?;
             let fd = HostFd::new(fd);
@@ -99,7 +99,7 @@ impl Data {
             bytes.shrink_to(size as usize);
             return Ok(());
         }
-        let host = self.to_host()?;
+        let host = self.memfd()?;
         file::set_size(&host.fd, size)?;
         host.size = size;
         host.recount(counts);
@@ -124,7 +124,7 @@ impl Data {
             }
             return Ok((end - at) as usize);
         }
-        let host = self.to_host()?;
+        let host = self.memfd()?;
         let mut end = end;
         if counts.limited() {
             host.recount(counts);

@@ -190,7 +190,7 @@ impl FileOps for OpenFile {
                 return fail(Errno::ENOSPC);
             }
         }
-        let host = state.data.to_host()?;
+        let host = state.data.memfd()?;
         file::allocate(&host.fd, mode, range.start, range.end - range.start)?;
         if mode & FALLOC_FL_KEEP_SIZE == 0 {
             host.grown_to(range.end);
@@ -216,7 +216,7 @@ impl FileOps for OpenFile {
 impl Mappable for OpenFile {
     fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, _rights: Rights) -> Op<Backing> {
         let mut state = self.node.state.lock();
-        let host = state.data.to_host()?;
+        let host = state.data.memfd()?;
         Ok(Backing::Host { fd: host.fd.clone(), offset: range.start, local: true })
     }
 }
