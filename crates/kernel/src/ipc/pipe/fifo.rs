@@ -30,13 +30,15 @@ pub fn open_fifo(io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Ar
         2 => (true, true),
         _ => return fail(Errno::EINVAL),
     };
+    // A pipe without a name, reopened by /proc/PID/fd: whoever made it may have closed the other end already.
+    let nameless = inode.fs.ops.name() == "pipefs";
     let nonblock = flags.contains(OpenFlags::NONBLOCK);
     let kept = io.kept::<Opening>().filter(|o| Arc::ptr_eq(&o.end.pipe, &pipe) && o.end.writes == writes);
     let (end, seen) = match kept {
         Some(opening) => (opening.end.clone(), opening.seen),
         None => {
             let state = pipe.state.lock();
-            if writes && !reads && nonblock && state.readers == 0 {
+            if writes && !reads && nonblock && !nameless && state.readers == 0 {
                 return fail(Errno::ENXIO);
             }
             let seen = if writes { state.reader_opens } else { state.writer_opens };
@@ -44,7 +46,7 @@ pub fn open_fifo(io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Ar
             (PipeEnd::open(&pipe, reads, writes, flags, None), seen)
         }
     };
-    if nonblock || reads && writes {
+    if nonblock || nameless || reads && writes {
         return Ok(end);
     }
     let came = || {
