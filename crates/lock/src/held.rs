@@ -5,39 +5,42 @@ use crate::Class;
 #[cfg(debug_assertions)]
 mod list {
     use std::cell::RefCell;
+    use std::panic::Location;
 
     thread_local! {
-        /// (rank, name) in the order of taking; a guard that goes early leaves a gap that closes.
-        static HELD: RefCell<Vec<(u16, &'static str)>> = const { RefCell::new(Vec::new()) };
+        /// (rank, name, where) in the order of taking; a guard that goes early leaves a gap that closes.
+        static HELD: RefCell<Vec<(u16, &'static str, &'static Location<'static>)>> = const { RefCell::new(Vec::new()) };
     }
 
+    #[track_caller]
     pub fn push(rank: u16, name: &'static str, same_is_fine: bool) {
+        let here = Location::caller();
         // A thread that is being torn down has no list any more; what it locks then goes unchecked.
         let _ = HELD.try_with(|held| {
             let mut held = held.borrow_mut();
-            if let Some((top, top_name)) = held.iter().max_by_key(|(r, _)| *r).copied() {
+            if let Some((top, top_name, there)) = held.iter().max_by_key(|(r, ..)| *r).copied() {
                 let in_order = top < rank || (same_is_fine && top == rank);
                 assert!(
                     in_order,
-                    "lock order: {name} (rank {rank}) taken while {top_name} (rank {top}) is held; \
+                    "lock order: {name} (rank {rank}) taken at {here} while {top_name} (rank {top}) is held since {there}; \
                      take them in rising rank, or two of one class with lock_two"
                 );
             }
-            held.push((rank, name));
+            held.push((rank, name, here));
         });
     }
 
     pub fn pop(rank: u16) {
         let _ = HELD.try_with(|held| {
             let mut held = held.borrow_mut();
-            if let Some(i) = held.iter().rposition(|(r, _)| *r == rank) {
+            if let Some(i) = held.iter().rposition(|(r, ..)| *r == rank) {
                 held.remove(i);
             }
         });
     }
 
     pub fn names() -> Vec<&'static str> {
-        HELD.try_with(|held| held.borrow().iter().map(|(_, name)| *name).collect()).unwrap_or_default()
+        HELD.try_with(|held| held.borrow().iter().map(|(_, name, _)| *name).collect()).unwrap_or_default()
     }
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// Checks the order and notes the lock as held. Called before waiting for the lock, so that a wrong order is found even when it is free.
+    #[track_caller]
     pub(crate) fn enter<C: Class>(same_is_fine: bool) -> Held {
         #[cfg(debug_assertions)]
         list::push(C::RANK, C::NAME, same_is_fine);

@@ -25,12 +25,14 @@ impl<T, C: Class> Mutex<T, C> {
 
 impl<T: ?Sized, C: Class> Mutex<T, C> {
     /// Waits for the lock. Panics in debug builds if the order of classes is broken.
+    #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let held = Held::enter::<C>(false);
         MutexGuard { guard: self.inner.lock(), _held: held }
     }
 
     /// Takes the lock if it is free. The order is checked as by `lock`.
+    #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let held = Held::enter::<C>(false);
         Some(MutexGuard { guard: self.inner.try_lock()?, _held: held })

@@ -26,22 +26,26 @@ impl<T, C: Class> RwLock<T, C> {
 
 impl<T: ?Sized, C: Class> RwLock<T, C> {
     /// Waits until no writer has the lock. Panics in debug builds if the order of classes is broken.
+    #[track_caller]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         let held = Held::enter::<C>(false);
         RwLockReadGuard { guard: self.inner.read(), _held: held }
     }
 
     /// Waits until no one else has the lock. Panics in debug builds if the order of classes is broken.
+    #[track_caller]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         let held = Held::enter::<C>(false);
         RwLockWriteGuard { guard: self.inner.write(), _held: held }
     }
 
+    #[track_caller]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         let held = Held::enter::<C>(false);
         Some(RwLockReadGuard { guard: self.inner.try_read()?, _held: held })
     }
 
+    #[track_caller]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         let held = Held::enter::<C>(false);
         Some(RwLockWriteGuard { guard: self.inner.try_write()?, _held: held })
