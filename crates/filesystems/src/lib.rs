@@ -2,12 +2,15 @@
 
 mod dev;
 mod devpts;
+mod facts;
 pub mod gofer;
 pub mod overlay;
 mod proc;
 pub mod pseudo;
 mod sys;
 pub mod tmpfs;
+
+pub use facts::gather as gather_facts;
 
 /// Makes this crate's file systems known to the kernel.
 pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {

@@ -8,20 +8,11 @@ use crate::pseudo::{Kind, Node, PseudoFs, Tree};
 use abi::fs::SYSFS_MAGIC;
 use kernel::vfs::{FsType, Inode, MountArgs};
 use kernel::{Io, Kernel, Op};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 static TYPE: FsType = FsType { name: "sysfs", user_mountable: true, nodev: true, mount };
 
-/// The host's policy for transparent huge pages, which is what guests get: read before the sandbox gives the host's files up.
-static HUGE_PAGES: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
-
 pub fn register(kernel: &Arc<Kernel>) {
-    let read = |name: &'static str| {
-        let text = std::fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}")).ok()?;
-        Some((name, text))
-    };
-    let names = ["enabled", "defrag", "shmem_enabled", "use_zero_page", "hpage_pmd_size"];
-    let _ = HUGE_PAGES.set(names.into_iter().filter_map(read).collect());
     kernel.register_fs(&TYPE);
 }
 
@@ -33,7 +24,7 @@ fn text(text: impl std::fmt::Display) -> Node {
 fn mount(_io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     let mut tree = Tree::new();
     processors(&mut tree, args.kernel.cpus);
-    for (name, value) in HUGE_PAGES.get().into_iter().flatten() {
+    for (name, value) in &crate::facts::get().huge_pages {
         tree.add(&format!("kernel/mm/transparent_hugepage/{name}"), text(value.trim_end()));
     }
     tree.add_folder("kernel/mm/hugepages");

@@ -53,6 +53,7 @@ fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::M
     let step = |what: &'static str| {
         move |e: host::rustix::io::Errno| Failure::new(Kind::Other, format!("setting up the sandbox: {what}: {e}"))
     };
+    filesystems::gather_facts();
     let proc = enter::enter().map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
     let prepared = boot(BootContext { config, proc })?;
     lockdown::install(debug).map_err(step("installing the seccomp filter"))?;

@@ -48,8 +48,6 @@ pub struct Discipline {
     pub stopped: bool,
     /// ECHOPRT: an erasure is being shown between `\` and `/`.
     pub(super) erasing: bool,
-    /// TCIOFF was sent because the reader is slow (IXOFF).
-    pub throttled: bool,
 }
 
 impl Discipline {
@@ -67,7 +65,6 @@ impl Discipline {
             line_column: 0,
             stopped: false,
             erasing: false,
-            throttled: false,
         }
     }
 

@@ -11,7 +11,7 @@ use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::{FileType, device_majors};
 use kernel::{Io, Kernel, Op, fail};
 use lock::Mutex;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
     let mut text = |name: &str, make: fn(&mut Io<'_>, &Arc<Kernel>) -> Op<Vec<u8>>| {
@@ -137,17 +137,7 @@ fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
 
 /// The host's processors, as many as guests see.
 fn cpuinfo(kernel: &Kernel) -> Vec<u8> {
-    static TEXT: LazyLock<Mutex<Option<Arc<str>>, Leaf>> = LazyLock::new(|| Mutex::new(None));
-    let known = TEXT.lock().clone();
-    let text = match known {
-        Some(text) => text,
-        None => {
-            let text: Arc<str> =
-                platform::block_in_place(|| kernel.platform.host_proc("cpuinfo")).unwrap_or_default().into();
-            *TEXT.lock() = Some(text.clone());
-            text
-        }
-    };
+    let text = &crate::facts::get().cpuinfo;
     let mut out = String::new();
     for (at, block) in text.split("\n\n").filter(|b| !b.trim().is_empty()).take(kernel.cpus).enumerate() {
         for line in block.lines() {
