@@ -87,7 +87,7 @@ fn new_map(
     let mut ranges = parse(data)?;
     let own_only =
         matches!(ranges.as_slice(), [one] if one.count == 1 && from_parent(parent, one.outside) == Some(own));
-    if !(own_only && alone_is_fine) && !writer.has_in(parent, cap) {
+    if !(writer.has_in(parent, cap) || own_only && alone_is_fine) {
         return fail(Errno::EPERM);
     }
     for range in &mut ranges {
