@@ -9,7 +9,6 @@ pub type Need = (&'static str, &'static str);
 
 pub const TESTS: &[Need] = &[("gcc", "gcc libc6-dev"), ("debootstrap", "debootstrap"), ("unshare", "util-linux")];
 pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
-#[allow(dead_code)] // until bench is there
 pub const BENCH: &[Need] = &[
     ("gcc", "gcc libc6-dev"),
     ("runc", "runc"),

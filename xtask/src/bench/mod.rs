@@ -1,15 +1,149 @@
-//! `cargo xtask bench`: the same programs natively, under runc and under stockade, in turn; ratios, and JSON.
+//! `cargo xtask bench`: the same programs natively, under runc, crun and bwrap, and under stockade, in turn; ratios, and JSON.
+//! `cargo xtask bench host`: what this host charges for the mechanisms of a platform. docs/performance.md explains the figures.
 
-use anyhow::{Result, bail};
-use clap::Args;
+mod idle;
+mod machine;
+mod places;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use guest_tests::programs;
+use serde::Serialize;
+
+use crate::{build, checkout, packages, root, run};
+use places::Place;
 
 #[derive(Args)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Write all figures, with the machine's description, to this file.
     #[arg(long)]
-    pub json: Option<std::path::PathBuf>,
+    json: Option<PathBuf>,
+    /// Use this binary instead of building target/stockade.
+    #[arg(long)]
+    stockade: Option<PathBuf>,
+    /// Only calls whose name contains this.
+    #[arg(long, default_value = "")]
+    filter: String,
 }
 
-pub fn bench(_options: &Options) -> Result<()> {
-    bail!("not there yet")
+#[derive(Subcommand)]
+enum What {
+    /// What this host charges for the mechanisms below a platform.
+    Host,
+}
+
+/// Everything that was measured. Times in nanoseconds, memory in bytes.
+#[derive(Default, Serialize)]
+struct Report {
+    machine: machine::Machine,
+    /// Start to end of /bin/true, by place: the median.
+    start: BTreeMap<String, f64>,
+    /// By operation, then by place.
+    calls: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Private memory of an idle sandbox in all its processes.
+    idle_private: Option<u64>,
+    /// Places that could not run, with the reason.
+    absent: BTreeMap<String, String>,
+}
+
+const ROUNDS: usize = 11;
+
+pub fn bench(options: &Options) -> Result<()> {
+    packages::install(packages::BENCH)?;
+    let sources = checkout().join("guest-tests/programs");
+    let out = build::target_folder().join("guest-tests/bin");
+    if let Some(What::Host) = options.what {
+        let program = programs::one(&sources, &out, "bench/hostbench")?;
+        return run::pass(&mut std::process::Command::new(program));
+    }
+    let stockade = match &options.stockade {
+        Some(binary) => binary.clone(),
+        None => build::build()?,
+    };
+    let root = root::ready()?;
+    let program = programs::one(&sources, &out, "bench/callbench")?;
+    let bundle = out.with_file_name("bundle");
+    let mut report = Report { machine: machine::describe()?, ..Report::default() };
+    let mut all = Vec::new();
+    for place in places::all(&stockade, &root, &program) {
+        match place.run(&bundle, &["/bin/true"]) {
+            Ok(_) => all.push(place),
+            Err(error) => drop(report.absent.insert(place.name.into(), format!("{error:#}"))),
+        }
+    }
+    start_to_end(&all, &bundle, &mut report)?;
+    calls(&all, &bundle, options, &mut report)?;
+    report.idle_private = idle::private(&stockade, &root).ok();
+    print(&report);
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// In turn, so that a change of the machine's speed hits all alike.
+fn start_to_end(all: &[Place], bundle: &std::path::Path, report: &mut Report) -> Result<()> {
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for place in all {
+            let before = Instant::now();
+            place.run(bundle, &["/bin/true"])?;
+            times.entry(place.name).or_default().push(before.elapsed().as_nanos() as f64);
+        }
+    }
+    report.start = times.into_iter().map(|(name, times)| (name.to_string(), median(times))).collect();
+    Ok(())
+}
+
+fn calls(all: &[Place], bundle: &std::path::Path, options: &Options, report: &mut Report) -> Result<()> {
+    for place in all.iter().filter(|place| place.measures_calls) {
+        let text = match place.run(bundle, &[places::PROGRAM, &options.filter]) {
+            Ok(text) => text,
+            Err(error) => {
+                report.absent.insert(format!("{} (calls)", place.name), format!("{error:#}"));
+                continue;
+            }
+        };
+        for line in text.lines() {
+            if let Some((name, value)) = line.rsplit_once(' ')
+                && let Ok(value) = value.parse()
+            {
+                report.calls.entry(name.to_string()).or_default().insert(place.name.to_string(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn print(report: &Report) {
+    println!("{}\n", report.machine);
+    println!("start to end of /bin/true (median of {ROUNDS}):");
+    let runc = report.start.get("runc").copied().unwrap_or(f64::NAN);
+    for (name, time) in &report.start {
+        println!("{name:14} {:8.1} ms {:6.2} x runc", time / 1e6, time / runc);
+    }
+    println!("\n{:24} {:>12} {:>12} {:>12}   x native", "operation (ns)", "native", "runc", "stockade");
+    for (name, by) in &report.calls {
+        let value = |place: &str| by.get(place).copied().unwrap_or(f64::NAN);
+        let (native, stockade) = (value("native"), value("stockade do"));
+        println!("{name:24} {native:12.0} {:12.0} {stockade:12.0} {:10.2}", value("runc"), stockade / native);
+    }
+    if let Some(bytes) = report.idle_private {
+        println!("\nidle sandbox: {:.1} MB of private memory in all its processes", bytes as f64 / 1e6);
+    }
+    for (name, reason) in &report.absent {
+        println!("not measured: {name}: {reason}");
+    }
 }
