@@ -286,6 +286,11 @@ impl Discipline {
         if self.canonical() { !self.ends.is_empty() } else { self.input.len() >= least.max(1) }
     }
 
+    /// Complete lines that have not been read.
+    pub fn lines(&self) -> usize {
+        self.ends.len()
+    }
+
     /// FIONREAD.
     pub fn available(&self) -> usize {
         match self.ends.back() {

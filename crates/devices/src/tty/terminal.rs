@@ -85,7 +85,10 @@ impl Terminal {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         let before = (state.line.available(), state.line.room(), state.line.output_len(), state.line.output_room());
+        let lines = state.line.lines();
         let value = change(&mut state, &mut effects);
+        // An end of file is a line without a byte.
+        let new_line = state.line.lines() > lines;
         let after = (state.line.available(), state.line.room(), state.line.output_len(), state.line.output_room());
         if state.packet_mode && effects.packet != 0 {
             // A stop and a start take each other's place.
@@ -95,7 +98,7 @@ impl Terminal {
         let packet = state.packet_mode && state.packet != 0;
         let foreground = if effects.signals.is_empty() { None } else { state.job.foreground() };
         drop(state);
-        if after.0 > before.0 {
+        if after.0 > before.0 || new_line {
             self.slave_queue.wake(Events::IN | Events::RDNORM);
         }
         if after.3 > before.3 {
