@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
+/// socketpair(2): type without flags, protocol.
+pub type MakePair = fn(&mut Io<'_>, u32, u32) -> Op<[Box<dyn SocketOps>; 2]>;
+
 /// An address family, as the registry has it.
 pub struct Family {
     /// AF_*.
@@ -31,7 +34,7 @@ pub struct Family {
     /// socket(2): type without flags. ESOCKTNOSUPPORT, EPROTONOSUPPORT.
     pub create: fn(io: &mut Io<'_>, kind: u32, protocol: u32) -> Op<Box<dyn SocketOps>>,
     /// socketpair(2). EOPNOTSUPP where the family has none.
-    pub pair: fn(io: &mut Io<'_>, kind: u32, protocol: u32) -> Op<[Box<dyn SocketOps>; 2]>,
+    pub pair: MakePair,
 }
 
 /// Who sent a message, SCM_CREDENTIALS: the kernel's ids.

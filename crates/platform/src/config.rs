@@ -2,10 +2,7 @@
 //!
 //! Owns no locks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use host::HostFd;
 
 /// Each fallback can be forced, for tests and for hosts that lack a feature.
 #[derive(Clone, Debug)]
@@ -24,8 +21,8 @@ pub struct Config {
     pub force_trap: bool,
     /// Prints what threads do to standard error.
     pub trace: bool,
-    /// procfs of this PID namespace; /proc if none is given.
-    pub proc: Option<Arc<HostFd>>,
+    /// A procfs of this PID namespace; None: the one at /proc, if there is one.
+    pub proc: Option<std::sync::Arc<host::HostFd>>,
 }
 
 impl Default for Config {

@@ -3,11 +3,8 @@
 //! Owns the locks of the table of spaces, of the expected newborns and of the list of shards; none is held while another is taken.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-
-use host::HostFd;
 
 use crate::answer::Registers;
 use crate::config::{Config, Counters};
@@ -38,7 +35,7 @@ pub(crate) struct Core {
     pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
     pub keeper: Keeper,
     /// procfs of our PID namespace.
-    pub proc: Option<Arc<HostFd>>,
+    pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,
 }
 
@@ -61,13 +58,6 @@ pub(crate) enum Kind {
     Fresh,
 }
 
-/// A file of procfs, for reading.
-pub(crate) fn open_proc(proc: &HostFd, path: &str) -> std::io::Result<std::fs::File> {
-    use host::rustix::fs::{Mode, OFlags, openat};
-    let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(file.into())
-}
-
 impl Core {
     pub fn expect(&self, cookie: [u64; 2], newborn: Newborn) {
         lock(&self.newborns).insert(cookie, newborn);
@@ -79,9 +69,13 @@ impl Core {
 
     /// A small file of procfs, read whole.
     pub fn proc_file(&self, path: &str) -> Option<String> {
-        let mut text = String::new();
-        open_proc(self.proc.as_ref()?, path).ok()?.read_to_string(&mut text).ok()?;
-        Some(text)
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let proc = self.proc.as_ref()?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = vec![0u8; 1024];
+        let n = host::rustix::io::read(&file, &mut text).ok()?;
+        text.truncate(n);
+        String::from_utf8(text).ok()
     }
 
     /// As `proc_file`, for texts of any length. The host makes them while it reads: may sleep.

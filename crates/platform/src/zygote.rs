@@ -4,19 +4,16 @@
 //! caller orders one zygote at a time.
 
 use std::arch::asm;
-use std::io::Read;
 use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
-use host::HostFd;
 use host::futex::wake_shared;
 use host::seccomp::notify;
 
 use crate::config::StartError;
-use crate::core::open_proc;
 use crate::filter;
 use crate::layout::{
     KICK_SIGNAL, Mailbox, PRIVATE, REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
@@ -62,7 +59,7 @@ fn word(n: usize) -> u64 {
 
 impl Seed {
     /// Forks the seed. This process must have one thread only.
-    pub fn start(region: Region, pool: &Pool, proc: Option<&HostFd>) -> Result<Seed, StartError> {
+    pub fn start(region: Region, pool: &Pool) -> Result<Seed, StartError> {
         let step = |step: &'static str| move |errno| StartError::Host { step, errno };
         if word(header::MAGIC) != header::MAGIC_VALUE {
             return Err(StartError::Host { step: "the stub's header", errno: Errno::ENOEXEC });
@@ -70,12 +67,8 @@ impl Seed {
         let mailboxes = pool.take().map_err(step("making the memory file of the mailboxes"))?;
         let slot = mailboxes.slot(0);
         once!(put slot, seed.keep, region.keep());
-        let threads = proc.and_then(|p| {
-            let mut status = String::new();
-            open_proc(p, "self/status").ok()?.read_to_string(&mut status).ok()?;
-            status.lines().find_map(|l| l.strip_prefix("Threads:")?.trim().parse::<u32>().ok())
-        });
-        if threads.is_some_and(|n| n != 1) {
+        let threads = std::fs::read_dir("/proc/self/task").map(|d| d.count()).unwrap_or(1);
+        if threads != 1 {
             return Err(StartError::Host { step: "forking from a process with several threads", errno: Errno::EBUSY });
         }
         // SAFETY: this process has one thread, so the child may do what it likes with its copy.
@@ -84,7 +77,7 @@ impl Seed {
             return Err(StartError::Host { step: "forking the seed", errno: last_errno() });
         }
         if pid == 0 {
-            let (step, errno) = become_seed(&region, &mailboxes, proc);
+            let (step, errno) = become_seed(&region, &mailboxes);
             slot.seed().failed.store(step << 16 | u32::from(errno.code()), Ordering::Release);
             // SAFETY: ends the forked child without running anything of the parent's.
             unsafe { libc::_exit(72) };
@@ -185,7 +178,7 @@ unsafe extern "C" {
 }
 
 /// In the forked child: makes this process the seed and enters the stub. Returns the step and error if that fails.
-fn become_seed(region: &Region, mailboxes: &Mailboxes, proc: Option<&HostFd>) -> (u32, Errno) {
+fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
     let base = region.base;
     let fail = |step: u32| (step, last_errno());
     // SAFETY: a forked copy with one thread, which never goes back to the code around; host calls on its own memory, at places that it has just mapped.
@@ -248,8 +241,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes, proc: Option<&HostFd>) ->
 
         // Rights and limits.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        let proc = proc.map_or(-1, HostFd::number);
-        let fd = libc::openat(proc, c"self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         if fd >= 0 {
             libc::write(fd, c"1000".as_ptr().cast(), 4);
         }

@@ -98,7 +98,7 @@ fn release_word(mm: &Mm, task: &Task, addr: u64) -> Option<platform::Op> {
     let mut bytes = [0; 4];
     mm.read_exact(addr, &mut bytes).ok()?;
     let old = u32::from_le_bytes(bytes);
-    if addr % 4 != 0 || old & FUTEX_TID_MASK != task.tid() as u32 {
+    if !addr.is_multiple_of(4) || old & FUTEX_TID_MASK != task.tid() as u32 {
         return None;
     }
     let wake = i32::from(old & FUTEX_WAITERS != 0);

@@ -164,6 +164,7 @@ fn a_stack_keeps_its_distance() {
 #[test]
 fn taken_ranges_and_alignment_are_kept() {
     let mut map = AreaMap::default();
+    #[allow(clippy::single_range_in_vec_init)]
     let taken = [90 * PAGE..95 * PAGE];
     assert_eq!(map.gap_down(10 * PAGE, PAGE, &(0..100 * PAGE), &taken), Some(80 * PAGE));
     assert_eq!(map.gap_down(5 * PAGE, PAGE, &(0..100 * PAGE), &taken), Some(95 * PAGE));

@@ -47,7 +47,7 @@ pub struct SpawnInit {
 /// How a new task begins when its host thread is there.
 pub(super) enum Birth {
     /// With the parent's registers; fork's copy of the address space gets its stub process now.
-    Forked(crate::mm::ForkedMm),
+    Forked(Box<crate::mm::ForkedMm>),
     Thread,
     /// By an exec.
     Exec(Box<super::exec::Image>),
@@ -92,7 +92,7 @@ impl Task {
         let birth = if flags.contains(CloneFlags::VM) {
             Birth::Thread
         } else {
-            Birth::Forked(self.mm().ok_or(Errno::ESRCH)?.fork()?)
+            Birth::Forked(Box::new(self.mm().ok_or(Errno::ESRCH)?.fork()?))
         };
         let pid = Pid::new(&ns)?;
         let shared = |on: bool| flags.contains(if on { CloneFlags::FILES } else { CloneFlags::FS });

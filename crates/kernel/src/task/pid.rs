@@ -98,8 +98,8 @@ impl PidNs {
         let mut number = table.last;
         for _ in 0..PID_MAX {
             number = if number >= PID_MAX { 300 } else { number + 1 };
-            if !table.numbers.contains_key(&number) {
-                table.numbers.insert(number, pid.clone());
+            if let std::collections::btree_map::Entry::Vacant(free) = table.numbers.entry(number) {
+                free.insert(pid.clone());
                 table.last = number;
                 return Ok(number);
             }

@@ -49,8 +49,7 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
         }
         let action = signals.actions.get(sig);
         let default = action.handler == crate::signal::SIG_DFL;
-        let protected =
-            signals.unkillable && default && (info.from_user_inside(group) || !matches!(sig, SIGKILL | SIGSTOP));
+        let protected = signals.unkillable && default && (sent_from_inside(&info) || !matches!(sig, SIGKILL | SIGSTOP));
         let blocked = |task: &Arc<Task>| {
             let s = task.signals.lock();
             (s.mask | s.saved_mask.unwrap_or(0) | s.waited) & bit(sig) != 0
@@ -59,7 +58,7 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
             Some(task) => blocked(task),
             None => tasks.iter().any(blocked),
         };
-        if protected && !wanted_anyway || action.ignores(sig) && !wanted_anyway {
+        if (protected || action.ignores(sig)) && !wanted_anyway {
             if !continued {
                 return true;
             }
@@ -131,9 +130,7 @@ pub fn child_info(group: &ThreadGroup, parent: &ThreadGroup, code: i32, status: 
     SigInfo::child(code, pid, uid, status, ticks, 0)
 }
 
-impl SigInfo {
-    /// Whether a process of the group's own PID namespace sent it (si_pid is not 0), so that init's protection holds.
-    fn from_user_inside(&self, _group: &ThreadGroup) -> bool {
-        self.code() <= 0 && self.pid() != 0
-    }
+/// Whether a process that the receiver can see sent it (si_pid is not 0): from such, init is protected.
+fn sent_from_inside(info: &SigInfo) -> bool {
+    info.code() <= 0 && info.pid() != 0
 }
