@@ -132,3 +132,31 @@ impl Drop for Attached {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::cred::{Cred, UserNs};
+    use crate::task::IpcNs;
+
+    #[test]
+    fn a_marked_segment_goes_with_its_last_attachment() {
+        let cred = Cred::root(UserNs::initial());
+        let sysv = SysV::of(&IpcNs::new(UserNs::initial()));
+        let make = || Segment::new(5000, Perm::new(7, 0o600, &cred), 1, 0);
+        let id = sysv.shm.get(7, super::super::IPC_CREAT | 0o600, &cred, |_| Ok(()), make).unwrap();
+        let segment = sysv.shm.by_id(id).unwrap();
+        let (one, two) = (segment.open(&sysv, id, false), segment.open(&sysv, id, false));
+        let read_only = segment.open(&sysv, id, true);
+        assert_eq!(segment.attachments(), 3);
+        assert!(!read_only.writable() && one.writable());
+        assert!(Arc::ptr_eq(&segment_of(&one).unwrap(), &segment));
+        segment.with_perm(|p| p.mode |= SHM_DEST);
+        sysv.shm.forget_key(id);
+        drop((one, read_only));
+        assert!(sysv.shm.by_id(id).is_ok());
+        drop(two);
+        assert!(sysv.shm.by_id(id).is_err());
+    }
+}
