@@ -71,14 +71,13 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         wait.run()
     };
     drop(terminal);
-    let result = match result {
+    match result {
         Ok(status) => {
             sandbox.wait();
             Ok(status)
         }
         Err(e) => Err(sandbox.post_mortem(e)),
-    };
-    result
+    }
 }
 
 fn rootfs(given: Option<&Path>) -> Result<PathBuf> {
