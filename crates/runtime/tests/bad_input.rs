@@ -1,5 +1,7 @@
 //! Bad input: one clear line that names the object and the remedy, the status that runc's users expect, nothing left.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::Place;

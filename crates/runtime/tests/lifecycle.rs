@@ -1,5 +1,7 @@
 //! Every state of a container and every command, with a pretended kernel behind real processes, namespaces and sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::{Place, alive, wait_for};
