@@ -26,20 +26,20 @@ pub struct Platform {
 
 impl Platform {
     /// Reserves the stub's region in this (single-threaded!) process, forks the seed and has the first shard's zygote made. To be called before any thread starts
-    /// and before lock-down. For `Thread::cpu_time` and the like, /proc must be that of this PID namespace.
+    /// and before lock-down. `Config::proc` (or /proc) must be that of this PID namespace: for the place of the vDSO and for CPU times.
     pub fn start(config: Config) -> Result<Arc<Platform>, StartError> {
         let host = |step: &'static str| move |errno: Errno| StartError::Host { step, errno };
-        let region = Region::reserve()?;
-        let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
-        let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
-        let cores: Vec<usize> = all.iter().copied().cycle().take(shards).collect();
-        let pool = Pool::default();
-        let seed = Seed::start(region.clone(), &pool)?;
         let proc = {
             use host::rustix::fs::{Mode, OFlags, open};
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             config.proc.clone().or_else(|| open("/proc", flags, Mode::empty()).ok().map(host::HostFd::new))
         };
+        let region = Region::reserve(proc.as_deref())?;
+        let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
+        let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
+        let cores: Vec<usize> = all.iter().copied().cycle().take(shards).collect();
+        let pool = Pool::default();
+        let seed = Seed::start(region.clone(), &pool)?;
         let core: &'static Core = Box::leak(Box::new(Core {
             config,
             region,

@@ -2,6 +2,10 @@
 //!
 //! Neighbours: `zygote` (maps it), `space` (reports what guests may use). Owns no locks.
 
+use std::io::Read;
+
+use host::HostFd;
+
 use crate::config::StartError;
 use crate::layout::{REGION_ALIGN, REGION_LEN};
 use crate::space::VdsoInfo;
@@ -19,8 +23,8 @@ pub(crate) struct Region {
 
 impl Region {
     /// Takes the highest free place. (Address randomisation moves our own stack and mappings about, so it is not known before.)
-    pub fn reserve() -> Result<Region, StartError> {
-        let vdso = find_vdso();
+    pub fn reserve(proc: Option<&HostFd>) -> Result<Region, StartError> {
+        let vdso = find_vdso(proc);
         // Below the stack's range (16 GiB under the top), down to where a mapping of ours may start at the lowest.
         let base = (0x7e00..0x7ffb)
             .rev()
@@ -37,10 +41,19 @@ impl Region {
     }
 }
 
+fn open_maps(proc: &HostFd) -> Result<std::os::fd::OwnedFd, host::rustix::io::Errno> {
+    use host::rustix::fs::{Mode, OFlags, openat};
+    openat(proc, "self/maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Finds [vvar] (in all its parts) and [vdso], which lie side by side. Empty if this process has none.
-fn find_vdso() -> VdsoInfo {
+fn find_vdso(proc: Option<&HostFd>) -> VdsoInfo {
     let mut info = VdsoInfo::default();
-    for line in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
+    let mut maps = String::new();
+    if let Some(file) = proc.and_then(|proc| open_maps(proc).ok()) {
+        let _ = std::fs::File::from(file).read_to_string(&mut maps);
+    }
+    for line in maps.lines() {
         let Some((range, rest)) = line.split_once(' ') else { continue };
         let Some((from, to)) = range.split_once('-') else { continue };
         let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16)) else { continue };
