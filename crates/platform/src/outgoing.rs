@@ -12,6 +12,7 @@ use abi::Errno;
 use host::HostFd;
 use host::seccomp::notify;
 
+use crate::guest::Guest;
 use crate::layout::{KICK_SIGNAL, MAX_FDS};
 use crate::mailbox::{Slot, once};
 use crate::shard::Shard;
@@ -41,6 +42,8 @@ pub(crate) enum Out {
     /// Wakes a thread of ours.
     Wake(&'static AtomicU32),
     Kill(i32),
+    /// Lets a guest go: what it holds has locks of its own.
+    Forget(Arc<dyn Guest>),
 }
 
 thread_local! {
@@ -90,5 +93,6 @@ fn perform(out: Out) {
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
         Out::Wake(word) => host::futex::wake(word, 1),
         Out::Kill(pid) => drop(host::process::kill(pid, libc::SIGKILL)),
+        Out::Forget(guest) => drop(guest),
     }
 }

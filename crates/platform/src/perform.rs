@@ -277,7 +277,9 @@ impl Thread {
     /// The thread will run no more guest code.
     fn leave(&self, st: &mut State) {
         st.at = At::Gone;
-        st.guest = None;
+        if let Some(guest) = st.guest.take() {
+            queue(Out::Forget(guest));
+        }
         self.shard.remove(self.host_tid);
         self.space.left(self.slot, self.host_tid);
     }
