@@ -1,8 +1,8 @@
 //! The kernel: tasks, signals, memory, VFS, descriptors, namespaces, time, IPC, loader.
 //!
 //! A Linux kernel as a library: `sandbox` composes it with file systems, sockets, devices and the system call table,
-//! which register themselves. Modules in their order, lowest first; a module names only those above it in this list
-//! (a test enforces it; `docs/adr/0003` lists the exceptions).
+//! which register themselves. The modules have an order (crates/kernel/MODULES, `docs/adr/0003`): one names only those below it,
+//! and a test enforces it.
 
 pub mod call;
 pub mod cred;
