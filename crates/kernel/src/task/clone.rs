@@ -9,7 +9,6 @@ use crate::Kernel;
 use crate::cred::{Cred, UserNs};
 use crate::fd::FdTable;
 use crate::locks::TaskFields;
-use crate::mm::Mm;
 use crate::op::{Op, fail};
 use crate::signal::{Actions, AltStack, Pending};
 use crate::wait::Queue;
@@ -353,11 +352,5 @@ impl Task {
     /// The owner of new namespaces and of what they hold.
     pub fn user_ns(&self) -> Arc<UserNs> {
         self.cred().user_ns.clone()
-    }
-
-    /// Memory of the forked address space, for tests and accounting.
-    pub fn set_initial_mm(&self, mm: Arc<Mm>) {
-        mm.enter();
-        self.set_mm(Some(mm));
     }
 }

@@ -36,11 +36,6 @@ impl ThreadGroup {
         }
         self.continued.wake(Events::IN);
     }
-
-    /// Whether the host process of the group's address space has been killed.
-    pub(super) fn space_is_gone(&self) -> bool {
-        self.is_exiting()
-    }
 }
 
 impl Task {
