@@ -29,6 +29,8 @@ pub enum Ret {
     Value(u64),
     /// The stub has something to do first (map memory, fork, exec); only for rows of the table that need a frame.
     Stub(Box<StubWork>),
+    /// The call goes on as a wait in the host's futex, futex(2). Interrupted by a signal that no handler takes, it is run again with its record.
+    HostWait(platform::FutexWait),
     /// rt_sigreturn: the registers are the stub's already, nothing is returned.
     Registers,
     /// The task ends: exit(2).
@@ -98,6 +100,8 @@ pub struct Record {
     pub deadline: Option<Deadline>,
     /// Where a staged call (exec, vfork, connect, FIFO open, ...) stands.
     pub stage: Option<Box<dyn Any + Send>>,
+    /// `Ret::HostWait` was answered before: a wait in the host was begun, and interrupted.
+    pub waited: bool,
 }
 
 /// A call in progress.

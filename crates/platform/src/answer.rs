@@ -100,6 +100,18 @@ pub struct SpawnSpec {
     pub set_tid: Vec<(u64, u32)>,
 }
 
+/// A wait in a guest's futex, futex(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FutexWait {
+    pub addr: u64,
+    /// FUTEX_WAIT_BITSET with the flags PRIVATE and CLOCK_REALTIME as they are wanted.
+    pub op: u32,
+    pub value: u32,
+    /// Absolute, in seconds and nanoseconds.
+    pub until: Option<(i64, i64)>,
+    pub bits: u32,
+}
+
 /// A signal frame as sigreturn(2) and the ABI define it.
 #[derive(Clone, Debug)]
 pub struct SignalFrame {
@@ -119,6 +131,8 @@ pub struct SignalFrame {
     /// The call is made again after the handler: rax is `nr` and ip goes back by two.
     pub restart: bool,
     pub nr: u32,
+    /// The interrupted call's ip is at its instruction, not behind it: see [`crate::Thread::host_wait`].
+    pub at_call: bool,
 }
 
 /// General registers, in the order of user_regs_struct (ptrace(2)).

@@ -89,7 +89,42 @@ pub(crate) const TRAPPED: &[(u32, &str)] = &[
 /// Calls of guest code that fail at once: what guest libraries must not get, and what has no meaning here.
 pub(crate) const REFUSED: &[(u32, &str)] = &[(435, "clone3"), (334, "rseq")];
 
-/// futex operations 0 to 5, 9 and 10 (and, with `otherwise`, the others) on the loaded number; 8 instructions.
+/// Calls by which guest code waits in the host's futexes without a word to the kernel process, and those that go with them. Their timeouts are absolute, so the host restarts them; all words are
+/// the guest's own memory.
+const FUTEX2: &[(u32, &str)] =
+    &[(449, "futex_waitv"), (454, "futex_wake"), (455, "futex_wait"), (456, "futex_requeue")];
+
+/// Whether this call is one of the futex waits.
+pub(crate) fn is_wait(nr: u32, args: [u64; 6]) -> bool {
+    matches!(nr, 449 | 455) || nr == 202 && matches!(args[1] & 0x7f, 0 | 9)
+}
+
+/// Whether this call of guest code waits in a host futex and is told to nobody.
+pub(crate) fn waits(nr: u32, args: [u64; 6]) -> bool {
+    is_wait(nr, args) && (nr != 202 || args[3] == 0)
+}
+
+/// futex(2) of guest code on the loaded number: as `futex`, but waits with a timeout go to the kernel process, which knows how they go on after a signal. 14 instructions.
+fn guest_futex(other: u32) -> [sock_filter; 14] {
+    [
+        load(arg(1)),
+        and(0x7f),
+        equal(0, 5, 0), // WAIT
+        equal(9, 4, 0), // WAIT_BITSET
+        above(10, 8, 0),
+        equal(6, 7, 0),
+        equal(7, 6, 0),
+        equal(8, 5, 4),
+        load(arg(3)),
+        equal(0, 0, 3),
+        load(arg(3) + 4),
+        equal(0, 0, 1),
+        ret(ALLOW),
+        ret(other),
+    ]
+}
+
+/// futex operations 0 to 5, 9 and 10 of the stub (and, with `otherwise`, the others) on the loaded number; 8 instructions.
 fn futex(otherwise: u32) -> [sock_filter; 8] {
     [
         load(arg(1)),
@@ -145,8 +180,11 @@ pub(crate) fn program(base: u64, force_trap: bool) -> Vec<sock_filter> {
     code.extend(stub);
     // Guest code.
     let other = if force_trap { TRAP } else { NOTIFY };
-    code.extend([load(NR), equal(202, 0, 8)]);
-    code.extend(futex(other));
+    code.extend([load(NR), equal(202, 0, 14)]);
+    code.extend(guest_futex(other));
+    for &(nr, _) in FUTEX2 {
+        code.extend([equal(nr, 0, 1), ret(ALLOW)]);
+    }
     for &(nr, _) in REFUSED {
         code.extend([equal(nr, 0, 1), ret(errno(ENOSYS))]);
     }
@@ -185,7 +223,21 @@ mod tests {
         assert_eq!(guest(435, [0; 6]), errno(ENOSYS));
         assert_eq!(guest(202, [0, 128, 0, 0, 0, 0]), ALLOW);
         assert_eq!(guest(202, [0, 6, 0, 0, 0, 0]), NOTIFY);
-        assert_eq!(guest(202, [0, 11, 0, 0, 0, 0]), NOTIFY);
+        for operation in 0..128 {
+            let allowed = operation <= 10 && ![6, 7, 8].contains(&operation);
+            let wait = [0, 9].contains(&operation);
+            for flags in [0, 128, 256, 384] {
+                let verdict = |timeout| guest(202, [0, operation | flags, 0, timeout, 0, 0]);
+                assert_eq!(verdict(0), if allowed { ALLOW } else { NOTIFY }, "{operation}");
+                for timeout in [1, 1 << 32, u64::MAX] {
+                    assert_eq!(verdict(timeout), if allowed && !wait { ALLOW } else { NOTIFY }, "{operation}");
+                }
+            }
+        }
+        for nr in [449, 454, 455, 456] {
+            assert_eq!(guest(nr, [u64::MAX; 6]), ALLOW);
+            assert_eq!(stub(nr, [u64::MAX; 6]), KILL);
+        }
         assert_eq!(guest(0x4000_0000, [0; 6]), errno(ENOSYS));
         assert_eq!(run(&program(BASE, false), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
         assert_eq!(run(&program(BASE, true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));

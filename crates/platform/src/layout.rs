@@ -40,7 +40,7 @@ pub mod bell {
     pub const FRESH: u64 = 4;
     /// A trapped system call.
     pub const CALL: u64 = 5;
-    /// Came in by a kick.
+    /// Came in by a kick, or after `op::WAIT`: then r8 is 1 and r10 what the host said.
     pub const KICK: u64 = 6;
     /// A fault signal.
     pub const FAULT: u64 = 7;
@@ -70,6 +70,8 @@ pub mod op {
     pub const RING: u32 = 9;
     /// This host thread ends.
     pub const EXIT: u32 = 10;
+    /// Wait in a guest's futex by `arg` (address, operation, value, timeout set, seconds, nanoseconds, bits), then ring KICK with the host's answer.
+    pub const WAIT: u32 = 11;
 }
 
 /// What follows a script, in `Mailbox::then`.

@@ -24,7 +24,7 @@ mod thread;
 mod worker;
 mod zygote;
 
-pub use answer::{Arg, ForkSpec, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
+pub use answer::{Arg, ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 pub use config::{Config, StartError, Stats};
 pub use guest::{Event, Guest};
 pub use platform::Platform;

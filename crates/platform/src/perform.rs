@@ -11,7 +11,7 @@ use crate::core::{Kind, Newborn};
 use crate::layout::{Call, Frame, MAX_CALLS, MAY_FAIL, WINDOW_LEN, op, pseudo, then};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
-use crate::thread::{Answer, At, Birth, Rest, State, Thread};
+use crate::thread::{Answer, At, Birth, Rest, State, Thread, Wait};
 
 /// CLONE_PARENT | SIGCHLD, as the stub passes it.
 const FORK_FLAGS: u64 = 0x8000 | 17;
@@ -26,7 +26,6 @@ impl Thread {
     pub(crate) fn perform(&self, st: &mut State, answer: Answer) {
         let mb = self.mailbox;
         st.result_due = false;
-        let wait = std::mem::take(&mut st.host_wait);
         match answer {
             Answer::Ret(value) => {
                 once!(put mb, ret, value as u64);
@@ -46,18 +45,30 @@ impl Thread {
                 self.go(st, op::REGISTERS);
             }
             Answer::Signal(frame) => {
-                let mut words = describe(&frame);
-                if wait {
-                    // ip is at the instruction already: a restart leaves it there, a result moves it behind.
-                    words.ip_back = if frame.restart { 0 } else { 2u64.wrapping_neg() };
-                }
-                once!(put mb, frame, words);
+                once!(put mb, frame, describe(&frame));
                 st.result_due = true;
                 self.go(st, op::SIGNAL);
             }
             Answer::Script(Script { ops, then }) => {
                 st.rest = Some(Rest { ops: ops.into_iter(), then, done: 0, round: 0, files: 0 });
                 self.next_round(st);
+            }
+            Answer::Wait(wait) => {
+                let (timeout, (s, ns)) = (wait.until.is_some(), wait.until.unwrap_or_default());
+                let words = [
+                    wait.addr,
+                    wait.op.into(),
+                    wait.value.into(),
+                    timeout.into(),
+                    s as u64,
+                    ns as u64,
+                    wait.bits.into(),
+                ];
+                for (i, word) in words.into_iter().enumerate() {
+                    once!(put mb, arg[i], word);
+                }
+                st.wait = Wait::Stub(None);
+                self.go(st, op::WAIT);
             }
             Answer::Fork(spec) => self.order_fork(st, spec),
             Answer::Spawn(spec) => self.order_spawn(st, spec),
@@ -290,11 +301,13 @@ fn describe(f: &SignalFrame) -> Frame {
     for (word, bytes) in info.iter_mut().zip(f.info.chunks_exact(8)) {
         *word = bytes.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
     }
-    let (set_rax, rax, ip_back) = match (f.restart, f.rax) {
-        (true, _) => (1, u64::from(f.nr), 2),
-        (false, Some(v)) => (1, v as u64, 0),
-        (false, None) => (0, 0, 0),
+    let (set_rax, rax, behind) = match (f.restart, f.rax) {
+        (true, _) => (1, u64::from(f.nr), 0),
+        (false, Some(v)) => (1, v as u64, 2),
+        (false, None) => (0, 0, 2),
     };
+    // From the instruction, or from behind it.
+    let ip_back = if f.at_call { 0u64.wrapping_sub(behind) } else { 2 - behind };
     Frame {
         handler: f.handler,
         restorer: f.restorer,

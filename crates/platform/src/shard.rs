@@ -18,7 +18,7 @@ use crate::layout::{DOORBELL, TEXT, TEXT_LEN, bell};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
-use crate::thread::{At, Request, State, Thread};
+use crate::thread::{At, Request, State, Thread, Wait};
 use crate::worker::Crew;
 
 const CLONE: i32 = 56;
@@ -210,10 +210,15 @@ impl Shard {
                 drop(st);
                 return self.fresh(thread, guest);
             }
-            bell::KICK => match kicked(thread, &mut st, was) {
-                Some(event) => event,
-                None => return,
-            },
+            bell::KICK => {
+                if let (Wait::Stub(result), 1) = (&mut st.wait, b) {
+                    *result = Some(a as i64);
+                }
+                match kicked(thread, &mut st, was) {
+                    Some(event) => event,
+                    None => return,
+                }
+            }
             _ if matches!(was, At::Coming(_)) => {
                 drop(st);
                 return thread.violation("did not come when called");

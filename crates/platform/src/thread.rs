@@ -9,7 +9,7 @@ use std::sync::Arc;
 use abi::Errno;
 use host::HostFd;
 
-use crate::answer::{ForkSpec, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
+use crate::answer::{ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 use crate::core::Core;
 use crate::guest::Guest;
 use crate::layout::MAX_FDS;
@@ -62,6 +62,7 @@ pub(crate) enum Answer {
     Spawn(SpawnSpec),
     Signal(Box<SignalFrame>),
     Registers(Box<Registers>),
+    Wait(FutexWait),
     Exit,
 }
 
@@ -97,8 +98,18 @@ pub(crate) struct State {
     pub rest: Option<Rest>,
     /// Key in the shard's list of open notifications.
     pub open: Option<u64>,
-    /// The kernel was told of a host wait that the next signal frame may end.
-    pub host_wait: bool,
+    pub wait: Wait,
+}
+
+/// The last wait that the kernel ordered, until the thread's next event.
+pub(crate) enum Wait {
+    None,
+    /// The host makes the guest's call, which ends here.
+    Call {
+        ip: u64,
+    },
+    /// The stub makes it. What the host said, when it is over.
+    Stub(Option<i64>),
 }
 
 pub(crate) struct Birth {
@@ -134,7 +145,7 @@ impl State {
             files: Vec::new(),
             rest: None,
             open: None,
-            host_wait: false,
+            wait: Wait::None,
         }
     }
 }
@@ -198,18 +209,51 @@ impl Thread {
         }
     }
 
-    /// After [`crate::Event::Kicked`]: the arguments of the futex wait that the kick interrupted, or that the thread was about to begin (the filter lets guest code wait in the host's
-    /// futexes by itself). A `sigframe` that follows with a `rax` makes the wait return that (as EINTR, for a handler without SA_RESTART); every other answer lets
-    /// it wait again. A wait with a timeout is not seen here: it has returned EINTR already.
-    pub fn host_wait(&self) -> Option<[u64; 6]> {
+    /// After [`crate::Event::Kicked`]: number and address of the call by which the thread waited in a host futex, or was about to, if there is a `syscall` instruction at that
+    /// address (which the caller finds out, by its map). The filter lets guest code wait there by itself, where nothing but a signal ends the wait. The next answer lets it wait
+    /// again, but for a `sigframe` that says `at_call`.
+    pub fn host_wait(&self) -> Option<(u32, u64)> {
         let r = self.regs()?;
-        let wait = matches!(r.rsi & 0x7f, 0 | 9); // FUTEX_WAIT, FUTEX_WAIT_BITSET
-        let mut code = [0u8; 2];
-        if r.rax != 202 || !wait || self.space.read(r.rip, &mut code) != Ok(2) || code != [0x0f, 0x05] {
-            return None;
+        let nr = u32::try_from(r.rax).ok()?;
+        crate::filter::waits(nr, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]).then_some((nr, r.rip))
+    }
+
+    /// The host futex wait that the thread sleeps in now, by which it came there without an event: number and arguments. Costs an open of a file in procfs.
+    pub fn sleeps_in(&self) -> Option<(u32, [u64; 6])> {
+        let text = self.core.proc_file(&format!("{}/task/{}/syscall", self.space.host_pid(), self.host_tid))?;
+        let mut words = text.split_ascii_whitespace();
+        let nr: u32 = words.next()?.parse().ok()?;
+        let mut args = [0; 6];
+        for arg in &mut args {
+            *arg = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
         }
-        lock(&self.state).host_wait = true;
-        Some([r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+        crate::filter::is_wait(nr, args).then_some((nr, args))
+    }
+
+    /// The open call becomes a wait in the host's futex. It ends like this: woken or timed out, the call returns, or [`crate::Event::Kicked`] comes with `wait_result`; interrupted by a kick, the latter
+    /// with EINTR, and the kernel says how it goes on.
+    pub fn futex_wait(&self, wait: FutexWait) {
+        let mut st = lock(&self.state);
+        if let At::Direct { id } = st.at {
+            // The host makes it with the guest's own arguments, which name the same wait, by the guest's own instruction.
+            self.close(&mut st);
+            st.at = At::Running;
+            st.wait = Wait::Call { ip: st.request.ip };
+            self.send(id, 0, host::seccomp::notify::CONTINUE);
+        } else {
+            drop(st);
+            self.answer(Answer::Wait(wait));
+        }
+    }
+
+    /// After [`crate::Event::Kicked`]: what the wait said that `futex_wait` began. `None`: it returned to guest code before.
+    pub fn wait_result(&self) -> Option<i64> {
+        let regs = self.regs()?;
+        match std::mem::replace(&mut lock(&self.state).wait, Wait::None) {
+            Wait::Stub(result) => result,
+            Wait::Call { ip } => (regs.rip == ip && regs.rax as i64 == -4).then_some(-4),
+            Wait::None => None,
+        }
     }
 
     /// On with these registers.

@@ -5,7 +5,7 @@
 
 use crate::frame::{self, uc};
 use crate::layout::{KICK_SIGNAL, REGION_ALIGN, REGION_LEN, REGS, bell, op, reg};
-use crate::{Private, base, get, mailbox, me, put, ring, script, start, sys, user};
+use crate::{Private, base, get, mailbox, me, put, ring, script, start, sys, user, wait};
 
 const SIGILL: u64 = 4;
 const SIGBUS: u64 = 7;
@@ -45,6 +45,11 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
         {
             *frame.add(uc::RIP) = next;
             return;
+        }
+        if (sig == SIGILL || sig == KICK_SIGNAL)
+            && let Some(value) = wait::end(p, frame, ip)
+        {
+            return serve(p, frame, Ring { kind: bell::KICK, a: value, b: 1, rung: false });
         }
         let kind = match sig {
             SIGSYS => trapped(p, info, frame),
@@ -169,6 +174,10 @@ pub unsafe fn serve(p: *mut Private, frame: *mut u64, mut next: Ring) {
                     Ring { rung: true, ..Ring::kind(0) }
                 }
                 op::RING => Ring::kind(bell::KICK),
+                op::WAIT => {
+                    wait::begin(p, frame);
+                    return;
+                }
                 op::EXIT => loop {
                     sys::call(60, [0; 6]);
                 },

@@ -15,6 +15,7 @@ mod seed;
 mod start;
 mod sys;
 mod user;
+mod wait;
 
 use core::arch::{asm, global_asm};
 
@@ -64,6 +65,8 @@ pub struct Private {
     pub fsgsbase: u64,
     /// Where a new thread's signal frame lies.
     pub frame: u64,
+    /// The guest's registers while the thread waits in a futex: see `wait`.
+    pub waiting: [u64; wait::SAVED],
 }
 
 /// The private page of the slot on whose signal stack this runs.

@@ -9,7 +9,7 @@ use crate::frame::uc;
 use crate::handler::{Ring, serve};
 use crate::layout::{SHARED, SHARED_LEN, SIGNAL_STACK, STRIDE, bell};
 use crate::user::address;
-use crate::{Private, base, get, mailbox, me, private, ring, sys, user};
+use crate::{Private, base, get, mailbox, me, private, ring, sys, user, wait};
 
 /// CLONE_PARENT | SIGCHLD: the child is the kernel process' own.
 pub const FORK_FLAGS: u64 = 0x8000 | 17;
@@ -126,7 +126,7 @@ pub unsafe fn spawn(p: *mut Private, frame: *mut u64) -> Ring {
         let o = get!(mb, arg); // cookie, cookie, stack, tls set, tls, clear_tid, slot, set_tid, value, second set_tid
         let slot = o[6] & (crate::layout::SLOTS - 1);
         let c = private(slot);
-        *c = Private { cookie: [o[0], o[1]], seq: 0, slot, fsgsbase: (*p).fsgsbase, frame: 0 };
+        *c = Private { cookie: [o[0], o[1]], seq: 0, slot, fsgsbase: (*p).fsgsbase, frame: 0, waiting: [0; wait::SAVED] };
         let (top, child_top) = (p as u64 + STRIDE, c as u64 + STRIDE);
         let to = child_top - (top - frame as u64);
         core::ptr::copy_nonoverlapping(frame as *const u8, to as *mut u8, (top - frame as u64) as usize);

@@ -31,6 +31,8 @@ pub struct Delivery {
     /// The interrupted call: None outside of one, Some(None) to be restarted, Some(Some(v)) with its value.
     pub(super) result: Option<Option<i64>>,
     pub(super) nr: u32,
+    /// The call's ip is at its instruction.
+    pub(super) at_call: bool,
 }
 
 impl Delivery {
@@ -114,7 +116,7 @@ impl Task {
                     mine.mask |= bit(sig);
                 }
                 mine.mask &= !UNMASKABLE;
-                return Attention::Handler(Delivery { info, action, old_mask, result: None, nr: 0 });
+                return Attention::Handler(Delivery { info, action, old_mask, result: None, nr: 0, at_call: false });
             }
             let unkillable = group.unkillable && sig != SIGKILL;
             drop(mine);
@@ -202,6 +204,7 @@ impl Task {
             rax: delivery.result.flatten(),
             restart: delivery.result == Some(None),
             nr: delivery.nr,
+            at_call: delivery.at_call,
         }
     }
 

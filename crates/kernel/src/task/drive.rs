@@ -16,6 +16,9 @@ use platform::{Event, Guest, Thread};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+/// The instruction `syscall`.
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
 pub(super) const USER: u8 = 0;
 pub(super) const RUNNING: u8 = 1;
 const WOKEN: u8 = 2;
@@ -31,6 +34,12 @@ pub enum Phase {
     Interrupted(Restart),
     /// The call has its value.
     Leaving(i64),
+    /// The call goes on as a wait in the host's futex: now it begins.
+    HostWait(platform::FutexWait),
+    /// The guest waits there, by the record's call.
+    InHost,
+    /// A kick brought the thread out of a wait that it had begun by itself (`platform::Thread::host_wait`): without a handler it waits again.
+    AtHostWait,
     /// No call: the thread was brought in by a kick or a fault, or is new.
     Kicked,
     /// rt_sigreturn: as `Kicked`, the registers count.
@@ -89,13 +98,23 @@ impl Task {
 
     /// Whether it waits inside a call: state S of /proc/PID/stat.
     pub fn is_blocked(&self) -> bool {
-        self.state.load(Relaxed) == BLOCKED
+        match self.state.load(Relaxed) {
+            USER => self.thread().is_some_and(|t| t.sleeps_in().is_some()),
+            state => state == BLOCKED,
+        }
     }
 
-    /// The call that it is in and its arguments, while it waits: /proc/PID/syscall, wchan.
+    /// The call that it waits in and its arguments: /proc/PID/syscall, wchan.
     pub fn current_call(&self) -> Option<(u32, [u64; 6])> {
+        let asleep = match self.state.load(Relaxed) {
+            USER => self.thread()?.sleeps_in(),
+            BLOCKED => None,
+            _ => return None,
+        };
         let run = self.run.try_lock()?;
-        run.as_ref().filter(|r| !matches!(r.phase, Phase::Kicked)).map(|r| (r.record.nr, r.record.args))
+        let noted = run.as_ref().filter(|r| !matches!(r.phase, Phase::Kicked)).map(|r| (r.record.nr, r.record.args));
+        // The kernel's record has the guest's own arguments.
+        if asleep.is_some() && !run.as_ref().is_some_and(|r| matches!(r.phase, Phase::InHost)) { asleep } else { noted }
     }
 
     /// Takes the run for an event from the guest; None where the task is dead or the guest broke the rules.
@@ -114,6 +133,7 @@ impl Task {
         run.record.done = 0;
         run.record.deadline = None;
         run.record.stage = None;
+        run.record.waited = false;
         run.phase = Phase::Call;
         run.framed = framed;
         self.calls.fetch_add(1, Relaxed);
@@ -149,7 +169,8 @@ impl Task {
                 Phase::Interrupted(_) => run.phase = Phase::Call,
                 Phase::Call => run.phase = Phase::Call,
                 Phase::Leaving(value) => return self.answer(run, |thread| thread.ret(value)),
-                Phase::Kicked => return self.answer(run, |thread| thread.resume()),
+                Phase::HostWait(wait) => return self.begin_host_wait(run, wait),
+                Phase::AtHostWait | Phase::InHost | Phase::Kicked => return self.answer(run, |thread| thread.resume()),
                 Phase::Stub(on_done) => {
                     // Only reached when the task was woken while the stub works: go on waiting for it.
                     run.phase = Phase::Stub(on_done);
@@ -193,6 +214,10 @@ impl Task {
         run.waits.end_call();
         run.record.stage = None;
         run.phase = Phase::Kicked;
+        self.release_to_guest(run, answer);
+    }
+
+    fn release_to_guest(self: &Arc<Self>, run: Box<Run>, answer: impl FnOnce(&Arc<Thread>)) {
         let Some(thread) = self.thread() else { return };
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
@@ -245,6 +270,7 @@ impl Task {
             Ok(Ret::Value(value)) => Phase::Leaving(value as i64),
             Err(Stop::Errno(errno)) => Phase::Leaving(errno.ret()),
             Err(Stop::Restart(how)) => Phase::Interrupted(how),
+            Ok(Ret::HostWait(wait)) => Phase::HostWait(wait),
             Ok(Ret::Registers) => Phase::Kicked,
             Ok(Ret::ExitThread { status }) => {
                 self.begin_thread_exit(status);
@@ -286,6 +312,14 @@ impl Task {
         if let Phase::Interrupted(how) = run.phase {
             delivery.result = Some(if delivery.restarts(how) { None } else { Some(Errno::EINTR.ret()) });
             delivery.nr = run.record.nr;
+        } else if let Phase::HostWait(_) = run.phase {
+            // Not begun, so the signal came before the call. What was begun, and was interrupted already, is not begun anew.
+            delivery.result = Some(if run.record.waited { Some(Errno::EINTR.ret()) } else { None });
+            delivery.nr = run.record.nr;
+        } else if let Phase::AtHostWait = run.phase {
+            delivery.result = Some(if delivery.restarts(Restart::Sys) { None } else { Some(Errno::EINTR.ret()) });
+            delivery.nr = run.record.nr;
+            delivery.at_call = true;
         } else if let Phase::Leaving(value) = run.phase {
             delivery.result = Some(Some(value));
         }
@@ -307,6 +341,35 @@ impl Task {
             return self.answer(run, |thread| thread.sigframe(frame));
         }
         run.phase = Phase::Kicked;
+        if let Some(nr) = self.host_wait() {
+            run.record.nr = nr;
+            run.phase = Phase::AtHostWait;
+        }
+        self.drive(run);
+    }
+
+    /// The call by which the thread waited in a host futex when it was kicked.
+    fn host_wait(&self) -> Option<u32> {
+        let (nr, ip) = self.thread()?.host_wait()?;
+        let mut code = [0; 2];
+        self.mm()?.read_exact(ip, &mut code).ok()?;
+        (code == SYSCALL).then_some(nr)
+    }
+
+    /// The guest waits in the host's futex from here on; a signal kicks it out.
+    fn begin_host_wait(self: &Arc<Self>, mut run: Box<Run>, wait: platform::FutexWait) {
+        run.waits.end_call();
+        run.record.waited = true;
+        run.phase = Phase::InHost;
+        self.release_to_guest(run, |thread| thread.futex_wait(wait));
+    }
+
+    /// What became of such a wait, when the thread comes back.
+    fn host_wait_over(self: &Arc<Self>, mut run: Box<Run>) {
+        let Some(result) = self.thread().and_then(|t| t.wait_result()) else { return self.kicked(run) };
+        run.framed = true;
+        run.phase =
+            if result == Errno::EINTR.ret() { Phase::Interrupted(Restart::Block) } else { Phase::Leaving(result) };
         self.drive(run);
     }
 
@@ -365,6 +428,9 @@ impl Guest for Task {
                     run.phase = Phase::Call;
                     run.framed = true;
                     return self.drive(run);
+                }
+                if let Phase::InHost = run.phase {
+                    return self.host_wait_over(run);
                 }
                 self.kicked(run);
             }

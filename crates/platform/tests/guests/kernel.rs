@@ -425,8 +425,10 @@ impl Task {
     fn resume(&self, thread: &Arc<Thread>) {
         match self.signal() {
             Some(sig) => {
-                let wait = thread.host_wait().map(|_| -4);
-                self.deliver(thread, sig, 0, 0, wait);
+                let mut code = [0u8; 2];
+                let wait =
+                    thread.host_wait().filter(|w| thread.space().read(w.1, &mut code) == Ok(2) && code == [0x0f, 0x05]);
+                self.deliver(thread, sig, 0, 0, wait.map(|_| -4));
             }
             None => thread.resume(),
         }
@@ -461,6 +463,7 @@ impl Task {
             on_stack,
             rax,
             restart: false,
+            at_call: rax.is_some(),
             nr: 0,
         });
     }
