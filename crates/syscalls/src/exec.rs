@@ -37,6 +37,10 @@ fn exec(call: &mut Call<'_>, dirfd: i32, path: u64, argv: u64, envp: u64, flags:
     }
     wait_for_threads(call)?;
     let task = call.task.clone();
+    if let Some(script) = task.last_words() {
+        let on_done = Box::new(|_: &Arc<kernel::task::Task>, _, _| kernel::Next::Again);
+        return Ok(Ret::Stub(Box::new(StubWork::Script { script, on_done })));
+    }
     let stage = call.rec.stage.as_mut().and_then(|s| s.downcast_mut::<Stage>()).ok_or(Errno::EINVAL)?;
     let image = stage.image.take().ok_or(Errno::EINVAL)?;
     if !Arc::ptr_eq(&task.pid, &task.group.pid) {

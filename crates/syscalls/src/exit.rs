@@ -17,19 +17,11 @@ const WNOTHREAD: u32 = 0x2000_0000;
 const WALL: u32 = 0x4000_0000;
 const WCLONE: u32 = 0x8000_0000;
 
-pub fn sys_exit(call: &mut Call<'_>, [status, ..]: Args) -> Op<Ret> {
-    let me = [call.task.clone()];
-    if let Some(work) = crate::robust::release(call, &me) {
-        return Ok(work);
-    }
+pub fn sys_exit(_call: &mut Call<'_>, [status, ..]: Args) -> Op<Ret> {
     Ok(Ret::ExitThread { status: status as i32 })
 }
 
-pub fn sys_exit_group(call: &mut Call<'_>, [status, ..]: Args) -> Op<Ret> {
-    let all = call.task.group.tasks();
-    if let Some(work) = crate::robust::release(call, &all) {
-        return Ok(work);
-    }
+pub fn sys_exit_group(_call: &mut Call<'_>, [status, ..]: Args) -> Op<Ret> {
     Ok(Ret::ExitGroup { status: status as i32 })
 }
 

@@ -100,6 +100,11 @@ impl Mm {
         &self.space
     }
 
+    /// Whether somebody else may see what is written here: a shared map that can be written.
+    pub fn shares_writable(&self) -> bool {
+        self.state.lock().map.iter().any(|a| a.shared() && a.max_prot.contains(Prot::WRITE))
+    }
+
     /// EFAULT unless the map says that all of the range may be accessed. The memory may still be missing: beyond a file's end.
     pub fn check(&self, at: u64, len: u64, access: Access) -> Result<(), Errno> {
         if self.accessible(at, len, access).0 == len { Ok(()) } else { Err(Errno::EFAULT) }

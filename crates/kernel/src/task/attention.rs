@@ -70,7 +70,8 @@ impl Task {
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
         if matches!(run.phase, Phase::Stub(_)) {
-            return if self.group.is_exiting() { Attention::Exit } else { Attention::None };
+            let now = self.group.is_exiting() && !self.group.ends_orderly();
+            return if now { Attention::Exit } else { Attention::None };
         }
         loop {
             if self.group.is_exiting() || self.is_dying() {

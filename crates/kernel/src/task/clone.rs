@@ -17,7 +17,7 @@ use abi::task::CloneFlags;
 use lock::Mutex;
 use platform::Thread;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// What clone(2) was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +73,7 @@ impl Task {
             signals: Mutex::new(signals),
             fields: Mutex::<_, TaskFields>::new(fields),
             robust_list: AtomicU64::new(0),
-            robust_len: AtomicU64::new(0),
+            robust_rounds: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
@@ -334,6 +334,10 @@ impl Task {
             Some(Birth::Exec(image)) => return self.exec_on(run, &thread, *image),
         }
         self.drive(run);
+    }
+
+    pub(super) fn is_vfork_child(&self) -> bool {
+        self.fields.lock().vfork_parent.is_some()
     }
 
     /// What a vfork parent waits on; None when the child has already let it go.

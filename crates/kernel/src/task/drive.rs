@@ -161,7 +161,7 @@ impl Task {
                     }
                     continue;
                 }
-                Attention::Exit => return self.exit_now(run),
+                Attention::Exit => return self.end(run),
                 Attention::Handler(delivery) => return self.enter_handler(run, delivery),
             }
             match std::mem::replace(&mut run.phase, Phase::Kicked) {
@@ -178,6 +178,22 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// The thread's end, when its stub has let its locks go.
+    fn end(self: &Arc<Self>, mut run: Box<Run>) {
+        if (self.is_dying() || self.group.ends_orderly())
+            && !matches!(run.phase, Phase::Stub(_))
+            && let Some(script) = self.last_words()
+            && let Some(thread) = self.thread()
+        {
+            run.waits.end_call();
+            run.phase = Phase::Stub(Some(Box::new(|_, _, _| Next::Value(0))));
+            *self.run.lock() = Some(run);
+            self.state.store(USER, Release);
+            return thread.script(script);
+        }
+        self.exit_now(run);
     }
 
     /// Puts the run back and waits. Gives it back at once where something woke the task meanwhile.

@@ -7,7 +7,9 @@ use super::drive::{Run, USER};
 use super::send::{child_info, send};
 use super::{ExitStatus, GroupState, Task, ThreadGroup};
 use crate::signal::{SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGHUP, SIGKILL, SigInfo};
-use crate::wait::Events;
+use crate::time::Deadline;
+use crate::wait::{Events, Wake};
+use lock::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -18,6 +20,9 @@ impl ThreadGroup {
             return;
         }
         let tasks = self.tasks();
+        if self.has_last_words(&tasks) {
+            return self.begin_orderly_exit(&tasks);
+        }
         // Killing the stub process ends all its threads at once, where nobody else lives in it.
         let space = tasks.iter().find_map(|t| Some(t.mm()?.clone()));
         if let Some(mm) = space
@@ -33,6 +38,40 @@ impl ThreadGroup {
             } else {
                 task.notify();
             }
+        }
+        self.continued.wake(Events::IN);
+    }
+}
+
+/// How long threads of a process that ends may take to come in: those of a hostile one need not come at all.
+const GRACE: u64 = 1_000_000_000;
+
+/// Kills a stub process whose threads did not come in.
+struct LastResort(std::sync::Weak<ThreadGroup>);
+
+impl Wake for LastResort {
+    fn wake(self: Arc<Self>, _events: Events) {
+        if let Some(mm) = self.0.upgrade().and_then(|group| group.tasks().iter().find_map(|t| t.mm())) {
+            mm.space().kill();
+        }
+    }
+}
+
+impl ThreadGroup {
+    pub(super) fn ends_orderly(&self) -> bool {
+        self.orderly.get().is_some()
+    }
+
+    /// Each thread comes in and ends by itself.
+    fn begin_orderly_exit(self: &Arc<Self>, tasks: &[Arc<Task>]) {
+        let _ = self.orderly.set(Mutex::new(None));
+        let alone = tasks.iter().find_map(|t| t.mm()).is_some_and(|mm| mm.users() <= tasks.len());
+        if let Some(orderly) = self.orderly.get().filter(|_| alone) {
+            let timer = crate::reactor::at(Deadline::after(GRACE), Arc::new(LastResort(Arc::downgrade(self))));
+            *orderly.lock() = Some(timer);
+        }
+        for task in tasks {
+            task.notify();
         }
         self.continued.wake(Events::IN);
     }
@@ -74,6 +113,8 @@ impl Task {
         }
         self.release();
         if last {
+            let timer = group.orderly.get().and_then(|t| t.lock().take());
+            drop(timer);
             self.end_group();
         }
         group.thread_left.wake(Events::IN);

@@ -59,6 +59,8 @@ pub struct ThreadGroup {
     pub exit_signal: AtomicI32,
     /// Set once; `u64` is the encoded status for all threads.
     pub exiting: OnceLock<ExitStatus>,
+    /// It ends thread by thread, each of which lets its robust locks go first; the timer kills what does not come.
+    pub(super) orderly: OnceLock<Mutex<Option<crate::reactor::Timer>, Leaf>>,
     pub oom_score_adj: AtomicI32,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicI32,
@@ -151,6 +153,7 @@ impl ThreadGroup {
             limits: Mutex::new(limits),
             exit_signal: AtomicI32::new(crate::signal::SIGCHLD),
             exiting: OnceLock::new(),
+            orderly: OnceLock::new(),
             oom_score_adj: AtomicI32::new(0),
             dumpable: AtomicI32::new(1),
             subreaper: AtomicBool::new(false),
@@ -211,7 +214,7 @@ impl ThreadGroup {
     pub fn cpu_time(&self) -> u64 {
         self.dead_cpu.load(Ordering::Relaxed) + self.tasks().iter().map(|t| t.cpu_time()).sum::<u64>()
     }
-    /// R, S, T or Z of /proc/PID/stat. A thread that waits in a host futex shows as running.
+    /// R, S, T or Z of /proc/PID/stat.
     pub fn state_letter(&self) -> char {
         if self.state() != GroupState::Alive {
             return 'Z';

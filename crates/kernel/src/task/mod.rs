@@ -15,6 +15,7 @@ mod memory;
 mod ns;
 mod pid;
 mod rlimit;
+mod robust;
 mod send;
 mod tree;
 
@@ -39,7 +40,7 @@ use crate::signal::{AltStack, Pending, SigInfo, SigSet};
 use crate::wait::{Events, Wake};
 use lock::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 /// A thread of a guest.
@@ -54,9 +55,9 @@ pub struct Task {
     run: Mutex<Option<Box<Run>>, TaskRecord>,
     pub signals: Mutex<TaskSignals, TaskSignalsClass>,
     fields: Mutex<Fields, TaskFields>,
-    /// What other modules keep for a task (futex robust list, rseq, oom...): address of the robust list head and its length.
+    /// Address of the head of its robust list, 0 for none; and how often its end went through that.
     pub robust_list: AtomicU64,
-    pub robust_len: AtomicU64,
+    robust_rounds: AtomicU32,
     /// Counters for /proc/PID/io and rusage.
     pub calls: AtomicU64,
     /// The exit status once it has exited (kept for the leader).
