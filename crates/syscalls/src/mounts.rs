@@ -152,7 +152,12 @@ pub fn sys_umount2(call: &mut Call<'_>, [target, flags, ..]: Args) -> Op<Ret> {
         return fail(Errno::EINVAL);
     }
     let follow = if flags & UMOUNT_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
-    let at = find(call, CWD, target, follow)?;
+    let mut at = find(call, CWD, target, follow)?;
+    // "." may be a folder that something was mounted on since: the topmost mount goes.
+    while let Some(above) = at.mount.mounted_on(&at.dentry) {
+        let root = above.root.clone();
+        at = vfs::Path::new(above, root);
+    }
     may_mount(call)?;
     let root = call.task.fs().root();
     vfs::umount(at, &root, flags)?;

@@ -165,6 +165,13 @@ TEST(read_only_and_no_exec)
               errno = error;
               r;
           }));
+    int w = OK(open("m/s", O_WRONLY));
+    FAILS(EBUSY, mount(NULL, "m", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL));
+    OK(mkdir("n", 0755));
+    OK(mount("m", "n", NULL, MS_BIND, NULL));
+    OK(mount(NULL, "n", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)); // nobody writes through this one
+    FAILS(EROFS, open("n/s", O_WRONLY));
+    close(w);
     OK(mount(NULL, "m", NULL, MS_REMOUNT | MS_RDONLY, NULL));
     FAILS(EROFS, open("m/new", O_CREAT | O_WRONLY, 0600));
 }

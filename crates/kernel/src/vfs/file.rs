@@ -2,7 +2,7 @@
 //!
 //! Locks: a `TaskLock` around the position, held over the operation so that two reads of one description don't get the same bytes.
 
-use super::{FileOps, FileType, Inode, Path, Position, TaskGuard, TaskLock, notify};
+use super::{FileOps, FileType, Inode, Mount, Path, Position, TaskGuard, TaskLock, notify};
 use crate::io::{Io, Sink, Source};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
@@ -57,6 +57,10 @@ impl File {
     fn make(path: Option<Path>, inode: Option<Arc<Inode>>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
         if let Some(inode) = inode.as_ref().filter(|_| !flags.contains(OpenFlags::PATH)) {
             inode.open_files.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(mount) = written_mount(path.as_ref(), inode.as_ref(), flags) {
+            mount.writers.fetch_add(1, Ordering::AcqRel);
+            mount.fs.writers.fetch_add(1, Ordering::AcqRel);
         }
         Arc::new(File {
             id: crate::unique_id(),
@@ -227,6 +231,13 @@ impl PositionGuard<'_> {
     }
 }
 
+/// The mount that a regular file may be written through.
+fn written_mount<'a>(path: Option<&'a Path>, inode: Option<&Arc<Inode>>, flags: OpenFlags) -> Option<&'a Arc<Mount>> {
+    let writes = !flags.contains(OpenFlags::PATH) && flags.bits() & 3 != 0;
+    let regular = inode.is_some_and(|i| i.kind == FileType::Regular);
+    path.filter(|_| writes && regular).map(|p| &p.mount)
+}
+
 impl Drop for File {
     fn drop(&mut self) {
         for watcher in std::mem::take(self.closed.get_mut()) {
@@ -235,6 +246,10 @@ impl Drop for File {
             }
         }
         self.ops.release();
+        if let Some(mount) = written_mount(self.path.as_ref(), self.inode.as_ref(), self.flags()) {
+            mount.writers.fetch_sub(1, Ordering::AcqRel);
+            mount.fs.writers.fetch_sub(1, Ordering::AcqRel);
+        }
         let Some(inode) = self.inode.as_ref().filter(|_| !self.flags().contains(OpenFlags::PATH)) else { return };
         if let Some(locks) = inode.locks_if_any() {
             locks.release_file(self.id);

@@ -18,6 +18,8 @@ pub struct FileSystem {
     pub rename_lock: TaskLock,
     /// The super block is read-only, for all of its mounts.
     pub read_only: AtomicBool,
+    /// Open files that may write, through any mount.
+    pub(super) writers: AtomicU32,
     /// How many mounts show it.
     pub(super) mounts: AtomicU32,
     /// The dentry of its root, as long as it is mounted anywhere: all mounts of it show the same tree.
@@ -34,6 +36,7 @@ impl FileSystem {
             ops,
             rename_lock: TaskLock::new(),
             read_only: false.into(),
+            writers: AtomicU32::new(0),
             mounts: AtomicU32::new(0),
             root: Mutex::new(Weak::new()),
         })

@@ -36,6 +36,8 @@ pub struct Mount {
     pub source: Box<[u8]>,
     /// MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ... of this mount.
     pub flags: AtomicU32,
+    /// Open files that may write: it can't become read-only.
+    pub(super) writers: AtomicU32,
     /// MNT_EXPIRE was asked once.
     pub expiring: AtomicBool,
     /// Where it is mounted and what is mounted on it.
@@ -67,6 +69,7 @@ impl Mount {
             root,
             source: source.into(),
             flags: AtomicU32::new(flags),
+            writers: AtomicU32::new(0),
             expiring: AtomicBool::new(false),
             tree: RwLock::new(MountLinks::default()),
         })

@@ -267,6 +267,13 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
     if !Arc::ptr_eq(&at.dentry, &at.mount.root) {
         return fail(Errno::EINVAL);
     }
+    let becomes = |was: bool| flags & MS_RDONLY != 0 && !was;
+    let mount_becomes = becomes(at.mount.flags() & MS_RDONLY != 0) && only_mount;
+    let fs_becomes = becomes(at.mount.fs.read_only.load(Ordering::Relaxed)) && !only_mount;
+    let written = |count: &std::sync::atomic::AtomicU32| count.load(Ordering::Acquire) > 0;
+    if mount_becomes && written(&at.mount.writers) || fs_becomes && written(&at.mount.fs.writers) {
+        return fail(Errno::EBUSY);
+    }
     if !only_mount {
         at.mount.fs.ops.remount(io, data)?;
         at.mount.fs.read_only.store(flags & MS_RDONLY != 0, Ordering::Relaxed);
