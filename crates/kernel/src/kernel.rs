@@ -7,6 +7,7 @@ use crate::task::{PidNs, Task};
 use crate::vfs::FsType;
 use lock::{Mutex, RwLock};
 use platform::Platform;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 /// A row of the system call table as the task loop needs it.
@@ -36,8 +37,8 @@ pub struct Kernel {
     pub tracer: OnceLock<Box<dyn Tracer>>,
     fs_types: RwLock<Vec<&'static FsType>, Leaf>,
     families: RwLock<Vec<&'static Family>, Leaf>,
-    /// CLOCK_BOOTTIME when the sandbox began, ns: /proc/uptime and start times of processes count from it.
-    pub boot: u64,
+    /// How often tasks waited that have ended since.
+    pub ended_waits: AtomicU64,
     /// Memory in bytes that a guest sees in sysinfo(2) and /proc/meminfo.
     pub memory_total: u64,
     pub cpus: usize,
@@ -53,7 +54,7 @@ impl Kernel {
             tracer: OnceLock::new(),
             fs_types: RwLock::new(Vec::new()),
             families: RwLock::new(Vec::new()),
-            boot: crate::time::monotonic(),
+            ended_waits: AtomicU64::new(0),
             memory_total,
             cpus,
         })

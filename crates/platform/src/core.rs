@@ -72,7 +72,7 @@ impl Core {
         use host::rustix::fs::{Mode, OFlags, openat};
         let proc = self.proc.as_ref()?;
         let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = vec![0u8; 1024];
+        let mut text = vec![0u8; 2048];
         let n = host::rustix::io::read(&file, &mut text).ok()?;
         text.truncate(n);
         String::from_utf8(text).ok()

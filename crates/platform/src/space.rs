@@ -171,6 +171,13 @@ impl Space {
         self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))
     }
 
+    /// VmHWM of /proc/PID/status: the most that was resident, in KiB. `None` once the process has ended.
+    pub fn peak_kb(&self) -> Option<u64> {
+        let text = self.core.proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    }
+
     /// CPU time of the whole process, ns.
     pub fn cpu_time(&self) -> u64 {
         host::process::cpu_time(self.host_pid).unwrap_or(0)

@@ -3,7 +3,7 @@
 //! What has been moved is counted in the record, so that a call that waits for its output goes on where it was.
 
 use crate::names::moved;
-use crate::rw::size_limit;
+use crate::rw::{ended, size_limit};
 use abi::Errno;
 use abi::fs::{MAX_RW_COUNT, OpenFlags};
 use kernel::io::{SliceSource, VecSink};
@@ -116,8 +116,13 @@ fn copy(call: &mut Call<'_>, from: &Side, out: &Side, count: u64) -> Op<Ret> {
         }
     };
     let io = call.io();
-    let total = moved(&io, result)?;
+    let total = moved(&io, result);
     drop(io);
+    if let Some(bytes) = ended(&total) {
+        call.task.counters.read(bytes);
+        call.task.counters.wrote(bytes);
+    }
+    let total = total?;
     from.finish(call, total)?;
     out.finish(call, total)?;
     Ok(total.into())

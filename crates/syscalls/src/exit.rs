@@ -2,7 +2,7 @@
 
 use abi::Errno;
 use kernel::signal::SIGCHLD;
-use kernel::task::{ChildEvent, ExitStatus, GroupState, Pid, ThreadGroup, child_info};
+use kernel::task::{ChildEvent, ExitStatus, GroupState, Pid, ThreadGroup, Usage, child_info};
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ struct Report {
     /// CLD_* of sigaction(2).
     code: i32,
     status: ExitStatusOrSignal,
-    cpu: u64,
+    usage: Usage,
 }
 
 enum ExitStatusOrSignal {
@@ -82,7 +82,7 @@ pub fn sys_wait4(call: &mut Call<'_>, [pid, status_at, options, usage_at, ..]: A
     let Some(report) = wait(call, &which, options | WEXITED)? else { return Ok(0.into()) };
     call.put_if(status_at, &report.wait_status())?;
     if usage_at != 0 {
-        call.put(usage_at, &crate::rlimit::rusage_of(report.cpu))?;
+        call.put(usage_at, &crate::rlimit::rusage_of(&report.usage))?;
     }
     Ok(report.pid.into())
 }
@@ -124,7 +124,7 @@ pub fn sys_waitid(call: &mut Call<'_>, [kind, id, info_at, options, usage_at, _]
     if usage_at != 0
         && let Some(report) = &report
     {
-        call.put(usage_at, &crate::rlimit::rusage_of(report.cpu))?;
+        call.put(usage_at, &crate::rlimit::rusage_of(&report.usage))?;
     }
     Ok(0.into())
 }
@@ -201,8 +201,9 @@ fn take_report(child: &Arc<ThreadGroup>, task: &kernel::task::Task, options: u32
         }
     };
     let info = child_info(child, &task.group, code, 0);
-    let cpu = child.cpu_time() + child.child_cpu.load(Relaxed);
-    let report = Report { pid: info.pid(), uid: info.uid(), code, status, cpu };
+    let mut usage = child.usage();
+    usage.add(&child.children_usage());
+    let report = Report { pid: info.pid(), uid: info.uid(), code, status, usage };
     if !keep && matches!(report.status, ExitStatusOrSignal::Exit(_)) {
         child.reap();
     }

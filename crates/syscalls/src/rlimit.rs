@@ -2,10 +2,9 @@
 
 use abi::Errno;
 use kernel::cred::Cap;
-use kernel::task::{Limit, Limits, ThreadGroup};
+use kernel::task::{Limit, Limits, Resource, ThreadGroup, Usage};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use zerocopy::{Immutable, IntoBytes};
 
 pub fn sys_getrlimit(call: &mut Call<'_>, [what, at, ..]: Args) -> Op<Ret> {
@@ -46,7 +45,7 @@ fn target(call: &Call<'_>, pid: i32) -> Op<Arc<ThreadGroup>> {
     Ok(other.group.clone())
 }
 
-fn set(call: &Call<'_>, group: &ThreadGroup, what: u64, limit: Limit) -> Op<Ret> {
+fn set(call: &Call<'_>, group: &Arc<ThreadGroup>, what: u64, limit: Limit) -> Op<Ret> {
     let what = what as u32 as usize;
     let before = group.limits().by_number(what).ok_or(Errno::EINVAL)?;
     if limit.soft > limit.hard {
@@ -61,6 +60,9 @@ fn set(call: &Call<'_>, group: &ThreadGroup, what: u64, limit: Limit) -> Op<Ret>
         return fail(Errno::EPERM);
     }
     group.set_limits(|limits: &mut Limits| limits.set(what, limit));
+    if what == Resource::Cpu as usize {
+        group.watch_cpu_limit();
+    }
     Ok(().into())
 }
 
@@ -72,23 +74,26 @@ pub struct Rusage {
     stime: [i64; 2],
     /// KiB.
     maxrss: i64,
-    other: [i64; 13],
+    other: [i64; 11],
+    /// Voluntary and involuntary context switches: those that the host makes are not counted.
+    nvcsw: i64,
+    nivcsw: i64,
 }
 
-/// CPU time in ns as a usage. The stub's time is the guest's: user and system time are not told apart.
-pub fn rusage_of(cpu: u64) -> Rusage {
-    let utime = [(cpu / 1_000_000_000) as i64, (cpu % 1_000_000_000 / 1000) as i64];
-    Rusage { utime, ..Rusage::default() }
+pub fn rusage_of(usage: &Usage) -> Rusage {
+    let utime = [(usage.cpu / 1_000_000_000) as i64, (usage.cpu % 1_000_000_000 / 1000) as i64];
+    Rusage { utime, maxrss: (usage.peak / 1024) as i64, nvcsw: usage.waits as i64, ..Rusage::default() }
 }
 
 pub fn sys_getrusage(call: &mut Call<'_>, [who, at, ..]: Args) -> Op<Ret> {
     let group = &call.task.group;
-    let cpu = match who as i32 {
-        0 => group.cpu_time(),
-        1 => call.task.cpu_time(),
-        -1 => group.child_cpu.load(Relaxed),
+    let usage = match who as i32 {
+        0 => group.usage(),
+        // Memory is the process', also when a thread asks.
+        1 => Usage { peak: group.usage().peak, ..call.task.usage() },
+        -1 => group.children_usage(),
         _ => return fail(Errno::EINVAL),
     };
-    call.put(at, &rusage_of(cpu))?;
+    call.put(at, &rusage_of(&usage))?;
     Ok(().into())
 }

@@ -126,7 +126,21 @@ fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset:
     io.nonblock = flags & RWF_NOWAIT != 0;
     let sink: &mut dyn Sink = &mut buffers;
     let result = file.read(&mut io, at, sink);
-    moved(&io, result).map(Into::into)
+    let result = moved(&io, result);
+    drop(io);
+    if let Some(bytes) = ended(&result) {
+        call.task.counters.read(bytes);
+    }
+    result.map(Into::into)
+}
+
+/// The bytes that a call moved; None where it waits, and will be run again.
+pub fn ended(result: &Op<u64>) -> Option<u64> {
+    match result {
+        Ok(bytes) => Some(*bytes),
+        Err(kernel::Stop::Block) => None,
+        Err(_) => Some(0),
+    }
 }
 
 fn write(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
@@ -152,8 +166,12 @@ fn write(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset
         None => file.write(&mut io, at, &mut buffers),
         Some(max) => file.write(&mut io, at, &mut Bounded { inner: &mut buffers, left: max as usize }),
     };
-    let count = moved(&io, result)?;
+    let result = moved(&io, result);
     drop(io);
+    if let Some(bytes) = ended(&result) {
+        call.task.counters.wrote(bytes);
+    }
+    let count = result?;
     sync_after(call, file, flags, count)?;
     Ok(count.into())
 }

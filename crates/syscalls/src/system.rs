@@ -77,7 +77,7 @@ pub fn sys_sysinfo(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     let kernel = &call.task.kernel;
     let tasks: usize = kernel::task::processes(call.task).iter().map(|g| g.tasks().len()).sum();
     let info = SysInfo {
-        uptime: ((kernel::time::monotonic() - kernel.boot) / 1_000_000_000) as i64,
+        uptime: (host::time::boottime() / 1_000_000_000) as i64,
         totalram: kernel.memory_total,
         freeram: kernel.memory_free(),
         procs: tasks.min(u16::MAX.into()) as u16,

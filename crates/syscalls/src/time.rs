@@ -13,7 +13,6 @@ use kernel::time::{Deadline, Nanos, from_timespec, to_timespec};
 use kernel::wait::Interrupt;
 use kernel::{Args, Call, Op, Restart, Ret, Stop, fail};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Nanoseconds of a clock tick of times(2).
 const TICK: u64 = 10_000_000;
@@ -139,7 +138,7 @@ pub fn sys_times(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     let tms = Tms {
         tms_utime: (group.cpu_time() / TICK) as i64,
         tms_stime: 0,
-        tms_cutime: (group.child_cpu.load(Ordering::Relaxed) / TICK) as i64,
+        tms_cutime: (group.children_usage().cpu / TICK) as i64,
         tms_cstime: 0,
     };
     call.put_if(at, &tms)?;

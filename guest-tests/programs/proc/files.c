@@ -1,6 +1,7 @@
 // /proc and /sys as ps, top, free, lsof and language runtimes read them, and the nodes of /dev: proc(5), null(4), random(4).
 #include "check.h"
 #include <dirent.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
@@ -318,6 +319,47 @@ TEST(own_knobs)
     contents("/proc/self/wchan");
     contents("/proc/self/auxv");
     contents("/proc/self/uid_map");
+}
+
+TEST(io_counts_calls_and_bytes)
+{
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    static char data[5000];
+    long rchar = field("/proc/self/io", "rchar"), wchar = field("/proc/self/io", "wchar");
+    long syscr = field("/proc/self/io", "syscr"), syscw = field("/proc/self/io", "syscw");
+    EQ(write(fd, data, 5000), 5000);
+    EQ(pwrite(fd, data, 100, 0), 100);
+    FAILS(EINVAL, pwrite(fd, data, 100, -1));
+    EQ(pread(fd, data, 3000, 0), 3000);
+    EQ(field("/proc/self/io", "wchar"), wchar + 5100);
+    EQ(field("/proc/self/io", "syscw"), syscw + 2);
+    CHECK(field("/proc/self/io", "rchar") >= rchar + 3000);
+    CHECK(field("/proc/self/io", "syscr") >= syscr + 1);
+    // What a child wrote is its parent's once that has waited for it.
+    wchar = field("/proc/self/io", "wchar");
+    pid_t child = FORK({ EQ(write(fd, data, 777), 777); });
+    WAIT_OK(child);
+    EQ(field("/proc/self/io", "wchar"), wchar + 777);
+    char path[64];
+    sprintf(path, "/proc/self/task/%d/io", getpid());
+    EQ(field(path, "wchar"), wchar);
+}
+
+TEST(waits_are_context_switches)
+{
+    long before = field("/proc/self/status", "voluntary_ctxt_switches");
+    for (int i = 0; i < 5; i++)
+        usleep(1000);
+    CHECK(field("/proc/self/status", "voluntary_ctxt_switches") >= before + 5);
+    struct rusage u;
+    OK(getrusage(RUSAGE_SELF, &u));
+    CHECK(u.ru_nvcsw >= before + 5);
+}
+
+TEST(vmstat)
+{
+    contents("/proc/vmstat");
+    CHECK(strstr(text, "nr_free_pages ") && strstr(text, "pgpgin ") && strstr(text, "pswpout "));
 }
 
 TEST(what_a_sleeper_shows)

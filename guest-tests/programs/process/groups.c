@@ -194,6 +194,32 @@ TEST(orphaned_stopped_group_gets_hup_and_cont)
     EQ(c, 'h');
 }
 
+TEST(group_with_a_parent_elsewhere_is_no_orphan)
+{
+    int report[2];
+    OK(pipe(report));
+    pid_t child = FORK({
+        setsid();
+        pid_t grandchild = FORK({
+            setpgid(0, 0);
+            raise(SIGSTOP);
+            EQ(write(report[1], "c", 1), 1);
+        });
+        int status;
+        OK(waitpid(grandchild, &status, WUNTRACED));
+        CHECK(WIFSTOPPED(status));
+        // A child of the same session ends: nothing happens to the stopped group.
+        pid_t other = FORK({ setpgid(0, 0); });
+        WAIT_OK(other);
+        struct pollfd p = {report[0], POLLIN, 0};
+        EQ(poll(&p, 1, 50), 0);
+        OK(kill(grandchild, SIGCONT));
+        WAIT_OK(grandchild);
+        EQ(poll(&p, 1, 1000), 1);
+    });
+    WAIT_OK(child);
+}
+
 TEST(exit_ignores_upper_bits)
 {
     pid_t child = FORK({ syscall(SYS_exit_group, 0x1234); });

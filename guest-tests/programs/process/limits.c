@@ -102,6 +102,21 @@ TEST(cpu_limit)
     EQ(status & 0x7f, SIGXCPU);
 }
 
+TEST(cpu_limit_is_inherited_and_hard)
+{
+    struct rlimit l = {1, 1};
+    pid_t child = FORK({
+        OK(setrlimit(RLIMIT_CPU, &l));
+        signal(SIGXCPU, SIG_IGN);
+        pid_t grandchild = FORK({
+            for (volatile int i = 0;; i++) {
+            }
+        });
+        WAIT_STATUS(grandchild, KILLED(SIGKILL));
+    });
+    WAIT_OK(child);
+}
+
 TEST(inherited_by_fork)
 {
     struct rlimit l = {33, 44}, seen;
@@ -273,6 +288,16 @@ TEST(getrusage)
     CHECK(u.ru_utime.tv_usec + u.ru_stime.tv_usec >= 10000 || u.ru_utime.tv_sec);
     CHECK(u.ru_maxrss > 100);
     OK(getrusage(RUSAGE_THREAD, &u));
+    pid_t child = FORK({
+        char *much = malloc(30 << 20);
+        memset(much, 1, 30 << 20);
+        asm volatile("" : : "r"(much) : "memory");
+    });
+    int status;
+    OK(wait4(child, &status, 0, &u));
+    CHECK(u.ru_maxrss >= 30 << 10);
+    OK(getrusage(RUSAGE_CHILDREN, &u));
+    CHECK(u.ru_maxrss >= 30 << 10);
     FAILS(EINVAL, getrusage(7, &u));
 }
 

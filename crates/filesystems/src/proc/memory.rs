@@ -13,6 +13,31 @@ fn host(kernel: &Kernel) -> HashMap<String, u64> {
     text.lines().filter_map(amount).collect()
 }
 
+/// Pages, by the same counts as meminfo. Nothing is paged to or from a device: there is neither a block device nor swap. vmstat(8).
+pub fn vmstat(kernel: &Kernel) -> Vec<u8> {
+    let host = host(kernel);
+    let total = kernel.memory_total / 1024;
+    let free = kernel.memory_free() / 1024;
+    let of_host = |keys: &[&str]| {
+        let kb: u64 = keys.iter().filter_map(|key| host.get(*key)).sum();
+        kb.min(total.saturating_sub(free))
+    };
+    let counts = [
+        ("nr_free_pages", free),
+        ("nr_anon_pages", of_host(&["AnonPages"])),
+        ("nr_mapped", of_host(&["Mapped"])),
+        ("nr_file_pages", of_host(&["Cached", "Buffers"])),
+        ("nr_dirty", of_host(&["Dirty"])),
+        ("nr_writeback", of_host(&["Writeback"])),
+        ("nr_shmem", of_host(&["Shmem"])),
+    ];
+    let mut out: String = counts.iter().map(|(key, kb)| format!("{key} {}\n", kb / 4)).collect();
+    for key in ["pgpgin", "pgpgout", "pswpin", "pswpout"] {
+        out.push_str(&format!("{key} 0\n"));
+    }
+    out.into()
+}
+
 /// Guests use the host's memory, up to a limit: what is free is the less of the two; the caches are the host's.
 pub fn meminfo(kernel: &Kernel) -> Vec<u8> {
     let host = host(kernel);

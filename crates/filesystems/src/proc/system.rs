@@ -27,6 +27,7 @@ pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
     text("cmdline", |_, _| Ok(b"\n".to_vec()));
     text("filesystems", |_, k| Ok(filesystems(k)));
     text("devices", |_, _| Ok(devices()));
+    text("vmstat", |_, k| Ok(memory::vmstat(k)));
     text("swaps", |_, _| Ok(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec()));
     text("partitions", |_, _| Ok(b"major minor  #blocks  name\n\n".to_vec()));
     text("diskstats", |_, _| Ok(Vec::new()));
@@ -51,26 +52,27 @@ fn sysv(header: &str) -> Vec<u8> {
     header.into()
 }
 
-fn since_boot(kernel: &Kernel) -> u64 {
-    kernel::time::monotonic().saturating_sub(kernel.boot)
+/// The guests' clocks are the host's, so the machine is as old as the host's CLOCK_BOOTTIME says.
+fn since_boot() -> u64 {
+    host::time::boottime()
 }
 
 /// CPU time in ns: of guests, and of the kernel itself.
 fn used(kernel: &Kernel) -> (u64, u64) {
     let guests = kernel.root_pid_ns.groups().into_iter();
-    let guests = guests.map(|(_, g)| g.cpu_time() + g.child_cpu.load(std::sync::atomic::Ordering::Relaxed)).sum();
+    let guests = guests.map(|(_, g)| g.cpu_time() + g.children_usage().cpu).sum();
     let own = host::rustix::time::clock_gettime(host::rustix::time::ClockId::ProcessCPUTime);
     (guests, own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64)
 }
 
 fn idle(kernel: &Kernel) -> u64 {
     let (user, system) = used(kernel);
-    (since_boot(kernel) * kernel.cpus as u64).saturating_sub(user + system)
+    (since_boot() * kernel.cpus as u64).saturating_sub(user + system)
 }
 
 fn uptime(kernel: &Kernel) -> Vec<u8> {
     let show = |ns: u64| format!("{}.{:02}", ns / 1_000_000_000, ns / 10_000_000 % 100);
-    format!("{} {}\n", show(since_boot(kernel)), show(idle(kernel))).into()
+    format!("{} {}\n", show(since_boot()), show(idle(kernel))).into()
 }
 
 /// Tasks that run or could, all tasks, and those that wait.
@@ -100,7 +102,7 @@ static LOAD: Mutex<Load, Leaf> = Mutex::new(Load { at: 0, averages: [0.0; 3] });
 
 fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     let (running, all) = tasks(kernel);
-    let now = since_boot(kernel);
+    let now = since_boot();
     let averages = {
         let mut load = LOAD.lock();
         let passed = now.saturating_sub(load.at) as f64 / 1e9;
@@ -116,6 +118,12 @@ fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     Ok(format!("{a:.2} {b:.2} {c:.2} {running}/{all} {last}\n").into())
 }
 
+/// Context switches that this kernel makes: each task that waited left its processor. Those between guests' threads are the host's.
+fn switches(kernel: &Kernel) -> u64 {
+    let living = kernel.root_pid_ns.groups().into_iter().flat_map(|(_, group)| group.tasks());
+    kernel.ended_waits.load(std::sync::atomic::Ordering::Relaxed) + living.map(|task| task.waits()).sum::<u64>()
+}
+
 /// Ticks of user, nice, system, idle, and what there is none of. Which processor ran what is the host's choice: each gets the same share.
 fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     let (user, system) = used(kernel);
@@ -129,8 +137,9 @@ fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
         out.push_str(&format!("cpu{cpu} {}", line(kernel.cpus.max(1) as u64)));
     }
     let (running, _) = tasks(kernel);
-    let boot = kernel::time::realtime().saturating_sub(since_boot(kernel)) / 1_000_000_000;
+    let boot = kernel::time::realtime().saturating_sub(since_boot()) / 1_000_000_000;
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
+    out.push_str(&format!("ctxt {}\n", switches(kernel)));
     out.push_str(&format!("btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\n"));
     Ok(out.into())
 }

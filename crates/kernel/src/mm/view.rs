@@ -92,6 +92,12 @@ impl Mm {
         self.space().pages().map_or(0, |pages| pages[1] * 4096)
     }
 
+    /// The most memory in bytes that was resident at once, by the host's count: since the stub process began, so also of a program
+    /// that ran in it before an exec in place.
+    pub fn peak_bytes(&self) -> u64 {
+        self.space().peak_kb().unwrap_or(0) * 1024
+    }
+
     /// prctl(2) PR_SET_MM changes the layout; the caller has checked it.
     pub fn set_layout(&self, change: impl FnOnce(&mut Layout)) {
         change(&mut self.state.lock().layout);

@@ -67,13 +67,14 @@ impl Task {
             kernel: kernel.clone(),
             pid: pid.clone(),
             group,
-            started: crate::time::monotonic(),
+            started: host::time::boottime(),
             state: AtomicU8::new(super::drive::RUNNING),
             run: Mutex::new(None),
             signals: Mutex::new(signals),
             fields: Mutex::<_, TaskFields>::new(fields),
             robust_list: AtomicU64::new(0),
             robust_rounds: AtomicU32::new(0),
+            counters: Default::default(),
             calls: AtomicU64::new(0),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
@@ -147,6 +148,7 @@ impl Task {
             if let Some(parent) = task.group.parent() {
                 parent.links.lock().children.push(task.group.clone());
             }
+            task.group.watch_cpu_limit();
         }
         Ok(task)
     }
@@ -233,6 +235,7 @@ impl Task {
         links.leader = Some(task.clone());
         drop(links);
         task.group.pid.set_group(&task.group);
+        task.group.watch_cpu_limit();
         kernel.platform.fresh(task.clone());
         Ok(task)
     }

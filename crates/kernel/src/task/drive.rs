@@ -205,6 +205,7 @@ impl Task {
         }
         *self.run.lock() = Some(run);
         if self.state.compare_exchange(RUNNING, BLOCKED, AcqRel, Acquire).is_ok() {
+            self.counters.waited();
             if let Some(thread) = self.thread() {
                 thread.blocked();
             }

@@ -158,6 +158,9 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred) -> Op<(Cred, bool)
 impl Task {
     /// Hands the image to a fresh stub process; this host thread ends when that is there.
     pub fn exec_fresh(self: &Arc<Self>, image: Box<Image>) {
+        if let Some(mm) = self.mm().filter(|mm| mm.users() <= 1) {
+            self.keep_peak(&mm);
+        }
         self.fields.lock().birth = Some(Birth::Exec(image));
         self.kernel.platform.fresh(self.clone());
     }
@@ -169,6 +172,9 @@ impl Task {
             let mut links = self.group.links.lock();
             links.leader = Some(heir.clone());
             links.tasks.push(heir.clone());
+        }
+        if let Some(mm) = self.mm() {
+            self.keep_peak(&mm);
         }
         self.release_vfork_to(&heir);
         self.kernel.platform.fresh(heir);

@@ -28,6 +28,9 @@ impl ThreadGroup {
         if let Some(mm) = space
             && mm.users() <= tasks.len()
         {
+            if let Some(task) = tasks.first() {
+                task.keep_peak(&mm);
+            }
             mm.space().kill();
         }
         for task in &tasks {
@@ -105,7 +108,12 @@ impl Task {
         self.mark_dead();
         let last = self.leave_group();
         if let Some(thread) = thread {
-            if last && self.mm().is_some_and(|mm| mm.users() <= 1) {
+            let own = self.mm().filter(|mm| last && mm.users() <= 1);
+            if let Some(mm) = own {
+                // Else `begin_exit` has asked before it killed the stub process.
+                if !group.is_exiting() {
+                    self.keep_peak(&mm);
+                }
                 thread.space().kill();
             } else {
                 thread.exit();
@@ -140,8 +148,10 @@ impl Task {
     /// Whether it was the last of its group.
     fn leave_group(self: &Arc<Self>) -> bool {
         let group = &self.group;
-        group.dead_cpu.fetch_add(self.cpu_at_end.get().copied().unwrap_or(0), Relaxed);
+        let used = self.usage();
+        self.kernel.ended_waits.fetch_add(used.waits, Relaxed);
         let mut links = group.links.lock();
+        group.ended.lock().add(&used);
         links.tasks.retain(|t| !Arc::ptr_eq(t, self));
         let last = links.tasks.is_empty();
         drop(links);
@@ -161,12 +171,15 @@ impl Task {
         if let Some(timers) = group.timers.get() {
             timers.exit();
         }
+        if let Some(limit) = group.cpu_limit.get() {
+            limit.disarm();
+        }
         let sem_undo = group.sem_undo.lock().take();
         drop(sem_undo);
         self.leave_session();
         self.end_pid_namespace();
         let tree = kernel.tree.lock();
-        self.hand_over_children();
+        let children = self.hand_over_children();
         let parent = group.parent();
         let auto_reap = match &parent {
             None => true,
@@ -178,7 +191,12 @@ impl Task {
         };
         group.links.lock().state = GroupState::Zombie(status);
         drop(tree);
-        super::tree::wake_orphans(self, &group.pgrp(), group);
+        if let Some(parent) = &parent {
+            super::tree::wake_orphans(self, parent, group, Some(group));
+        }
+        for child in &children {
+            super::tree::wake_orphans(self, group, child, None);
+        }
         group.pid.exited.wake(Events::IN | Events::HUP);
         let Some(parent) = parent else {
             return group.reap();
@@ -201,12 +219,12 @@ impl Task {
         parent.children_changed.wake(Events::IN);
     }
 
-    /// To the nearest subreaper among the ancestors, else to init of the PID namespace.
-    fn hand_over_children(self: &Arc<Self>) {
+    /// To the nearest subreaper among the ancestors, else to init of the PID namespace. Returns the children.
+    fn hand_over_children(self: &Arc<Self>) -> Vec<Arc<ThreadGroup>> {
         let group = &self.group;
         let children = std::mem::take(&mut group.links.lock().children);
         if children.is_empty() {
-            return;
+            return children;
         }
         let ns = group.pid_ns();
         let init = ns.as_ref().and_then(|ns| ns.init()).filter(|init| !Arc::ptr_eq(init, group));
@@ -222,7 +240,7 @@ impl Task {
             }
         }
         let heir = heir.or(init);
-        for child in children {
+        for child in &children {
             let death_signals: Vec<(Arc<Task>, i32)> =
                 child.tasks().into_iter().map(|t| (t.clone(), t.death_signal())).filter(|t| t.1 != 0).collect();
             for (task, sig) in death_signals {
@@ -239,7 +257,7 @@ impl Task {
                     child.exit_signal.store(SIGCHLD, Relaxed);
                     heir.links.lock().children.push(child.clone());
                     if zombie {
-                        send(heir, None, child_info(&child, heir, 1, 0));
+                        send(heir, None, child_info(child, heir, 1, 0));
                         heir.children_changed.wake(Events::IN);
                     }
                 }
@@ -251,6 +269,7 @@ impl Task {
                 }
             }
         }
+        children
     }
 
     /// A session leader takes its terminal with it: the foreground group gets SIGHUP.
@@ -316,8 +335,7 @@ impl ThreadGroup {
         };
         drop(leader);
         if let Some(parent) = parent {
-            let total = self.dead_cpu.load(Relaxed) + self.child_cpu.load(Relaxed);
-            parent.child_cpu.fetch_add(total, Relaxed);
+            parent.add_child(self);
             parent.links.lock().children.retain(|c| !Arc::ptr_eq(c, self));
         }
         self.pid.detach();

@@ -3,14 +3,14 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
-use super::{Limits, Pid, PidNs, Session, Task};
+use super::{CpuLimit, Limits, Pid, PidNs, Session, Task, Usage};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Path;
 use crate::wait::Queue;
 use lock::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// How a process or thread ended.
@@ -67,13 +67,15 @@ pub struct ThreadGroup {
     /// PR_SET_CHILD_SUBREAPER.
     pub subreaper: AtomicBool,
     pub has_exec: AtomicBool,
-    /// CPU time of threads that ended, and of waited-for children, ns.
-    pub dead_cpu: AtomicU64,
-    pub child_cpu: AtomicU64,
+    /// Of threads that ended, and of children that were waited for.
+    pub(super) ended: Mutex<Usage, Leaf>,
+    pub(super) waited_for: Mutex<Usage, Leaf>,
     /// What /proc/PID/exe links to.
     pub exe: Mutex<Option<Path>, Leaf>,
     /// Timers (itimers and POSIX timers), made when first used.
     pub timers: OnceLock<Arc<dyn GroupTimers>>,
+    /// Watches RLIMIT_CPU, once there was one.
+    pub(super) cpu_limit: OnceLock<Arc<CpuLimit>>,
     /// Semaphore adjustments (SEM_UNDO), kept by `ipc::sysv`; dropped when the process ends, which makes them.
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to, for accounting; 0 for none.
@@ -158,10 +160,11 @@ impl ThreadGroup {
             dumpable: AtomicI32::new(1),
             subreaper: AtomicBool::new(false),
             has_exec: AtomicBool::new(false),
-            dead_cpu: AtomicU64::new(0),
-            child_cpu: AtomicU64::new(0),
+            ended: Mutex::new(Usage::default()),
+            waited_for: Mutex::new(Usage::default()),
             exe: Mutex::new(None),
             timers: OnceLock::new(),
+            cpu_limit: OnceLock::new(),
             sem_undo: Mutex::new(None),
             container,
         })
@@ -209,10 +212,6 @@ impl ThreadGroup {
     /// The process id in its own namespace.
     pub fn id(&self) -> i32 {
         self.pid.number()
-    }
-    /// CPU time of all its threads, living and dead, ns.
-    pub fn cpu_time(&self) -> u64 {
-        self.dead_cpu.load(Ordering::Relaxed) + self.tasks().iter().map(|t| t.cpu_time()).sum::<u64>()
     }
     /// R, S, T or Z of /proc/PID/stat.
     pub fn state_letter(&self) -> char {

@@ -6,6 +6,7 @@
 mod access;
 mod attention;
 mod clone;
+mod cpu_limit;
 mod drive;
 mod exec;
 mod exit;
@@ -18,8 +19,10 @@ mod rlimit;
 mod robust;
 mod send;
 mod tree;
+mod usage;
 
 pub use clone::{CloneSpec, SpawnInit};
+pub use cpu_limit::CpuLimit;
 pub use drive::{Phase, Run};
 pub use exec::{ExecRequest, Image};
 pub use fs::FsContext;
@@ -29,6 +32,7 @@ pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
 pub use send::{child_info, may_signal, send};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
+pub use usage::{Counters, IoUsage, Usage};
 
 use crate::Kernel;
 use crate::cred::Cred;
@@ -49,7 +53,7 @@ pub struct Task {
     /// Its thread id, a number in each PID namespace that it is in.
     pub pid: Arc<Pid>,
     pub group: Arc<ThreadGroup>,
-    /// CLOCK_MONOTONIC ns.
+    /// CLOCK_BOOTTIME ns.
     pub started: u64,
     state: AtomicU8,
     run: Mutex<Option<Box<Run>>, TaskRecord>,
@@ -58,7 +62,9 @@ pub struct Task {
     /// Address of the head of its robust list, 0 for none; and how often its end went through that.
     pub robust_list: AtomicU64,
     robust_rounds: AtomicU32,
-    /// Counters for /proc/PID/io and rusage.
+    /// For /proc/PID/io and getrusage(2).
+    pub counters: Counters,
+    /// Calls that it has made.
     pub calls: AtomicU64,
     /// The exit status once it has exited (kept for the leader).
     pub exit_status: OnceLock<ExitStatus>,

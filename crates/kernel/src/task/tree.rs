@@ -136,11 +136,21 @@ pub fn is_orphaned(task: &Task, pgrp: &Arc<Pid>, without: Option<&Arc<ThreadGrou
     })
 }
 
-/// exit(3): a process group that becomes orphaned and has stopped members gets SIGHUP and SIGCONT.
-pub fn wake_orphans(task: &Task, pgrp: &Arc<Pid>, leaving: &Arc<ThreadGroup>) {
+/// exit(3): a process group that becomes orphaned and has stopped members gets SIGHUP and SIGCONT. `parent` and `child` are
+/// those whose bond is gone: only between two groups of one session did it keep the child's group from being an orphan.
+pub fn wake_orphans(
+    task: &Task,
+    parent: &Arc<ThreadGroup>,
+    child: &Arc<ThreadGroup>,
+    leaving: Option<&Arc<ThreadGroup>>,
+) {
+    let pgrp = &child.pgrp();
+    if Arc::ptr_eq(&parent.pgrp(), pgrp) || !Arc::ptr_eq(&parent.session(), &child.session()) {
+        return;
+    }
     let members = group_members(task, pgrp);
     let stopped = members.iter().any(|g| matches!(g.signals.lock().stop, super::Stop::Stopped(_)));
-    if stopped && is_orphaned(task, pgrp, Some(leaving)) {
+    if stopped && is_orphaned(task, pgrp, leaving) {
         for member in members {
             super::send::send(&member, None, SigInfo::kernel(SIGHUP));
             super::send::send(&member, None, SigInfo::kernel(SIGCONT));

@@ -113,6 +113,7 @@ static BOTH: &[Row] = &[
     row("fd", 0o500, Entry::Node(fd::links)),
     row("fdinfo", 0o555, Entry::Node(fd::infos)),
     row("gid_map", 0o644, Entry::Knob(idmap::gid_map, idmap::set_gid_map)),
+    row("io", 0o400, Entry::Secret(small::io)),
     row("limits", 0o444, Entry::Text(small::limits)),
     row("loginuid", 0o644, Entry::Text(small::unset_id)),
     row("maps", 0o444, Entry::Secret(maps::maps)),

@@ -47,6 +47,15 @@ pub fn set_comm(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
     Ok(())
 }
 
+/// There are no block devices: files come over the gofer or are in memory, so no storage is read or written here.
+pub fn io(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let io = if t.whole { t.group.usage() } else { t.task.usage() }.io;
+    text(format!(
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        io.rchar, io.wchar, io.syscr, io.syscw
+    ))
+}
+
 pub fn limits(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     const NAMES: [(&str, &str, usize); 16] = [
         ("Max cpu time", "seconds", 0),

@@ -61,9 +61,9 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         None => (0, -1),
     };
     let utime = ticks(if t.whole { t.group.cpu_time() } else { t.task.cpu_time() });
-    let cutime = ticks(t.group.child_cpu.load(Relaxed));
+    let cutime = ticks(t.group.children_usage().cpu);
     let threads = t.group.tasks().len();
-    let start = ticks(t.task.started.saturating_sub(t.task.kernel.boot));
+    let start = ticks(t.task.started);
     let mm = t.mm();
     let (vsize, rss) = mm.as_ref().map_or((0, 0), |mm| (mm.totals().size, mm.resident_bytes() / 4096));
     let layout = mm.as_ref().map(|mm| (mm.layout(), mm.heap()));
