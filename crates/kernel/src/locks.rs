@@ -27,6 +27,8 @@ lock::lock_class! {
     pub FdTableState = 40;
     /// A map of memory areas.
     pub MmState = 44;
+    /// Priority-inheriting futexes with waiters.
+    pub PiFutexes = 46;
     /// Parents, children, groups, sessions, process states.
     pub TaskTree = 50;
     /// A process' parent, children, threads and groups; one process at a time.

@@ -314,7 +314,7 @@ calls! {
     199 fremovexattr [] => full xattr::sys_fremovexattr;
     200 tkill [] => full signal::sys_tkill;
     201 time [] => full time::sys_time;
-    202 futex [ptr hex int ptr ptr int] => part futex::sys_futex, "the priority-inheriting operations";
+    202 futex [ptr hex int ptr ptr int] => full futex::sys_futex;
     203 sched_setaffinity [int size ptr] => full sched::sys_sched_setaffinity;
     204 sched_getaffinity [int size ptr] => full sched::sys_sched_getaffinity;
     205 set_thread_area [] => no;
@@ -473,14 +473,14 @@ calls! {
     446 landlock_restrict_self [] => no;
     447 memfd_secret [] => no;
     448 process_mrelease [] => no;
-    449 futex_waitv [] => no;
+    449 futex_waitv [ptr int hex ptr int] => no Errno::ENOSYS, "the host answers, platform::filter lets it through";
     450 set_mempolicy_home_node [] => no;
     451 cachestat [] => no;
     452 fchmodat2 [dirfd path mode hex] => full attr::sys_fchmodat2;
     453 map_shadow_stack [] => no;
-    454 futex_wake [] => no;
-    455 futex_wait [] => no;
-    456 futex_requeue [] => no;
+    454 futex_wake [] => no Errno::ENOSYS, "as futex_waitv";
+    455 futex_wait [] => no Errno::ENOSYS, "as futex_waitv";
+    456 futex_requeue [] => no Errno::ENOSYS, "as futex_waitv";
     457 statmount [] => no;
     458 listmount [] => no;
     459 lsm_get_self_attr [] => no;

@@ -34,8 +34,10 @@ bitflags! {
 /// What is behind an area.
 #[derive(Clone)]
 pub enum Content {
-    /// Private anonymous memory, or (with `SHARED`) anonymous memory that forked children share: the host's own kind of it.
+    /// Private anonymous memory.
     Anonymous,
+    /// Anonymous memory that forked children share: the host's own kind of it. Each mmap(2) makes another object.
+    SharedAnonymous { object: u64, offset: u64 },
     /// A file from an offset on.
     File(FileContent),
     /// A mapping of the host's that every address space has, such as "[vdso]".
@@ -100,8 +102,11 @@ impl Area {
         let start = self.range.start.max(range.start);
         let end = self.range.end.min(range.end);
         let mut part = self.clone();
-        if let Content::File(content) = &mut part.content {
-            content.offset = content.offset.wrapping_add(start - self.range.start);
+        match &mut part.content {
+            Content::File(FileContent { offset, .. }) | Content::SharedAnonymous { offset, .. } => {
+                *offset = offset.wrapping_add(start - self.range.start);
+            }
+            Content::Anonymous | Content::Special(_) => {}
         }
         part.range = start..end;
         part
@@ -115,8 +120,11 @@ impl Area {
             && self.flags == next.flags
             && self.name == next.name
             && match (&self.content, &next.content) {
-                // Two shared anonymous maps are two objects, even side by side.
-                (Content::Anonymous, Content::Anonymous) => !self.shared(),
+                (Content::Anonymous, Content::Anonymous) => true,
+                (
+                    Content::SharedAnonymous { object, offset },
+                    Content::SharedAnonymous { object: other, offset: next },
+                ) => object == other && offset.checked_add(self.len()) == Some(*next),
                 (Content::File(a), Content::File(b)) => {
                     Arc::ptr_eq(&a.file, &b.file)
                         && a.local == b.local

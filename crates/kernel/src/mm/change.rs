@@ -115,7 +115,7 @@ impl State {
             check_advice(area, advice)?;
             // A sealed area that cannot be written must keep its contents.
             let drops = matches!(advice, MADV_DONTNEED | MADV_DONTNEED_LOCKED | MADV_FREE | MADV_WIPEONFORK);
-            let anonymous = matches!(area.content, Content::Anonymous);
+            let anonymous = matches!(area.content, Content::Anonymous | Content::SharedAnonymous { .. });
             if drops && anonymous && area.flags.contains(AreaFlags::SEALED) && !area.prot.contains(Prot::WRITE) {
                 return Err(Errno::EPERM);
             }
@@ -339,7 +339,12 @@ impl State {
             return Err(Errno::EINVAL);
         }
         let range = state.range(addr, len, Errno::ENOMEM)?;
-        if state.map.parts(&range).iter().any(|a| !matches!(a.content, Content::Anonymous)) {
+        if state
+            .map
+            .parts(&range)
+            .iter()
+            .any(|a| !matches!(a.content, Content::Anonymous | Content::SharedAnonymous { .. }))
+        {
             return Err(Errno::EBADF);
         }
         state.check_count(state.map.splits(&range))?;
@@ -377,7 +382,7 @@ fn populate(work: &mut Work, areas: &[Area]) {
 
 /// EINVAL where advice does not fit an area.
 fn check_advice(area: &Area, advice: u32) -> Result<(), Errno> {
-    let anonymous = matches!(area.content, Content::Anonymous) && !area.shared();
+    let anonymous = matches!(area.content, Content::Anonymous);
     let special = matches!(area.content, Content::Special(_));
     let locked = area.flags.contains(AreaFlags::LOCKED);
     let fits = match advice {

@@ -1,6 +1,7 @@
 //! mmap(2), munmap(2), brk(2): the kernel chooses the addresses and the stub maps them MAP_FIXED.
 
 use super::area::{Area, AreaFlags, Content, FileContent, STACK_GUARD};
+use super::object;
 use super::state::{Asker, State};
 use super::work::{Answer, Donation, Work};
 use crate::vfs::File;
@@ -126,7 +127,7 @@ impl State {
             ),
             None => {
                 host_flags |= MAP_ANONYMOUS;
-                (Content::Anonymous, None)
+                (if shared { object::anonymous() } else { Content::Anonymous }, None)
             }
         };
         let mut work = Work::new(Answer::Value(range.start as i64));

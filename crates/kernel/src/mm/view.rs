@@ -137,7 +137,7 @@ fn line(area: &Area, heap: &Range<u64>, stack: u64) -> MapsLine {
     let (offset, file, label) = match &area.content {
         Content::File(f) => (f.offset, Some(f.file.clone()), None),
         Content::Special(name) => (0, None, Some((*name).to_owned())),
-        Content::Anonymous if area.shared() => (0, None, Some("/dev/zero (deleted)".to_owned())),
+        Content::SharedAnonymous { .. } => (0, None, Some("/dev/zero (deleted)".to_owned())),
         Content::Anonymous => {
             let label = if let Some(name) = &area.name {
                 Some(format!("[anon:{name}]"))

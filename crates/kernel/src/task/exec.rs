@@ -231,6 +231,7 @@ impl Task {
             timers.exec();
         }
         self.robust_list.store(0, Relaxed);
+        super::pi::owner_died(self);
         if secure {
             self.set_death_signal(0);
         }

@@ -91,6 +91,11 @@ impl Task {
         self.exit_status.get().is_some()
     }
 
+    /// It runs no more, and has let go of what it held.
+    pub fn has_ended(&self) -> bool {
+        self.state.load(Acquire) == super::drive::DEAD
+    }
+
     /// Wants this thread to end, without touching the others: exec does that to the other threads.
     pub fn zap(self: &Arc<Self>) {
         let _ = self.exit_status.set(ExitStatus::Code(0));
@@ -106,6 +111,7 @@ impl Task {
         let thread = self.thread();
         let _ = self.cpu_at_end.set(thread.as_ref().map_or(0, |t| t.cpu_time()));
         self.mark_dead();
+        super::pi::owner_died(self);
         let last = self.leave_group();
         if let Some(thread) = thread {
             let own = self.mm().filter(|mm| last && mm.users() <= 1);

@@ -14,6 +14,7 @@ mod fs;
 mod group;
 mod memory;
 mod ns;
+pub mod pi;
 mod pid;
 mod rlimit;
 mod robust;
