@@ -12,7 +12,7 @@ use host::rustix::fs::Statx;
 use kernel::io::UserMemory;
 use kernel::locks::Leaf;
 use kernel::reactor::{self, Watch};
-use kernel::signal::{SIGPIPE, SigInfo};
+use kernel::signal::SIGPIPE;
 use kernel::task::Task;
 use kernel::vfs::{
     Attr, Backing, Dentry, File, FileOps, FileSystem, FileSystemOps, FileType, Inode, InodeOps, Mappable, Mount, Path,
@@ -225,7 +225,7 @@ impl FileOps for Stream {
                     if errno == Errno::EPIPE
                         && let Some(task) = Task::of(io)
                     {
-                        task.signal(SigInfo::kernel(SIGPIPE));
+                        task.signal_self(SIGPIPE);
                     }
                     return fail(errno);
                 }

@@ -6,7 +6,6 @@ use abi::fs::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT, Utimbuf
 use abi::inotify::{IN_ATTRIB, IN_MODIFY};
 use abi::time::{Timespec, Timeval};
 use kernel::cred::Cap;
-use kernel::signal::SigInfo;
 use kernel::task::Resource;
 use kernel::vfs::{Attr, File, FileType, Inode, Path, SetAttr, SetTime, access, notify};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -241,7 +240,7 @@ pub fn sys_ftruncate(call: &mut Call<'_>, [fd, size, ..]: Args) -> Op<Ret> {
 fn truncate(call: &mut Call<'_>, subject: &Subject, size: u64) -> Op<Ret> {
     let attr: Attr = subject.inode.attr(&mut call.io())?;
     if size > attr.size && size > call.task.group.limit(Resource::Fsize) {
-        call.task.signal(SigInfo::kernel(kernel::signal::SIGXFSZ));
+        call.task.signal_self(kernel::signal::SIGXFSZ);
         return fail(Errno::EFBIG);
     }
     let perm = access::without_privileges(&call.task.cred(), &attr);
@@ -268,7 +267,7 @@ pub fn sys_fallocate(call: &mut Call<'_>, [fd, mode, offset, len, ..]: Args) -> 
     }
     let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
     if end as u64 > call.task.group.limit(Resource::Fsize) {
-        call.task.signal(SigInfo::kernel(kernel::signal::SIGXFSZ));
+        call.task.signal_self(kernel::signal::SIGXFSZ);
         return fail(Errno::EFBIG);
     }
     file.ops.allocate(&mut call.io(), mode as u32, offset as u64..end as u64)?;

@@ -74,7 +74,7 @@ pub fn sys_fcntl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
             Ok(0u64.into())
         }
         F_GETFL => Ok(file.flags().bits().into()),
-        F_SETFL => set_flags(call, &file, arg as u32),
+        F_SETFL => set_flags(call, &file, fd as i32, arg as u32),
         F_GETLK | F_OFD_GETLK => get_lock(call, &file, arg, cmd == F_OFD_GETLK),
         F_SETLK => set_lock(call, &file, arg, false, false),
         F_SETLKW => set_lock(call, &file, arg, false, true),
@@ -104,7 +104,7 @@ pub fn sys_fcntl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
     }
 }
 
-fn set_flags(call: &mut Call<'_>, file: &Arc<File>, arg: u32) -> Op<Ret> {
+fn set_flags(call: &mut Call<'_>, file: &Arc<File>, fd: i32, arg: u32) -> Op<Ret> {
     let mask = OpenFlags::APPEND | OpenFlags::NONBLOCK | OpenFlags::DIRECT | OpenFlags::NOATIME | OpenFlags::ASYNC;
     let new = OpenFlags::from_bits_retain(arg) & mask;
     if new.contains(OpenFlags::NOATIME)
@@ -116,8 +116,17 @@ fn set_flags(call: &mut Call<'_>, file: &Arc<File>, arg: u32) -> Op<Ret> {
             return fail(Errno::EPERM);
         }
     }
-    file.set_flags(new, mask);
+    set(call, file, fd, new, mask);
     Ok(0u64.into())
+}
+
+fn set(call: &Call<'_>, file: &Arc<File>, fd: i32, change: OpenFlags, mask: OpenFlags) {
+    let before = file.flags();
+    file.set_flags(change, mask);
+    let on = file.flags().contains(OpenFlags::ASYNC);
+    if on != before.contains(OpenFlags::ASYNC) {
+        crate::sigio::changed(call.task, file, fd, on);
+    }
 }
 
 /// The range that a `struct flock` names.
@@ -204,6 +213,7 @@ fn set_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool, wait: bo
 fn owner(call: &mut Call<'_>, file: &Arc<File>, cmd: u32, arg: u64) -> Op<Ret> {
     let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
     let root = call.task.kernel.root_pid_ns.clone();
+    let cred = call.task.cred();
     let set = |kind: u32, number: i32| -> Op<Ret> {
         let id = match number {
             0 => 0,
@@ -211,6 +221,7 @@ fn owner(call: &mut Call<'_>, file: &Arc<File>, cmd: u32, arg: u64) -> Op<Ret> {
         };
         let mut owner = file.owner.lock();
         (owner.kind, owner.id) = (kind, id);
+        (owner.uid, owner.euid) = (cred.uid, cred.euid);
         Ok(0u64.into())
     };
     let now: Owner = *file.owner.lock();
@@ -256,7 +267,7 @@ pub fn sys_ioctl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
         FIONBIO | FIOASYNC => {
             let on: i32 = call.get(arg)?;
             let flag = if cmd == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
-            file.set_flags(if on != 0 { flag } else { OpenFlags::empty() }, flag);
+            set(call, &file, fd as i32, if on != 0 { flag } else { OpenFlags::empty() }, flag);
             return Ok(0u64.into());
         }
         _ => {}

@@ -34,6 +34,7 @@ mod rw;
 mod sched;
 mod sem;
 mod shm;
+mod sigio;
 mod sigmask;
 mod signal;
 mod signalfd;

@@ -93,7 +93,7 @@ pub fn sys_msgrcv(call: &mut Call<'_>, [id, at, size, kind, flags, _]: Args) -> 
 /// These calls are never restarted after a handler, signal(7).
 fn not_restarted<T>(result: Op<T>) -> Op<T> {
     match result {
-        Err(Stop::Restart(Restart::Sys)) => fail(Errno::EINTR),
+        Err(Stop::Restart(Restart::Sys)) => Err(Stop::Restart(Restart::NoHand)),
         other => other,
     }
 }

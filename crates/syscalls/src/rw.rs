@@ -8,7 +8,6 @@ use abi::fs::{
 };
 use kernel::io::{Sink, Source};
 use kernel::mm::UserBuffers;
-use kernel::signal::SigInfo;
 use kernel::task::{Limits, Resource};
 use kernel::vfs::{File, FileType, Position};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -205,7 +204,7 @@ pub fn size_limit(call: &Call<'_>, file: &Arc<File>, at: Option<u64>) -> Op<Opti
         at.unwrap_or_else(|| file.position_now())
     };
     if at >= limit {
-        call.task.signal(SigInfo::kernel(kernel::signal::SIGXFSZ));
+        call.task.signal_self(kernel::signal::SIGXFSZ);
         return fail(Errno::EFBIG);
     }
     Ok(Some((limit - at).min(MAX_RW_COUNT as u64)))

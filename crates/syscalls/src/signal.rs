@@ -128,7 +128,8 @@ pub fn sys_rt_sigtimedwait(call: &mut Call<'_>, [set, info, timeout, size, ..]: 
     let found: SigInfo = match found {
         Ok(found) => found,
         Err(Stop::Errno(Errno::ETIMEDOUT)) => return fail(Errno::EAGAIN),
-        Err(Stop::Restart(_)) => return Err(Stop::Restart(Restart::NoHand)),
+        // Even where no handler runs: signal(7).
+        Err(Stop::Restart(_)) => return fail(Errno::EINTR),
         Err(stop) => return Err(stop),
     };
     if info != 0 {

@@ -250,7 +250,9 @@ impl Task {
             let death_signals: Vec<(Arc<Task>, i32)> =
                 child.tasks().into_iter().map(|t| (t.clone(), t.death_signal())).filter(|t| t.1 != 0).collect();
             for (task, sig) in death_signals {
-                task.signal(SigInfo::kernel(sig));
+                // As if the parent had sent it.
+                let pid = task.pid.ns().map_or(0, |ns| group.pid.number_in(&ns));
+                task.signal(SigInfo::user(sig, 0, pid, self.cred().uid));
             }
             let zombie = matches!(child.state(), GroupState::Zombie(_));
             match &heir {

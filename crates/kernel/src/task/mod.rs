@@ -222,6 +222,11 @@ impl Task {
     pub fn cpu_time(&self) -> u64 {
         self.cpu_at_end.get().copied().unwrap_or_else(|| self.thread().map_or(0, |t| t.cpu_time()))
     }
+    /// A signal that a call of the task brings upon it (SIGPIPE, SIGXFSZ): it looks as if sent by itself.
+    pub fn signal_self(self: &Arc<Self>, sig: i32) {
+        self.signal(SigInfo::user(sig, 0, self.group.id(), self.cred().uid));
+    }
+
     /// Makes a signal pending for this thread alone, as tgkill(2) does.
     pub fn signal(self: &Arc<Self>, info: SigInfo) -> bool {
         send::send(&self.group, Some(self), info)

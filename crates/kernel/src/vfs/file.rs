@@ -6,7 +6,7 @@ use super::{FileOps, FileType, Inode, Mount, Path, Position, TaskGuard, TaskLock
 use crate::io::{Io, Sink, Source};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
-use crate::wait::{Events, Queue, Wake};
+use crate::wait::{Events, Link, Queue, Wake};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use lock::Mutex;
@@ -20,6 +20,9 @@ pub struct Owner {
     pub kind: u32,
     pub id: i32,
     pub signal: u32,
+    /// Of who set it: whether it may signal the owner is asked when it is time to.
+    pub uid: u32,
+    pub euid: u32,
 }
 
 /// An open file description.
@@ -34,6 +37,8 @@ pub struct File {
     position: AtomicU64,
     position_lock: TaskLock,
     pub owner: Mutex<Owner, Leaf>,
+    /// With O_ASYNC: what sends the signals.
+    pub asynchronous: Mutex<Option<Link>, Leaf>,
     /// Who is told when it goes: epoll.
     closed: Mutex<Vec<Weak<dyn Wake>>, Leaf>,
 }
@@ -71,6 +76,7 @@ impl File {
             position: AtomicU64::new(0),
             position_lock: TaskLock::new(),
             owner: Mutex::new(Owner::default()),
+            asynchronous: Mutex::new(None),
             closed: Mutex::new(Vec::new()),
         })
     }

@@ -14,7 +14,7 @@ use crate::cred::{Cap, Cred};
 use crate::io::{Io, Sink, Source, UserMemory};
 use crate::locks::FileState;
 use crate::op::{Op, Stop, fail};
-use crate::signal::{SIGPIPE, SigInfo};
+use crate::signal::SIGPIPE;
 use crate::task::Task;
 use crate::vfs::{Anon, File, FileOps, Inode, Position, anon_inode};
 use crate::wait::{Events, Queue};
@@ -257,9 +257,7 @@ impl Drop for PipeEnd {
 /// SIGPIPE to the caller, for writes that nobody can read any more.
 pub fn broken(io: &Io<'_>) -> Stop {
     if let Some(task) = Task::of(io) {
-        let pid = task.group.id();
-        let uid = io.cred.uid;
-        task.signal(SigInfo::user(SIGPIPE, 0, pid, uid));
+        task.signal_self(SIGPIPE);
     }
     Errno::EPIPE.into()
 }
