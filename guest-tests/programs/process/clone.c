@@ -235,4 +235,36 @@ TEST(system_and_popen)
     EQ(pclose(p), 0);
 }
 
+static volatile long steps;
+static volatile pid_t stepper;
+static int steps_for_ever(void *arg)
+{
+    (void)arg;
+    stepper = syscall(SYS_getpid);
+    while (stepper)
+        steps++;
+    return 0;
+}
+TEST(a_child_in_shared_memory_stops_when_it_is_killed)
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    for (int vfork = 0; vfork < 2; vfork++) {
+        steps = stepper = 0;
+        pthread_t t;
+        void *kill_it(void *arg)
+        {
+            EVENTUALLY(stepper && steps);
+            kill(stepper, SIGKILL);
+            return arg;
+        }
+        ZERO(pthread_create(&t, NULL, kill_it, NULL));
+        pid_t child = OK(clone(steps_for_ever, stack + sizeof stack, CLONE_VM | (vfork ? CLONE_VFORK : 0) | SIGCHLD, NULL));
+        WAIT_STATUS(child, KILLED(SIGKILL));
+        long now = steps;
+        usleep(3000);
+        EQ(steps, now);
+        ZERO(pthread_join(t, NULL));
+    }
+}
+
 MAIN()

@@ -339,10 +339,6 @@ impl Task {
         self.drive(run);
     }
 
-    pub(super) fn is_vfork_child(&self) -> bool {
-        self.fields.lock().vfork_parent.is_some()
-    }
-
     /// What a vfork parent waits on; None when the child has already let it go.
     pub fn vfork_queue(&self) -> Option<Queue> {
         self.fields.lock().vfork_parent.clone()

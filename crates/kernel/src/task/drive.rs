@@ -488,6 +488,11 @@ impl Task {
         }
     }
 
+    /// Its guest code runs.
+    pub(super) fn is_at_user(&self) -> bool {
+        self.state.load(Acquire) == USER
+    }
+
     /// Claims a task whose guest code runs, so that no event of it counts any more. False where it is in the kernel.
     pub(super) fn claim_from_user(&self) -> bool {
         self.state.compare_exchange(USER, RUNNING, AcqRel, Acquire).is_ok()

@@ -19,11 +19,12 @@ impl ThreadGroup {
     /// Whether its threads must be let do something before they end, although all of them do: others see the locks that they hold.
     pub(super) fn has_last_words(&self, tasks: &[Arc<Task>]) -> bool {
         let Some(mm) = tasks.iter().find_map(|t| t.mm()) else { return false };
-        let outlives = mm.users() > tasks.len() || mm.shares_writable();
         let listed = || tasks.iter().any(|t| t.robust_list.load(Relaxed) != 0);
         // A thread that is alone in its process, and in the kernel, changes its list no more.
-        let locks = || listed() && (tasks.len() > 1 || tasks.iter().any(|t| !held(&mm, t).is_empty()));
-        outlives && (locks() || tasks.iter().any(|t| t.is_vfork_child() && t.clear_tid() != 0))
+        let changing = || tasks.len() > 1 || tasks.iter().any(|t| t.is_at_user());
+        let locks = || listed() && (changing() || tasks.iter().any(|t| !held(&mm, t).is_empty()));
+        // Where others live in its memory, its threads have to come in, or they would run on.
+        mm.users() > tasks.len() || mm.shares_writable() && locks()
     }
 }
 
