@@ -44,6 +44,7 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "force-trap=on"],
     &["--platform", "sync-wakeup=off"],
     &["--platform", "park=off"],
+    &["--platform", "memory=off"],
 ];
 
 pub fn test(options: &Options) -> Result<()> {

@@ -119,6 +119,20 @@ pub fn map_shared_for_ever(file: impl AsFd, len: usize) -> Result<SharedBytes, E
     }
 }
 
+/// Where the host would put one more page of this process: right below the maps above it.
+pub fn next_place() -> Result<u64, Errno> {
+    // SAFETY: a new mapping at an address that the host chooses, taken away again before anybody knows of it.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let at = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_NONE, flags, -1, 0);
+        if at == libc::MAP_FAILED {
+            return Err(crate::last_errno());
+        }
+        libc::munmap(at, 4096);
+        Ok(at as u64)
+    }
+}
+
 /// Takes a range of this process' address space out of use, if it is free: nothing is accessible there.
 pub fn reserve(at: u64, len: u64) -> Result<(), Errno> {
     // SAFETY: NOREPLACE, so that nothing that exists is touched.

@@ -81,6 +81,26 @@ pub fn cpu_time(pid: i32) -> Result<u64, Errno> {
     Ok(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64)
 }
 
+/// What [`set_soft_limit`] limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    AddressSpace,
+    Data,
+}
+
+/// Sets the soft limit (bytes) of another process of the same user, cut at its hard limit. setrlimit(2).
+pub fn set_soft_limit(pid: i32, limit: Limit, soft: u64) -> Result<(), Errno> {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let resource = match limit {
+        Limit::AddressSpace => Resource::As,
+        Limit::Data => Resource::Data,
+    };
+    // Who sets no hard limit below the one it has changes the soft one alone.
+    let hard = rustix::process::getrlimit(resource).maximum;
+    let current = Some(soft).filter(|soft| *soft < hard.unwrap_or(u64::MAX)).or(hard);
+    prlimit(Pid::from_raw(pid), resource, Rlimit { current, maximum: hard }).map(drop).map_err(crate::errno)
+}
+
 /// Fills a buffer with random bytes.
 pub fn random(into: &mut [u8]) -> Result<(), Errno> {
     // SAFETY: the host writes the buffer; up to 256 bytes never come short.

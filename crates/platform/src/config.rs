@@ -13,6 +13,8 @@ pub struct Config {
     pub sync_wakeup: bool,
     /// Long waits leave the list of open notifications.
     pub park: bool,
+    /// Guest code maps private anonymous memory by itself, in an arena.
+    pub memory: bool,
     /// Rewriting of hot call sites.
     pub patching: bool,
     /// Polling of mailboxes instead of doorbells.
@@ -31,6 +33,7 @@ impl Default for Config {
             shards: 0,
             sync_wakeup: true,
             park: true,
+            memory: true,
             patching: false,
             polling: false,
             force_trap: false,

@@ -10,6 +10,7 @@ use host::seccomp::bpf::{
 use libc::sock_filter;
 
 use crate::layout::{DOORBELL, TEXT, TEXT_LEN};
+use crate::region::{ARENA_UNIT, Region};
 
 const X32_BIT: u32 = 0x4000_0000;
 const ENOSYS: u32 = 38;
@@ -39,6 +40,7 @@ pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
         Rule::OneOf(2, &[0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23]),
         "advice about own memory; not MERGEABLE, REMOVE, HWPOISON, COLLAPSE, PAGEOUT",
     ),
+    (462, "mseal", Rule::Any, "own memory only"),
     (26, "msync", Rule::Any, "own mappings"),
     (27, "mincore", Rule::Any, "own mappings"),
     (324, "membarrier", Rule::OneOf(0, &[0, 8, 16, 32, 64]), "within the process only: no interruption of other cores"),
@@ -56,6 +58,14 @@ pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
 
 /// Flags of mmap that are let through: SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, POPULATE, NONBLOCK, STACK, FIXED_NOREPLACE.
 const MMAP_FLAGS: u32 = 0x13_c033;
+
+/// MAP_PRIVATE | MAP_ANONYMOUS: what guest code may map by itself, in the arena or at the host's choice, which is there.
+const PRIVATE_ANONYMOUS: u32 = 0x22;
+const FIXED: u32 = 0x10;
+/// NORESERVE, POPULATE, NONBLOCK, STACK: flags that are of no account there.
+const HARMLESS_FLAGS: u32 = 0x3_c000;
+/// MADV_DONTNEED, MADV_FREE: advice that changes no area. Others are for the kernel to know.
+const OWN_ADVICE: [u32; 2] = [4, 8];
 
 /// Calls of guest code that come by SIGSYS, because their answers need the registers or the stub's hands.
 pub(crate) const TRAPPED: &[(u32, &str)] = &[
@@ -138,6 +148,87 @@ fn futex(otherwise: u32) -> [sock_filter; 8] {
     ]
 }
 
+/// A test of a call of guest code: where it fails, the rest of the call's tests is left out.
+#[derive(Clone, Copy)]
+enum Test {
+    /// Half of an argument (see `low` and `high`) is this.
+    Is(u32, u32),
+    IsNot(u32, u32),
+    Below(u32, u32),
+    AtLeast(u32, u32),
+}
+
+const fn low(n: u32) -> u32 {
+    arg(n)
+}
+const fn high(n: u32) -> u32 {
+    arg(n) + 4
+}
+
+/// ALLOW if all tests hold; else on with what follows. Up to 127 tests.
+fn allow_if(tests: &[Test]) -> Vec<sock_filter> {
+    let mut code = Vec::new();
+    for (i, test) in tests.iter().enumerate() {
+        let out = ((tests.len() - i - 1) * 2 + 1) as u8;
+        let (word, jump) = match *test {
+            Test::Is(word, k) => (word, equal(k, 0, out)),
+            Test::IsNot(word, k) => (word, equal(k, out, 0)),
+            Test::Below(word, k) => (word, at_least(k, out, 0)),
+            Test::AtLeast(word, k) => (word, at_least(k, 0, out)),
+        };
+        code.extend([load(word), jump]);
+    }
+    code.push(ret(ALLOW));
+    code
+}
+
+/// Guest code's own calls on private anonymous memory in the arena (docs/adr/0006). A range begins in the arena and is shorter than a unit, so what it
+/// reaches beyond is the plug behind it. Whatever is mapped there is the guest's own, and no other process' business: as with the stub's text, arbitrary arguments are safe.
+fn arena_rules(arena: &std::ops::Range<u64>) -> Vec<sock_filter> {
+    if arena.is_empty() {
+        return Vec::new();
+    }
+    let inside = |addr: u32, len: u32| {
+        let (from, to) = ((arena.start / ARENA_UNIT) as u32, (arena.end / ARENA_UNIT) as u32);
+        [Test::AtLeast(high(addr), from), Test::Below(high(addr), to), Test::Is(high(len), 0)]
+    };
+    let mut code = Vec::new();
+    let mut rule = |nr: u32, body: Vec<sock_filter>| {
+        code.extend([equal(nr, 0, body.len() as u8 + 1)]);
+        code.extend(body);
+        code.push(ret(TRAP));
+    };
+    let at_hosts_choice = allow_if(&[Test::Is(low(0), 0), Test::Is(high(0), 0), Test::Is(high(1), 0)]);
+    let fixed = allow_if(&inside(0, 1));
+    let mut map = vec![
+        load(low(3)),
+        and(!HARMLESS_FLAGS),
+        equal(PRIVATE_ANONYMOUS | FIXED, at_hosts_choice.len() as u8 + 2, 0),
+        equal(PRIVATE_ANONYMOUS, 0, (at_hosts_choice.len() + fixed.len()) as u8 + 1),
+    ];
+    map.extend(at_hosts_choice);
+    map.push(ret(TRAP));
+    map.extend(fixed);
+    rule(9, map);
+    rule(11, allow_if(&inside(0, 1)));
+    // PROT_READ, WRITE and EXEC only.
+    let mut protect = inside(0, 1).to_vec();
+    protect.extend([Test::Below(low(2), 8), Test::Is(high(2), 0)]);
+    rule(10, allow_if(&protect));
+    let mut advise = Vec::new();
+    for advice in OWN_ADVICE {
+        let mut tests = vec![Test::Is(low(2), advice)];
+        tests.extend(inside(0, 1));
+        advise.extend(allow_if(&tests));
+    }
+    rule(28, advise);
+    // Growing, shrinking, and moving to where the host likes.
+    let mut remap = inside(0, 1).to_vec();
+    remap.extend([Test::IsNot(low(1), 0), Test::Is(high(2), 0), Test::Below(low(3), 2), Test::Is(high(3), 0)]);
+    rule(25, allow_if(&remap));
+    code
+}
+
 fn stub_rules() -> Vec<sock_filter> {
     let mut code = vec![load(NR)];
     for &(nr, _, rule, _) in STUB {
@@ -162,9 +253,9 @@ fn stub_rules() -> Vec<sock_filter> {
     code
 }
 
-/// The whole filter for a region that starts at `base`. `force_trap`: no direct notification.
-pub(crate) fn program(base: u64, force_trap: bool) -> Vec<sock_filter> {
-    let text = base + TEXT;
+/// The whole filter. `force_trap`: no direct notification.
+pub(crate) fn program(region: &Region, force_trap: bool) -> Vec<sock_filter> {
+    let text = region.base + TEXT;
     // Another architecture (int 0x80) traps: the stub's handler makes a SIGSEGV of it, as on a host without 32-bit calls.
     let mut code =
         vec![load(ARCH), equal(ARCH_X86_64, 1, 0), ret(TRAP), load(NR), at_least(X32_BIT, 0, 1), ret(errno(ENOSYS))];
@@ -185,6 +276,7 @@ pub(crate) fn program(base: u64, force_trap: bool) -> Vec<sock_filter> {
     for &(nr, _) in FUTEX2 {
         code.extend([equal(nr, 0, 1), ret(ALLOW)]);
     }
+    code.extend(arena_rules(&region.arena));
     for &(nr, _) in REFUSED {
         code.extend([equal(nr, 0, 1), ret(errno(ENOSYS))]);
     }
@@ -205,8 +297,13 @@ mod tests {
 
     const BASE: u64 = 0x7ff0_0000_0000;
 
+    const ARENA: std::ops::Range<u64> = 0x7eb0_0000_0000..0x7ef0_0000_0000;
+
+    fn region() -> Region {
+        Region { base: BASE, vdso: crate::VdsoInfo::default(), user_top: BASE, arena: ARENA, plug: 0..0 }
+    }
     fn from(ip: u64, nr: u32, args: [u64; 6]) -> u32 {
-        run(&program(BASE, false), ARCH_X86_64, nr, ip, args).unwrap()
+        run(&program(&region(), false), ARCH_X86_64, nr, ip, args).unwrap()
     }
     fn guest(nr: u32, args: [u64; 6]) -> u32 {
         from(0x40_1000, nr, args)
@@ -239,8 +336,46 @@ mod tests {
             assert_eq!(stub(nr, [u64::MAX; 6]), KILL);
         }
         assert_eq!(guest(0x4000_0000, [0; 6]), errno(ENOSYS));
-        assert_eq!(run(&program(BASE, false), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
-        assert_eq!(run(&program(BASE, true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
+        assert_eq!(run(&program(&region(), false), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
+        assert_eq!(run(&program(&region(), true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
+    }
+
+    #[test]
+    fn private_anonymous_memory_is_the_guests_own_business_in_the_arena() {
+        let (start, end) = (ARENA.start, ARENA.end);
+        let no_fd = u64::from(u32::MAX);
+        assert_eq!(guest(9, [0, 0x1000, 3, 0x22, no_fd, 0]), ALLOW);
+        assert_eq!(guest(9, [0, 0x1000, 3, 0x2_4022, no_fd, 0]), ALLOW);
+        assert_eq!(guest(9, [0, ARENA_UNIT, 3, 0x22, no_fd, 0]), TRAP);
+        assert_eq!(guest(9, [start, 0x1000, 3, 0x22, no_fd, 0]), TRAP); // a wish
+        for flags in [0x21, 0x02, 0x01, 0x40022, 0x2022, 0x122, 0x62, 0x10_0022, 0x23] {
+            assert_eq!(guest(9, [0, 0x1000, 3, flags, no_fd, 0]), TRAP, "{flags:x}");
+        }
+        for (nr, args) in [(9, [3, 0x32]), (11, [0, 0]), (10, [7, 0]), (28, [4, 0]), (28, [8, 0]), (25, [0x2000, 1])] {
+            let call = |addr, len| guest(nr, [addr, len, args[0], args[1], no_fd, 0]);
+            assert_eq!(call(start, 0x1000), ALLOW, "{nr}");
+            assert_eq!(call(end - 0x1000, ARENA_UNIT - 1), ALLOW, "{nr}");
+            assert_eq!(call(start - 0x1000, 0x1000), TRAP, "{nr}");
+            assert_eq!(call(end, 0x1000), TRAP, "{nr}");
+            assert_eq!(call(start, ARENA_UNIT), TRAP, "{nr}");
+            assert_eq!(call(start, u64::MAX), TRAP, "{nr}");
+            assert_eq!(call(0x40_0000, 0x1000), TRAP, "{nr}");
+        }
+        assert_eq!(guest(10, [start, 0x1000, 0x0100_0003, 0, 0, 0]), TRAP); // GROWSDOWN
+        for advice in (0..200).filter(|a| ![4, 8].contains(a)) {
+            assert_eq!(guest(28, [start, 0x1000, advice, 0, 0, 0]), TRAP, "{advice}");
+        }
+        assert_eq!(guest(25, [start, 0, 0x1000, 1, 0, 0]), TRAP);
+        assert_eq!(guest(25, [start, 0x1000, 0x1000, 3, start, 0]), TRAP);
+        assert_eq!(guest(25, [start, 0x1000, ARENA_UNIT, 1, 0, 0]), TRAP);
+    }
+
+    #[test]
+    fn without_an_arena_all_memory_calls_trap() {
+        let program = program(&Region { arena: 0..0, ..region() }, false);
+        for nr in [9, 10, 11, 25, 28] {
+            assert_eq!(run(&program, ARCH_X86_64, nr, 0x40_1000, [0, 0x1000, 3, 0x22, 0, 0]), Some(TRAP));
+        }
     }
 
     #[test]

@@ -202,6 +202,8 @@ pub struct Seed {
     pub core: u64,
     /// Lowest and first address that the zygote keeps besides the region: [vvar] to the end of [vdso].
     pub keep: [u64; 2],
+    /// What it takes out of use besides.
+    pub plug: [u64; 2],
     /// Instructions of the filter, which lies in the window, and its flags.
     pub filter_len: u64,
     pub filter_flags: u64,

@@ -28,6 +28,6 @@ pub use answer::{Arg, ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, S
 pub use config::{Config, StartError, Stats};
 pub use guest::{Event, Guest};
 pub use platform::Platform;
-pub use space::{LOW, Space, VdsoInfo};
+pub use space::{HostMap, LOW, Space, VdsoInfo};
 pub use thread::Thread;
 pub use worker::{block_in_place, flush, set_drain};

@@ -34,7 +34,7 @@ impl Platform {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             config.proc.clone().or_else(|| open("/proc", flags, Mode::empty()).ok().map(host::HostFd::new))
         };
-        let region = Region::reserve(proc.as_deref())?;
+        let region = Region::reserve(proc.as_deref(), config.memory)?;
         let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
         let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
         let cores: Vec<usize> = all.iter().copied().cycle().take(shards).collect();
@@ -90,6 +90,11 @@ impl Platform {
     /// As `Space::user_top`: it is the same in every space.
     pub fn user_top(&self) -> u64 {
         self.core.region.user_top
+    }
+
+    /// As `Space::arena`.
+    pub fn arena(&self) -> std::ops::Range<u64> {
+        self.core.region.arena.clone()
     }
 
     /// As `Space::vdso`.

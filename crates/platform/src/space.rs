@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::outgoing::{Out, queue};
+use crate::region;
 use crate::shard::Shard;
 use crate::sync::{Files, Mutex, Slots, lock};
 use crate::thread::Thread;
@@ -26,6 +27,32 @@ pub const LOW: u64 = 0x1_0000;
 pub struct VdsoInfo {
     pub vvar: Range<u64>,
     pub vdso: Range<u64>,
+}
+
+/// A mapping in the arena, as the host tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostMap {
+    pub range: Range<u64>,
+    /// PROT_*.
+    pub prot: u32,
+    pub shared: bool,
+    /// Something other than private anonymous memory is behind it.
+    pub file: bool,
+}
+
+impl HostMap {
+    /// `rest` is what follows the range in a line of /proc/PID/maps.
+    fn read(range: Range<u64>, rest: &str) -> HostMap {
+        let mut words = rest.split_ascii_whitespace();
+        let bits = words.next().unwrap_or("").as_bytes();
+        let has = |i: usize, c: u8| u32::from(bits.get(i) == Some(&c));
+        HostMap {
+            range,
+            prot: has(0, b'r') | has(1, b'w') << 1 | has(2, b'x') << 2,
+            shared: has(3, b's') != 0,
+            file: words.nth(2).is_some_and(|inode| inode != "0"),
+        }
+    }
 }
 
 impl Default for VdsoInfo {
@@ -122,6 +149,39 @@ impl Space {
     /// End of the addresses that a guest may map; they start at [`LOW`].
     pub fn user_top(&self) -> u64 {
         self.core.region.user_top
+    }
+
+    /// Where guest code maps, unmaps and protects private anonymous memory without asking (docs/adr/0006): what lies there, only the host knows. Empty: nowhere.
+    pub fn arena(&self) -> Range<u64> {
+        self.core.region.arena.clone()
+    }
+
+    /// What the host has mapped in the arena, rising. None: it can't be read any more. May sleep.
+    pub fn arena_maps(&self) -> Option<Vec<HostMap>> {
+        let arena = self.arena();
+        if arena.is_empty() {
+            return Some(Vec::new());
+        }
+        let text = self.core.long_proc_file(&format!("{}/maps", self.access.load(Ordering::Relaxed)))?;
+        let within = |(range, rest): (Range<u64>, &str)| {
+            let range = range.start.max(arena.start)..range.end.min(arena.end);
+            (!range.is_empty()).then(|| HostMap::read(range, rest))
+        };
+        Some(region::ranges(&text).filter_map(within).collect())
+    }
+
+    /// Holds the process to limits of address space and data (getrlimit(2): RLIMIT_AS, RLIMIT_DATA; bytes) in what it maps by itself. `counted` says how much of each
+    /// the caller knows of: what the host counts beyond that, which is the stub's own, comes on top.
+    pub fn limit_memory(&self, limits: [u64; 2], counted: [u64; 2]) -> Result<(), Errno> {
+        let host = self.pages().ok_or(Errno::ESRCH)?;
+        for (resource, limit, counted, host) in [
+            (host::process::Limit::AddressSpace, limits[0], counted[0], host[0] * 4096),
+            (host::process::Limit::Data, limits[1], counted[1], host[5] * 4096),
+        ] {
+            let limit = limit.saturating_add(host.saturating_sub(counted));
+            host::process::set_soft_limit(self.host_pid, resource, limit)?;
+        }
+        Ok(())
     }
 
     /// The host's vDSO, which is mapped in every space.

@@ -16,7 +16,7 @@ use host::seccomp::notify;
 use crate::config::StartError;
 use crate::filter;
 use crate::layout::{
-    KICK_SIGNAL, Mailbox, PRIVATE, REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
+    KICK_SIGNAL, Mailbox, PRIVATE, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
 };
 use crate::mailbox::{Mailboxes, Pool, once};
 use crate::region::Region;
@@ -67,6 +67,7 @@ impl Seed {
         let mailboxes = pool.take().map_err(step("making the memory file of the mailboxes"))?;
         let slot = mailboxes.slot(0);
         once!(put slot, seed.keep, region.keep());
+        once!(put slot, seed.plug, [region.plug.start, region.plug.end]);
         let threads = std::fs::read_dir("/proc/self/task").map(|d| d.count()).unwrap_or(1);
         if threads != 1 {
             return Err(StartError::Host { step: "forking from a process with several threads", errno: Errno::EBUSY });
@@ -98,7 +99,7 @@ impl Seed {
         let host = |step: &'static str| move |errno| StartError::Host { step, errno };
         let number = shard as u64 + 1;
         let (own, slot) = (self.mailboxes.slot(0), self.mailboxes.slot(number));
-        let program = filter::program(self.region.base, force_trap);
+        let program = filter::program(&self.region, force_trap);
         let bytes: Vec<u8> = program
             .iter()
             .flat_map(|i| {
@@ -200,7 +201,6 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
         if !map(base + SHARED, SHARED_LEN, rw, libc::MAP_SHARED, mailboxes.file.number()) {
             return fail(23);
         }
-        libc::munmap((base + TEXT + TEXT_LEN) as *mut _, (REGION_LEN - TEXT - TEXT_LEN) as usize);
         // Private page of slot 0: see the stub's `Private`.
         let fsgsbase = libc::getauxval(libc::AT_HWCAP2) >> 1 & 1;
         ((base + PRIVATE) as *mut [u64; 6]).write([0, 0, 0, 0, fsgsbase, 0]);

@@ -38,22 +38,17 @@ unsafe extern "C" fn seed_main() -> ! {
     unsafe {
         let p = me();
         let mb = mailbox(p);
-        let keep = get!(mb, seed.keep);
-        let end = base() + REGION_LEN;
-        for (from, to) in [(0, base()), (end, keep[0].max(end)), (keep[1].max(end), TASK_END)] {
-            // [vvar] and [vdso] may lie below the region, too.
-            let cut = |from: u64, to: u64| {
-                if from < to {
-                    sys::call(11, [from, to - from, 0, 0, 0, 0]);
-                }
-            };
-            if keep[0] >= from && keep[1] <= to {
-                cut(from, keep[0]);
-                cut(keep[1], to);
-            } else {
-                cut(from, to);
-            }
-        }
+        let (keep, plug) = (get!(mb, seed.keep), get!(mb, seed.plug));
+        let region = [base(), base() + REGION_LEN];
+        // [vvar] and [vdso] lie below the region or above it.
+        let kept = if keep[0] < region[0] { [keep, region] } else { [region, keep] };
+        outside(kept, 0, TASK_END, |from, to| {
+            sys::call(11, [from, to - from, 0, 0, 0, 0]);
+        });
+        outside(kept, plug[0], plug[1], |from, to| {
+            // PROT_NONE; PRIVATE, ANONYMOUS, FIXED, NORESERVE.
+            sys::call(9, [from, to - from, 0, 0x4032, u64::MAX, 0]);
+        });
         let mut seen = 0;
         loop {
             let order = (*mb).seed.order.load(Acquire);
@@ -68,6 +63,17 @@ unsafe extern "C" fn seed_main() -> ! {
                 on_stack_zygote(slot, private(slot) as u64 + STRIDE - 64);
             }
             core::ptr::write_volatile(&raw mut (*mb).seed.pid, pid as u64);
+        }
+    }
+}
+
+/// Does something with the parts of `from..to` that lie outside two ranges, which are given rising.
+fn outside(ranges: [[u64; 2]; 2], from: u64, to: u64, mut f: impl FnMut(u64, u64)) {
+    let [first, second] = ranges;
+    for (start, end) in [(0, first[0]), (first[1], second[0]), (second[1], u64::MAX)] {
+        let (start, end) = (start.max(from), end.min(to));
+        if start < end {
+            f(start, end);
         }
     }
 }

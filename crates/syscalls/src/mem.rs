@@ -13,12 +13,27 @@ use kernel::vfs::{Backing, File, Rights};
 use kernel::{Args, Call, Op, Ret, Stop, StubWork, fail};
 use std::sync::Arc;
 
-/// Plans a memory call and lets the stub perform it.
-fn plan(call: &Call<'_>, make: impl FnOnce(&mut State, &Asker) -> Result<Work, Errno>) -> Op<Ret> {
-    let mm = call.mm()?;
-    let asker = call.task.asker(&mm);
+/// Plans a memory call that looks at `ranges` (address, length) of the map, and lets the stub perform it.
+fn plan<const N: usize>(
+    call: &Call<'_>,
+    ranges: [(u64, u64); N],
+    make: impl FnOnce(&mut State, &Asker) -> Result<Work, Errno>,
+) -> Op<Ret> {
+    let (mm, asker) = up_to_date(call, ranges)?;
     let work = mm.plan(|state| make(state, &asker))?;
     perform(call, mm, work)
+}
+
+/// The caller's address space, with a map that is right in `ranges`: all of it where limits count it all.
+pub(crate) fn up_to_date<const N: usize>(call: &Call<'_>, ranges: [(u64, u64); N]) -> Op<(Arc<Mm>, Asker)> {
+    let mm = call.mm()?;
+    let asker = call.task.asker(&mm);
+    if asker.bounds.address_space.min(asker.bounds.data) != u64::MAX {
+        mm.refresh();
+    } else {
+        ranges.into_iter().for_each(|(at, len)| mm.refresh_at(at, len));
+    }
+    Ok((mm, asker))
 }
 
 /// Hands planned work to the calling thread's stub. Also for others that map memory: shmat(2), io_setup(2).
@@ -52,7 +67,8 @@ pub fn sys_mmap(call: &mut Call<'_>, [addr, len, prot, flags, fd, offset]: Args)
         }
         map_file(call, file, prot, flags, offset, len)?
     };
-    plan(call, |state, by| state.mmap(MapRequest { addr, len, prot, flags, file }, by))
+    let seen = if addr == 0 && flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) == 0 { 0 } else { len };
+    plan(call, [(addr, seen)], |state, by| state.mmap(MapRequest { addr, len, prot, flags, file }, by))
 }
 
 /// The host file behind a mapping; None for files that give anonymous memory (/dev/zero).
@@ -83,20 +99,20 @@ fn map_file(call: &mut Call<'_>, file: Arc<File>, prot: u32, flags: u32, offset:
 }
 
 pub fn sys_munmap(call: &mut Call<'_>, [addr, len, ..]: Args) -> Op<Ret> {
-    plan(call, |state, by| state.munmap(addr, len, by))
+    plan(call, [(addr, len)], |state, by| state.munmap(addr, len, by))
 }
 
 pub fn sys_mprotect(call: &mut Call<'_>, [addr, len, prot, ..]: Args) -> Op<Ret> {
-    plan(call, |state, by| state.mprotect(addr, len, prot as u32, by))
+    plan(call, [(addr, len)], |state, by| state.mprotect(addr, len, prot as u32, by))
 }
 
 pub fn sys_mremap(call: &mut Call<'_>, [addr, old_len, new_len, flags, new_addr, _]: Args) -> Op<Ret> {
     let ask = RemapRequest { addr, old_len, new_len, flags: flags as u32, new_addr };
-    plan(call, |state, by| state.mremap(ask, by))
+    plan(call, [(addr, old_len), (new_addr, new_len)], |state, by| state.mremap(ask, by))
 }
 
 pub fn sys_brk(call: &mut Call<'_>, [addr, ..]: Args) -> Op<Ret> {
-    plan(call, |state, by| Ok(state.brk(addr, by)))
+    plan(call, [], |state, by| Ok(state.brk(addr, by)))
 }
 
 pub fn sys_madvise(call: &mut Call<'_>, [addr, len, advice, ..]: Args) -> Op<Ret> {
@@ -104,13 +120,14 @@ pub fn sys_madvise(call: &mut Call<'_>, [addr, len, advice, ..]: Args) -> Op<Ret
     match advice {
         MADV_REMOVE => remove(call, addr, len),
         MADV_HWPOISON | MADV_SOFT_OFFLINE if !call.task.cred().has(Cap::SysAdmin) => fail(Errno::EPERM),
-        _ => plan(call, |state, _| state.madvise(addr, len, advice)),
+        _ => plan(call, [(addr, len)], |state, _| state.madvise(addr, len, advice)),
     }
 }
 
 /// MADV_REMOVE: punches holes into the files behind a range.
 fn remove(call: &mut Call<'_>, addr: u64, len: u64) -> Op<Ret> {
-    let files = call.mm()?.plan(|state| state.removable(addr, len))?;
+    let (mm, _) = up_to_date(call, [(addr, len)])?;
+    let files = mm.plan(|state| state.removable(addr, len))?;
     for (file, range) in files {
         file.ops.allocate(&mut call.io(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, range)?;
     }
@@ -118,23 +135,24 @@ fn remove(call: &mut Call<'_>, addr: u64, len: u64) -> Op<Ret> {
 }
 
 pub fn sys_mlock(call: &mut Call<'_>, [addr, len, ..]: Args) -> Op<Ret> {
-    plan(call, |state, by| state.mlock(addr, len, false, by))
+    plan(call, [(addr, len)], |state, by| state.mlock(addr, len, false, by))
 }
 
 pub fn sys_mlock2(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
     if flags & !u64::from(MLOCK_ONFAULT) != 0 {
         return fail(Errno::EINVAL);
     }
-    plan(call, |state, by| state.mlock(addr, len, flags != 0, by))
+    plan(call, [(addr, len)], |state, by| state.mlock(addr, len, flags != 0, by))
 }
 
 pub fn sys_munlock(call: &mut Call<'_>, [addr, len, ..]: Args) -> Op<Ret> {
-    call.mm()?.plan(|state| state.munlock(addr, len))?;
+    let (mm, _) = up_to_date(call, [(addr, len)])?;
+    mm.plan(|state| state.munlock(addr, len))?;
     Ok(Ret::Value(0))
 }
 
 pub fn sys_mlockall(call: &mut Call<'_>, [flags, ..]: Args) -> Op<Ret> {
-    plan(call, |state, by| state.mlockall(flags as u32, by))
+    plan(call, [(0, u64::MAX)], |state, by| state.mlockall(flags as u32, by))
 }
 
 pub fn sys_munlockall(call: &mut Call<'_>, _args: Args) -> Op<Ret> {
@@ -143,11 +161,11 @@ pub fn sys_munlockall(call: &mut Call<'_>, _args: Args) -> Op<Ret> {
 }
 
 pub fn sys_msync(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
-    plan(call, |state, _| state.msync(addr, len, flags as u32))
+    plan(call, [(addr, len)], |state, _| state.msync(addr, len, flags as u32))
 }
 
 pub fn sys_mincore(call: &mut Call<'_>, [addr, len, vector, ..]: Args) -> Op<Ret> {
-    plan(call, |state, _| state.mincore(addr, len, vector))
+    plan(call, [(addr, len), (vector, len)], |state, _| state.mincore(addr, len, vector))
 }
 
 /// Without protection keys only the key -1, "none", is there.
@@ -155,15 +173,14 @@ pub fn sys_pkey_mprotect(call: &mut Call<'_>, [addr, len, prot, key, ..]: Args) 
     if key as i32 != -1 {
         return fail(Errno::EINVAL);
     }
-    plan(call, |state, by| state.mprotect(addr, len, prot as u32, by))
+    plan(call, [(addr, len)], |state, by| state.mprotect(addr, len, prot as u32, by))
 }
 
 pub fn sys_mseal(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
     if flags != 0 {
         return fail(Errno::EINVAL);
     }
-    call.mm()?.plan(|state| state.mseal(addr, len))?;
-    Ok(Ret::Value(0))
+    plan(call, [(addr, len)], |state, _| state.mseal(addr, len))
 }
 
 /// The longest name of an area, its zero included.
@@ -171,7 +188,7 @@ const ANON_NAME_MAX: usize = 80;
 
 /// prctl(2) PR_SET_VMA with PR_SET_VMA_ANON_NAME: names an area for /proc/PID/maps; a null pointer takes the name away.
 pub(crate) fn set_vma_name(call: &Call<'_>, addr: u64, len: u64, name: u64) -> Op<Ret> {
-    let mm = call.mm()?;
+    let (mm, _) = up_to_date(call, [(addr, len)])?;
     let text = if name == 0 {
         None
     } else {

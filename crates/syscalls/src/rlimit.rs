@@ -63,6 +63,15 @@ fn set(call: &Call<'_>, group: &Arc<ThreadGroup>, what: u64, limit: Limit) -> Op
     if what == Resource::Cpu as usize {
         group.watch_cpu_limit();
     }
+    if [Resource::As as usize, Resource::Data as usize].contains(&what)
+        && before.soft != limit.soft
+        && let Some(mm) = group.leader().and_then(|leader| leader.mm())
+        // A vfork child's limits begin with its exec.
+        && mm.users() <= group.tasks().len()
+    {
+        let limits = group.limits();
+        mm.limit_host(limits.get(Resource::As).soft, limits.get(Resource::Data).soft)?;
+    }
     Ok(().into())
 }
 

@@ -116,8 +116,8 @@ pub fn sys_shmat(call: &mut Call<'_>, [id, addr, flags, ..]: Args) -> Op<Ret> {
         may_write: !read_only,
     };
     let ask = MapRequest { addr: at, len: segment.size, prot, flags: MAP_SHARED | place, file: Some(map) };
-    let mm = call.mm()?;
-    let asker = call.task.asker(&mm);
+    let seen = if at == 0 { 0 } else { segment.size };
+    let (mm, asker) = crate::mem::up_to_date(call, [(at, seen)])?;
     let work = mm.plan(|s| s.mmap(ask, &asker)).map_err(|e| if e == Errno::EEXIST { Errno::EINVAL } else { e })?;
     {
         let mut state = segment.state.lock();
@@ -128,8 +128,7 @@ pub fn sys_shmat(call: &mut Call<'_>, [id, addr, flags, ..]: Args) -> Op<Ret> {
 }
 
 pub fn sys_shmdt(call: &mut Call<'_>, [addr, ..]: Args) -> Op<Ret> {
-    let mm = call.mm()?;
-    let asker = call.task.asker(&mm);
+    let (mm, asker) = crate::mem::up_to_date(call, [(addr, 1)])?;
     let area = mm.area_at(addr).filter(|a| a.range.start == addr).ok_or(Errno::EINVAL)?;
     let kernel::mm::Content::File(content) = &area.content else { return fail(Errno::EINVAL) };
     let segment = segment_of(&content.file).filter(|_| content.offset == 0).ok_or(Errno::EINVAL)?;

@@ -21,6 +21,7 @@ use crate::vfs::File;
 use abi::Errno;
 use host::HostFd;
 use platform::{Arg, Script, Space, Then, Thread, VdsoInfo};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of a file that say what kind of program it is; a `#!` line ends here at the latest.
@@ -61,6 +62,8 @@ pub struct Place {
     /// Guest addresses end here.
     pub top: u64,
     pub vdso: VdsoInfo,
+    /// Where nothing is placed, `Space::arena`.
+    pub arena: Range<u64>,
     /// RLIMIT_STACK.
     pub stack_limit: u64,
     /// False with personality(2) ADDR_NO_RANDOMIZE.
@@ -72,7 +75,7 @@ pub struct Place {
 impl Place {
     /// For a program in `space`.
     pub fn of(space: &Space, stack_limit: u64, randomize: bool, random: Random) -> Place {
-        Place { top: space.user_top(), vdso: space.vdso(), stack_limit, randomize, random }
+        Place { top: space.user_top(), vdso: space.vdso(), arena: space.arena(), stack_limit, randomize, random }
     }
 }
 

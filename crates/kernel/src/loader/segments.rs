@@ -86,11 +86,11 @@ impl Builder {
         let [stack_by, maps_by, program_by, heap_by, _] = place.random.places;
         // In pages: 16 GiB for the stack, 256 GiB for maps, as much for the program, 32 MiB for the heap.
         let pages = |random: u64, bits: u32| if place.randomize { (random & ((1 << bits) - 1)) * PAGE_SIZE } else { 0 };
-        let top = page_down(place.top);
-        let stack_by = pages(stack_by, 22).min(top / 64);
+        let top = page_down(if place.arena.is_empty() { place.top } else { place.arena.start });
         let size = page_down(place.stack_limit.min(MAX_STACK).saturating_add(PAGE_SIZE - 1)).max(MIN_STACK) + MAX_ARGS;
         let size = size.min(page_down(top / 4));
-        let mut state = State::new(place.top, place.vdso.clone(), stack_by + size + STACK_GAP);
+        let stack_by = pages(stack_by, 22).min(top / 64);
+        let mut state = State::new(place.top, place.vdso.clone(), place.arena.clone(), stack_by + size + STACK_GAP);
         state.base -= page_down(pages(maps_by, 26).min(state.base / 16));
         let stack_end = top - stack_by;
         let mut new = Builder {

@@ -43,6 +43,7 @@ fn place() -> Place {
     Place {
         top: 0x7fff_0000_0000,
         vdso: VdsoInfo { vvar: 0x7ffe_0000_0000..0x7ffe_0000_4000, vdso: 0x7ffe_0000_4000..0x7ffe_0000_6000 },
+        arena: 0x7fb0_0000_0000..0x7fff_0000_0000,
         stack_limit: 8 << 20,
         randomize: true,
         random,

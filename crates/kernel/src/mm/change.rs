@@ -318,8 +318,8 @@ impl State {
         Ok(work)
     }
 
-    /// mseal(2): nothing changes the range's areas any more. ENOMEM for a hole.
-    pub fn mseal(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
+    /// mseal(2): nothing changes the range's areas any more. ENOMEM for a hole. In the arena the host must see to it: ENOSYS before its Linux 6.10.
+    pub fn mseal(&mut self, addr: u64, len: u64) -> Result<Work, Errno> {
         if !page_aligned(addr) {
             return Err(Errno::EINVAL);
         }
@@ -328,8 +328,15 @@ impl State {
             return Err(Errno::ENOMEM);
         }
         self.check_count(self.map.splits(&range))?;
-        self.map.modify(&range, |a| a.flags.insert(AreaFlags::SEALED));
-        Ok(())
+        let mut work = Work::new(Answer::Value(0));
+        let own = range.start.max(self.arena.start)..range.end.min(self.arena.end);
+        if !own.is_empty() {
+            work.call(nr::MSEAL, [own.start, own.end - own.start, 0, 0, 0, 0]);
+            self.sealed_by_host = true;
+        }
+        let old = self.map.modify(&range, |a| a.flags.insert(AreaFlags::SEALED));
+        work.undo.push(0, range, old);
+        Ok(work)
     }
 
     /// prctl(2) PR_SET_VMA_ANON_NAME: names private anonymous memory; None takes the name away.

@@ -311,7 +311,7 @@ fn choose(state: &mut State, ask: &MapRequest, len: u64) -> Option<Range<u64>> {
 /// The highest free place below the base, else the lowest above it.
 pub(super) fn place(state: &mut State, len: u64, align: u64, taken: &[Range<u64>]) -> Option<u64> {
     let below = LOW..state.base;
-    let above = state.base..state.top;
+    let above = state.base..state.ceiling();
     state
         .map
         .gap_down(len, align, &below, taken)

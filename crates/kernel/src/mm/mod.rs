@@ -5,6 +5,7 @@
 //! the map is put back. Guest memory is read and written through the platform, after a look at the map. Locks: `MmState`.
 
 mod area;
+mod arena;
 mod buffers;
 mod change;
 mod map;
@@ -65,7 +66,7 @@ pub enum Access {
 impl Mm {
     /// An address space without a program.
     pub fn new(space: Arc<Space>) -> Arc<Mm> {
-        let state = State::new(space.user_top(), space.vdso(), 0);
+        let state = State::new(space.user_top(), space.vdso(), space.arena(), 0);
         Mm::with_state(space, state)
     }
 
@@ -112,18 +113,22 @@ impl Mm {
         if self.accessible(at, len, access).0 == len { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
-    /// How many bytes from `at` on, `len` at most, may be accessed; and whether the host may take as long as it wants for it.
+    /// How many bytes from `at` on, `len` at most, may be accessed; and whether the host may take as long as it wants for it. What is in the arena, the host will tell.
     fn accessible(&self, at: u64, len: u64, access: Access) -> (u64, bool) {
         let need = if access == Access::Write { Prot::WRITE } else { Prot::READ };
         let Some(end) = at.checked_add(len) else { return (0, false) };
         let state = self.state.lock();
         let (mut reached, mut slow) = (at, false);
-        for area in state.map.overlapping(&(at..end)) {
-            if area.range.start > reached || !area.prot.contains(need) {
-                break;
+        while reached < end {
+            if state.arena.contains(&reached) {
+                reached = state.arena.end.min(end);
+                continue;
             }
-            slow |= matches!(&area.content, Content::File(f) if !f.local);
+            let Some(area) = state.map.find(reached).filter(|area| area.prot.contains(need)) else { break };
             reached = area.range.end.min(end);
+        }
+        for area in state.map.overlapping(&(at..reached)) {
+            slow |= matches!(&area.content, Content::File(f) if !f.local);
         }
         (reached - at, slow)
     }

@@ -48,8 +48,14 @@ pub(super) fn anonymous() -> Content {
 }
 
 impl Mm {
-    /// What is at `addr`; None where nothing is that can be read.
+    /// What is at `addr`; None where nothing is that can be read (in the arena, only the access tells).
     pub fn place(self: &Arc<Mm>, addr: u64) -> Option<Place> {
+        if self.space().arena().contains(&addr) {
+            if self.area_at(addr).is_none_or(|area| matches!(area.content, Content::Anonymous)) {
+                return Some(Place::Own { mm: self.clone(), addr });
+            }
+            self.refresh();
+        }
         let area = self.area_at(addr).filter(|a| a.prot.contains(Prot::READ))?;
         let into = addr - area.range.start;
         Some(match area.content {

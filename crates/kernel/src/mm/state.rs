@@ -84,11 +84,15 @@ pub struct State {
     pub heap: Range<u64>,
     /// Maps are placed below this address.
     pub base: u64,
+    /// Where guest code maps private anonymous memory without asking, up to `top`: what the map says of it may be out of date (`arena`).
+    pub arena: Range<u64>,
     /// Guest addresses end here.
     pub top: u64,
     /// Flags of new maps, mlockall(2) MCL_FUTURE.
     pub lock_future: AreaFlags,
     pub layout: Layout,
+    /// The host itself may refuse to unmap something: no other program can take this address space over.
+    pub sealed_by_host: bool,
     leaving: Vec<Leaving>,
 }
 
@@ -98,8 +102,9 @@ const MIN_STACK_ROOM: u64 = 128 << 20;
 impl State {
     /// An address space below `top` that holds only what every stub process keeps, with room for a stack of `stack_room` bytes
     /// at the top.
-    pub fn new(top: u64, vdso: VdsoInfo, stack_room: u64) -> State {
-        let room = stack_room.clamp(MIN_STACK_ROOM.min(top / 6), top / 6 * 5);
+    pub fn new(top: u64, vdso: VdsoInfo, arena: Range<u64>, stack_room: u64) -> State {
+        let ceiling = if arena.is_empty() { top } else { arena.start };
+        let room = stack_room.clamp(MIN_STACK_ROOM.min(ceiling / 6), ceiling / 6 * 5);
         let mut map = AreaMap::default();
         for (range, prot, name) in [(vdso.vvar, Prot::READ, "[vvar]"), (vdso.vdso, Prot::READ | Prot::EXEC, "[vdso]")] {
             if !range.is_empty() && map.is_free(&range) {
@@ -110,12 +115,19 @@ impl State {
         State {
             map,
             heap: 0..0,
-            base: abi::mm::page_down(top.saturating_sub(room)),
+            base: abi::mm::page_down(ceiling.saturating_sub(room)),
+            arena,
             top,
             lock_future: AreaFlags::empty(),
             layout: Layout::default(),
+            sealed_by_host: false,
             leaving: Vec::new(),
         }
+    }
+
+    /// Where the addresses end that the kernel gives away.
+    pub fn ceiling(&self) -> u64 {
+        if self.arena.is_empty() { self.top } else { self.arena.start }
     }
 
     /// The copy for a forked child: without what madvise(2) MADV_DONTFORK excepts, nothing locked.
@@ -130,9 +142,11 @@ impl State {
             map,
             heap: self.heap.clone(),
             base: self.base,
+            arena: self.arena.clone(),
             top: self.top,
             lock_future: AreaFlags::empty(),
             layout: self.layout.clone(),
+            sealed_by_host: self.sealed_by_host,
             leaving: Vec::new(),
         }
     }

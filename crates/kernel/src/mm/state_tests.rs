@@ -23,7 +23,7 @@ fn alone() -> Asker {
 }
 
 fn state() -> State {
-    State::new(TOP, VdsoInfo { vvar: 0x80_0000..0x80_4000, vdso: 0x80_4000..0x80_6000 }, 0)
+    State::new(TOP, VdsoInfo { vvar: 0x80_0000..0x80_4000, vdso: 0x80_4000..0x80_6000 }, 0..0, 0)
 }
 
 fn anon(addr: u64, len: u64, prot: u32, flags: u32) -> MapRequest {

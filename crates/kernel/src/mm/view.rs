@@ -62,15 +62,17 @@ impl MapsLine {
 }
 
 impl Mm {
-    /// The lines of /proc/PID/maps, rising.
+    /// The lines of /proc/PID/maps, rising. May sleep.
     pub fn maps(&self) -> Vec<MapsLine> {
+        self.refresh();
         let state = self.state.lock();
         let (heap, stack) = (state.heap.clone(), state.layout.start_stack);
         state.map.iter().map(|area| line(area, &heap, stack)).collect()
     }
 
-    /// Bytes by kind.
+    /// Bytes by kind. May sleep.
     pub fn totals(&self) -> Totals {
+        self.refresh();
         self.state.lock().map.totals()
     }
 

@@ -82,6 +82,7 @@ impl Image {
         let place = loader::Place {
             top: platform.user_top(),
             vdso: platform.vdso(),
+            arena: platform.arena(),
             stack_limit: limits.get(super::Resource::Stack).soft,
             randomize: personality & ADDR_NO_RANDOMIZE == 0,
             random: loader::Random::draw(),
@@ -203,6 +204,13 @@ impl Task {
         let Image { loaded, file, cred, secure, comm } = image;
         let (script, state) = loaded.start(thread, old)?;
         let mm = Mm::with_state(thread.space().clone(), state);
+        if !old {
+            let limits = self.group.limits();
+            let [space, data] = [super::Resource::As, super::Resource::Data].map(|what| limits.get(what).soft);
+            if space.min(data) != super::Limits::INFINITY {
+                mm.limit_host(space, data)?;
+            }
+        }
         mm.enter();
         let old_mm = {
             let mut fields = self.fields.lock();

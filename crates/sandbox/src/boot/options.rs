@@ -20,13 +20,14 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "shards" => p.shards = number(key, value)?,
             "sync-wakeup" => p.sync_wakeup = switch(key, value)?,
             "park" => p.park = switch(key, value)?,
+            "memory" => p.memory = switch(key, value)?,
             "patching" => p.patching = switch(key, value)?,
             "polling" => p.polling = switch(key, value)?,
             "force-trap" => p.force_trap = switch(key, value)?,
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
             _ => {
-                let known = "shards, sync-wakeup, park, patching, polling, force-trap, trace, force-rerun";
+                let known = "shards, sync-wakeup, park, memory, patching, polling, force-trap, trace, force-rerun";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }
