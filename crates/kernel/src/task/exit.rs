@@ -47,7 +47,7 @@ impl ThreadGroup {
 }
 
 /// How long threads of a process that ends may take to come in: those of a hostile one need not come at all.
-const GRACE: u64 = 1_000_000_000;
+const GRACE: u64 = 3_000_000_000;
 
 /// Kills a stub process whose threads did not come in.
 struct LastResort(std::sync::Weak<ThreadGroup>);
