@@ -48,7 +48,9 @@ pub enum GoferError {
     Source { path: PathBuf, errno: Errno },
     #[error("cannot give up the gofer's rights: {step}: {errno}")]
     Confine { step: &'static str, errno: Errno },
-    #[error("cannot start a thread of the gofer: {0}")]
+    #[error(
+        "cannot start a thread of the gofer: {0}; is the limit of processes reached (`ulimit -u`, pids.max of the cgroup)?"
+    )]
     Thread(Errno),
     #[error("the connection to the kernel process broke: {0}")]
     Connection(Errno),

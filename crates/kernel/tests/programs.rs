@@ -131,7 +131,7 @@ fn run_guest(args: Vec<String>) {
     let mut opener = |_: &mut Io<'_>, path: &[u8]| open(Path::new(std::ffi::OsStr::from_bytes(path)));
     let program = with_io(|io| loader::prepare(io, &mut opener, file, args[0].as_bytes(), strings)).unwrap();
     let platform = Platform::start(Config::default()).unwrap_or_else(|e| panic!("{e}"));
-    platform.run();
+    platform.run().unwrap();
     let trace = std::env::var_os("TRACE").is_some();
     platform.fresh(Arc::new(Guesty { program, trace, state: Mutex::default() }));
     platform::flush();

@@ -58,6 +58,8 @@ pub enum StartError {
         "a listener exists already in this chain of seccomp filters (another container manager's interception): switch that off for this container"
     )]
     SecondListener,
+    #[error("no thread can be started: {0}; raise `ulimit -u` or the cgroup's pids.max")]
+    Thread(std::io::Error),
 }
 
 /// Counters since the start; each is exact, but they are not read at one instant.

@@ -65,20 +65,16 @@ impl Platform {
     }
 
     /// Starts worker, spare, keeper and reaper threads.
-    pub fn run(self: &Arc<Self>) {
+    pub fn run(self: &Arc<Self>) -> Result<(), StartError> {
         let core = self.core;
         if core.running.set(()).is_err() {
-            return;
+            return Ok(());
         }
         for (name, body) in [("reaper", reaper::run as fn(&'static Core)), ("keeper", keeper::run)] {
-            if let Err(e) = std::thread::Builder::new().name(name.into()).spawn(move || body(core)) {
-                eprintln!("stockade: no thread for the {name}: {e}");
-            }
+            std::thread::Builder::new().name(name.into()).spawn(move || body(core)).map_err(StartError::Thread)?;
         }
         let shards = lock(&core.shards).clone();
-        for shard in shards {
-            shard.staff();
-        }
+        shards.into_iter().try_for_each(Shard::staff).map_err(StartError::Thread)
     }
 
     /// A new empty stub process for a guest (start of a container, exec of a process with several threads, exec of a vfork child), on the shard with the least
@@ -109,9 +105,9 @@ impl Platform {
 
 impl Shard {
     /// The first two threads: one for RECV, one to hand over to.
-    fn staff(&'static self) {
-        self.hire(true);
-        self.hire(false);
+    fn staff(&'static self) -> std::io::Result<()> {
+        self.hire(true)?;
+        self.hire(false)
     }
 }
 
@@ -140,7 +136,7 @@ impl Core {
         let shard = Shard::new(self, number, cpu, zygote.listener, state);
         lock(&self.shards).push(shard);
         if self.running.get().is_some() {
-            shard.staff();
+            shard.staff().map_err(StartError::Thread)?;
         }
         Ok(shard)
     }

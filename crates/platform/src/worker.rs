@@ -74,7 +74,7 @@ impl Shard {
                 host::futex::wake(word, 1);
             }
             None => {
-                if self.crew.size.load(Ordering::Relaxed) >= MOST || !self.hire(true) {
+                if self.crew.size.load(Ordering::Relaxed) >= MOST || self.hire(true).is_err() {
                     return false;
                 }
             }
@@ -84,7 +84,7 @@ impl Shard {
     }
 
     /// Starts a thread of the crew; `holder`: it takes the listener at once.
-    pub(crate) fn hire(&'static self, holder: bool) -> bool {
+    pub(crate) fn hire(&'static self, holder: bool) -> std::io::Result<()> {
         let number = self.crew.size.fetch_add(1, Ordering::Relaxed);
         let word: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(u32::from(holder))));
         if !holder {
@@ -92,12 +92,11 @@ impl Shard {
         }
         let name = format!("shard {}.{number}", self.number);
         let started = std::thread::Builder::new().name(name).stack_size(1 << 20).spawn(move || self.work(word));
-        if let Err(e) = &started {
-            eprintln!("stockade: no thread for shard {}: {e}", self.number);
+        if started.is_err() {
             lock(&self.crew.idle).retain(|w| !std::ptr::eq(*w, word));
             self.crew.size.fetch_sub(1, Ordering::Relaxed);
         }
-        started.is_ok()
+        started.map(drop)
     }
 
     fn work(&'static self, word: &'static AtomicU32) {

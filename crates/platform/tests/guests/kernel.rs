@@ -64,7 +64,7 @@ pub fn run(config: Config, args: &[String]) {
     k.load(&file);
     k.file = Some(HostFd::new(file.into()));
     let platform = Platform::start(config).unwrap_or_else(|e| panic!("{e}"));
-    platform.run();
+    platform.run().unwrap();
     let task = Task::new(1, 1, true);
     k.processes.insert(
         1,
