@@ -31,6 +31,8 @@ struct Table {
     numbers: BTreeMap<i32, Weak<Pid>>,
     /// Its init is dead: nobody can be born in it.
     dead: bool,
+    /// The container's limit of tasks (the pids cgroup's job), in its outermost namespace only.
+    limit: Option<usize>,
 }
 
 impl PidNs {
@@ -85,6 +87,11 @@ impl PidNs {
         self.table.lock().last
     }
 
+    /// At most this many numbers at once, those of nested namespaces included; EAGAIN beyond, as in a pids cgroup.
+    pub fn set_limit(&self, limit: u64) {
+        self.table.lock().limit = usize::try_from(limit).ok();
+    }
+
     /// No more births: its init has exited.
     pub fn close(&self) {
         self.table.lock().dead = true;
@@ -94,6 +101,9 @@ impl PidNs {
         let mut table = self.table.lock();
         if table.dead {
             return fail(Errno::ENOMEM);
+        }
+        if table.limit.is_some_and(|limit| table.numbers.len() >= limit) {
+            return fail(Errno::EAGAIN);
         }
         let mut number = table.last;
         for _ in 0..PID_MAX {
