@@ -146,6 +146,11 @@ pub fn prepare(io: &mut Io<'_>, open: Opener<'_>, file: Arc<File>, name: &[u8], 
 }
 
 impl Program {
+    /// Where the last of its segments ends in its file.
+    pub fn end(&self) -> u64 {
+        self.main.end()
+    }
+
     /// Plans the new address space. ENOMEM where the program does not fit, EPERM where it asks for addresses that no guest may
     /// have, E2BIG where the arguments do not fit the stack.
     pub fn load(&self, place: &Place, ids: Ids) -> Result<Image, Errno> {

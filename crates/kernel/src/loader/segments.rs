@@ -42,7 +42,7 @@ impl Source {
     /// Reads a file's headers and gets hold of the host file behind it. ENOEXEC where it cannot be mapped.
     pub fn open(io: &mut Io<'_>, file: &Arc<File>, head: &[u8], role: Role) -> Op<Source> {
         let elf = Elf::read(io, file, head, role)?;
-        let end = elf.loads.iter().map(|l| l.offset + l.filesz).max().unwrap_or(0);
+        let end = end(&elf);
         let mappable = file.ops.mappable().ok_or(Errno::ENOEXEC)?;
         match mappable.backing(io, 0..end, Rights { write: false, shared: false })? {
             Backing::Host { fd, offset, local } => {
@@ -50,6 +50,11 @@ impl Source {
             }
             Backing::Anonymous => fail(Errno::ENOEXEC),
         }
+    }
+
+    /// Where the last segment ends in the file.
+    pub fn end(&self) -> u64 {
+        end(&self.elf)
     }
 
     /// The path that PT_INTERP names.
@@ -60,6 +65,10 @@ impl Source {
     pub fn exec_stack(&self) -> bool {
         self.elf.exec_stack
     }
+}
+
+fn end(elf: &Elf) -> u64 {
+    elf.loads.iter().map(|l| l.offset + l.filesz).max().unwrap_or(0)
 }
 
 /// A new address space as it is built.

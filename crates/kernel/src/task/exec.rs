@@ -28,6 +28,7 @@ pub struct Image {
     /// AT_SECURE: the program has rights that its caller has not.
     secure: bool,
     comm: Vec<u8>,
+    end: u64,
 }
 
 /// What is to be executed.
@@ -88,12 +89,18 @@ impl Image {
             random: loader::Random::draw(),
         };
         let loaded = program.load(&place, ids)?;
-        Ok(Image { loaded, file: program.file, cred, secure, comm: program.comm })
+        let end = program.end();
+        Ok(Image { loaded, file: program.file, cred, secure, comm: program.comm, end })
     }
 
     /// The program's file, for messages.
     pub fn file(&self) -> &Arc<File> {
         &self.file
+    }
+
+    /// So long must the program's file be to hold all that its headers name; Linux starts a shorter one all the same.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 }
 
@@ -201,7 +208,7 @@ impl Task {
 
     /// The point of no return: the task takes on the program; the script maps it, with `old` over another program's memory.
     fn become_program(self: &Arc<Self>, thread: &Arc<Thread>, image: Image, old: bool) -> Op<Script> {
-        let Image { loaded, file, cred, secure, comm } = image;
+        let Image { loaded, file, cred, secure, comm, .. } = image;
         let (script, state) = loaded.start(thread, old)?;
         let mm = Mm::with_state(thread.space().clone(), state);
         if !old {
