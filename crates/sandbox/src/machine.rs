@@ -110,6 +110,8 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub pid: Pid,
+    /// Its stub process, as the kernel process' own PID namespace numbers it; 0 where it has none.
+    pub host: i32,
     pub ppid: Pid,
     pub uid: u32,
     /// Seconds since the epoch.

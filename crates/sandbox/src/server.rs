@@ -121,8 +121,10 @@ impl Server {
                 Ok(Next::Nothing) => {}
                 Ok(Next::Reply(reply)) => {
                     // A client that does not read its answers loses its connection, not our time.
-                    if self.connections.get(at).is_some_and(|c| send(&*c.socket, &reply, &[], false).is_err()) {
-                        self.close(at);
+                    if self.connections.get(at).is_some_and(|c| send(&*c.socket, &reply, &[], false).is_err())
+                        && let Some(code) = self.close(at)
+                    {
+                        return Some(code);
                     }
                 }
                 Ok(Next::End(code)) => return Some(code),

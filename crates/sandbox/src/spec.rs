@@ -17,8 +17,6 @@ pub struct ContainerSpec {
     pub devices: Vec<Device>,
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
-    /// Name and value, as in `net.ipv4.ip_forward`.
-    pub sysctls: Vec<(String, String)>,
     pub limits: Limits,
     pub annotations: Vec<(String, String)>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.

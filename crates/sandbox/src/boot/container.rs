@@ -52,6 +52,9 @@ impl Container {
         let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
         let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
             .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
+        if let Some(limit) = spec.limits.pids {
+            pid_ns.set_limit(limit);
+        }
         let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
         let (mount_ns, root) = super::mounts::build(kernel, &spec, files.gofer, &user_ns)?;
         let namespaces = Namespaces {
@@ -73,6 +76,19 @@ impl Container {
         let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, !spec.plain_init)?;
         container.state.lock().waiting = Some(prepared);
         Ok(container)
+    }
+
+    /// What a signal does to a container that was never started: what kills a process by default ends it, others have nobody to reach. `None`
+    /// for one that was started; else who waits for its end, if it has come.
+    pub fn signal_waiting(&self, signal: i32) -> Option<Vec<OnExit>> {
+        let mut state = self.state.lock();
+        state.waiting.as_ref()?;
+        // 0 asks; SIGCHLD, SIGCONT, SIGURG and SIGWINCH are ignored; 19 to 22 stop, which a program that does not run yet has done.
+        if matches!(signal, 0 | 17..=23 | 28) {
+            return Some(Vec::new());
+        }
+        state.waiting = None;
+        Some(std::mem::take(&mut state.watchers))
     }
 
     /// Lets the first program run.

@@ -7,7 +7,7 @@ use crate::machine::{
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use kernel::Kernel;
-use kernel::signal::{SIGCONT, SIGKILL, SIGSTOP, SigInfo};
+use kernel::signal::{SIGCONT, SIGSTOP, SigInfo};
 use kernel::task::{self, GroupState, ThreadGroup};
 use kernel::wait::{Events, Link, Wake};
 use std::collections::HashMap;
@@ -83,18 +83,11 @@ impl Machine for Sandbox {
 
     fn signal(&self, container: &str, target: Target, signal: i32) -> Result<(), Failure> {
         let container = self.container(container)?;
-        if signal == SIGKILL && target != Target::Process(0) {
-            // A container that was never started has nothing to kill but itself.
-            let (waiting, watchers) = {
-                let mut state = container.state.lock();
-                (state.waiting.take(), std::mem::take(&mut state.watchers))
-            };
-            if waiting.is_some() {
-                for then in watchers {
-                    then(ExitStatus::Signal { number: 9, core: false });
-                }
-                return Ok(());
+        if let Some(watchers) = container.signal_waiting(signal) {
+            for then in watchers {
+                then(ExitStatus::Signal { number: signal as u8, core: false });
             }
+            return Ok(());
         }
         let info = || SigInfo::user(signal, kernel::signal::SI_USER, 0, 0);
         match target {
@@ -251,6 +244,7 @@ fn show_process(container: &Container, pid: Pid, group: &Arc<ThreadGroup>) -> Op
     };
     Some(Process {
         pid,
+        host: task.mm().map_or(0, |mm| mm.space().host_pid()),
         ppid: group.parent().map_or(0, |parent| parent.pid.number_in(&container.pid_ns)),
         uid: task.cred().uid,
         started: kernel::time::realtime().saturating_sub(started_ago) / 1_000_000_000,

@@ -1,11 +1,12 @@
 //! Makes the kernel out of its crates and implements [`Machine`] with it: the composition root.
 //!
 //! `prepare` runs single-threaded before lock-down (the platform forks its zygotes), the closure that it returns after it. `machine` answers
-//! the control server, `container` makes a container, `mounts` its file system, `process` its programs.
+//! the control server, `container` makes a container, `mounts` its file system, `process` its programs, `home` what passwd(5) says of their users.
 //!
 //! [`Machine`]: crate::machine::Machine
 
 mod container;
+mod home;
 mod machine;
 mod mounts;
 mod options;
@@ -37,7 +38,9 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
         devices::register(&kernel);
         network::register(&kernel);
         filesystems::register(&kernel);
-        platform.run();
+        platform
+            .run()
+            .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;
         spawn_thread("reactor", kernel::reactor::run)?;
         let machine: Arc<dyn crate::machine::Machine> = Arc::new(machine::Sandbox::new(kernel));
         Ok(machine)

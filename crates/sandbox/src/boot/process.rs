@@ -37,11 +37,14 @@ impl Prepared {
     pub fn new(
         container: &Container,
         user_ns: &Arc<UserNs>,
-        spec: ProcessSpec,
+        mut spec: ProcessSpec,
         io: ProcessIo,
         init: bool,
     ) -> Result<Prepared, Failure> {
         let cred = credentials(&spec, user_ns);
+        if !spec.env.iter().any(|v| v.starts_with(b"HOME=")) {
+            spec.env.push([b"HOME=".as_slice(), &super::home::of(container, spec.user.uid)].concat());
+        }
         let limits = limits(&spec);
         let cwd = working_folder(container, &cred, &spec)?;
         let fs = Arc::new(FsContext::new(container.root.clone(), cwd, spec.user.umask.unwrap_or(0o022)));
@@ -85,6 +88,8 @@ fn credentials(spec: &ProcessSpec, user_ns: &Arc<UserNs>) -> Cred {
     let user = &spec.user;
     let caps = &spec.capabilities;
     let set = |bits: u64| CapSet(bits).and(CapSet::FULL);
+    // PR_CAP_AMBIENT_RAISE wants both (capabilities(7)); what it would refuse is left out, as runc does.
+    let ambient = caps.ambient & caps.permitted & caps.inheritable;
     Cred {
         uid: user.uid,
         euid: user.uid,
@@ -99,7 +104,7 @@ fn credentials(spec: &ProcessSpec, user_ns: &Arc<UserNs>) -> Cred {
         effective: set(caps.effective),
         inheritable: set(caps.inheritable),
         bounding: set(caps.bounding),
-        ambient: set(caps.ambient),
+        ambient: set(ambient),
         securebits: 0,
         no_new_privs: spec.no_new_privileges,
         user_ns: user_ns.clone(),
@@ -213,8 +218,21 @@ fn find_program(
         let mut done = 0;
         let mut io = Io::kernel(Arc::new(cred.clone()), &mut done);
         match Image::open(&mut io, &container.kernel.platform, limits, 0, cred, request) {
-            Ok(image) => return Ok(Box::new(image)),
-            Err(Stop::Errno(Errno::ENOENT | Errno::ENOTDIR)) => {}
+            Ok(image) => {
+                let size = image.file().path.as_ref().and_then(|p| p.inode().ok()?.attr(&mut io).ok()).map(|a| a.size);
+                if size.is_some_and(|size| size < image.end()) {
+                    worst = Errno::ENOEXEC;
+                    break;
+                }
+                return Ok(Box::new(image));
+            }
+            Err(Stop::Errno(Errno::ENOENT | Errno::ENOTDIR)) => {
+                if vfs::walk(&mut io, &base, path, WalkFlags::FOLLOW).is_ok() {
+                    // The file is there, what it names to run it is not.
+                    worst = Errno::ELIBACC;
+                    break;
+                }
+            }
             Err(Stop::Errno(errno)) => {
                 worst = errno;
                 if errno != Errno::EACCES {
@@ -235,6 +253,12 @@ fn find_program(
         Errno::ENOEXEC => Failure::new(
             Kind::NotExecutable,
             format!("exec: \"{shown}\": not a program that this machine can run (another architecture, or truncated)"),
+        ),
+        Errno::ELIBACC => Failure::new(
+            Kind::NotFound,
+            format!(
+                "exec: \"{shown}\": no such file or directory: the interpreter that it names (after #! in a script, in PT_INTERP of a program) is not in the container"
+            ),
         ),
         // Engines look for these very words.
         Errno::EACCES => Failure::new(
