@@ -154,6 +154,7 @@ impl Machine for Fake {
     fn processes(&self, _: &str) -> Result<Vec<Process>, Failure> {
         let world = self.0.lock().unwrap();
         let line = |(pid, task): (&Pid, &Task)| Process {
+            host: *pid,
             pid: *pid,
             ppid: 0,
             uid: 0,

@@ -38,49 +38,49 @@ pub struct Wanted<'a> {
 }
 
 impl Cgroup {
-    /// Makes the cgroup and sets its limits. Nothing is made when neither a path nor a limit is given.
-    pub fn make(wanted: &Wanted<'_>) -> Result<Cgroup> {
+    /// Where the cgroup will be; nothing is made yet, so that its maker can note it down first. No folders when neither a path nor a limit is given.
+    pub fn plan(wanted: &Wanted<'_>) -> Result<Cgroup> {
+        let mut plan = Cgroup { folders: Vec::new(), unified: is_unified() };
         let limits = wanted.resources.map(settings).transpose()?.unwrap_or_default();
         if wanted.path.is_none() && limits.is_empty() {
-            return Ok(Cgroup::default());
+            return Ok(plan);
         }
-        match Self::try_make(wanted, &limits) {
-            Err(e) if wanted.lenient && limits.is_empty() => {
-                let _ = e;
-                Ok(Cgroup::default())
+        for (_, mount, own) in hierarchies(plan.unified)? {
+            let folder = place(wanted, &mount, &own)?;
+            if !plan.folders.contains(&folder) {
+                plan.folders.push(folder);
             }
-            Err(e) if wanted.lenient => {
-                Err(e.context("cannot set the limits of linux.resources; run as root, or leave them out"))
-            }
-            other => other,
         }
-    }
-
-    fn try_make(wanted: &Wanted<'_>, limits: &[Setting]) -> Result<Cgroup> {
-        let mut made = Cgroup { folders: Vec::new(), unified: is_unified() };
-        let result = made.fill(wanted, limits);
-        if result.is_err() {
-            made.remove();
-        }
-        result.map(|()| made)
-    }
-
-    fn fill(&mut self, wanted: &Wanted<'_>, limits: &[Setting]) -> Result<()> {
-        let hierarchies = hierarchies(self.unified)?;
-        if hierarchies.is_empty() {
+        if plan.folders.is_empty() && !wanted.lenient {
             bail!("no cgroup hierarchy is mounted at /sys/fs/cgroup");
         }
-        for (controllers, mount, own) in &hierarchies {
-            let folder = place(wanted, mount, own)?;
-            if self.folders.contains(&folder) {
-                continue;
-            }
-            fs::create_dir_all(&folder).with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
-            self.folders.push(folder.clone());
-            if self.unified {
-                enable_controllers(mount, &folder);
-            } else if controllers.iter().any(|c| c == "cpuset") {
-                inherit_cpuset(mount, &folder);
+        Ok(plan)
+    }
+
+    /// Makes what was planned, and sets its limits.
+    pub fn make(&mut self, wanted: &Wanted<'_>) -> Result<()> {
+        let limits = wanted.resources.map(settings).transpose()?.unwrap_or_default();
+        let Err(e) = self.fill(&limits) else { return Ok(()) };
+        self.remove();
+        self.folders.clear();
+        match (wanted.lenient, limits.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(e.context("cannot set the limits of linux.resources; run as root, or leave them out")),
+            (false, _) => Err(e),
+        }
+    }
+
+    fn fill(&self, limits: &[Setting]) -> Result<()> {
+        for folder in &self.folders {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
+        }
+        for (controllers, mount, _) in &hierarchies(self.unified)? {
+            for folder in self.folders.iter().filter(|f| f.starts_with(mount)) {
+                if self.unified {
+                    enable_controllers(mount, folder);
+                } else if controllers.iter().any(|c| c == "cpuset") {
+                    inherit_cpuset(mount, folder);
+                }
             }
         }
         limits.iter().try_for_each(|setting| self.set(setting))

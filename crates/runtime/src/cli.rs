@@ -28,10 +28,10 @@ pub struct Global {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Log what happens, and name host calls that the kernel process' filter refuses
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub debug: bool,
     /// Say what the host lacks and what it costs
-    #[arg(long, short = 'v')]
+    #[arg(long, short = 'v', global = true)]
     pub verbose: bool,
     /// cgroupsPath has the form "slice:prefix:name" (the cgroup is made directly, without asking systemd)
     #[arg(long)]
@@ -43,13 +43,13 @@ pub struct Global {
     #[arg(long, value_name = "PATH", hide = true)]
     pub criu: Option<String>,
     /// Print system calls of guests to the log
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub strace: bool,
     /// Print only these system calls
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', global = true)]
     pub strace_calls: Vec<String>,
     /// Settings of the platform, for tests and measurements (docs/cli.md)
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub platform: Vec<String>,
 }
 

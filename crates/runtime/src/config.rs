@@ -91,12 +91,25 @@ impl Bundle {
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
-            sysctls: linux.sysctl().clone().unwrap_or_default().into_iter().collect(),
             limits: limits(&linux),
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };
+        self.sysctls(&linux)?;
         self.unsupported(&linux)
+    }
+
+    /// The kernel's knobs have fixed values, but for its names. Engines set those of the network without being asked.
+    fn sysctls(&mut self, linux: &oci_spec::runtime::Linux) -> Result<()> {
+        for (name, value) in linux.sysctl().iter().flatten() {
+            match name.as_str() {
+                "kernel.domainname" => self.spec.domainname = Some(value.clone()),
+                "kernel.hostname" => self.spec.hostname = Some(value.clone()),
+                net if net.starts_with("net.") => self.warnings.push(format!("linux.sysctl: {net} is ignored")),
+                other => bail!("field linux.sysctl: {other} cannot be set in this kernel; leave it out"),
+            }
+        }
+        Ok(())
     }
 
     /// What config.json asks for and a container here will not have.

@@ -3,6 +3,7 @@
 //! Order, so that a crash anywhere leaves something that `delete` recognises: folder, lock, state without a process, cgroup, processes, state with
 //! them, hooks; the sandbox is let go of last. Owns no locks but the container's file lock.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,6 +15,7 @@ use oci_spec::runtime::{Hooks, LinuxIdMapping};
 use sandbox::client::{Io, SOCKET};
 use sandbox::protocol::BootConfig;
 use sandbox::spec::Overlay;
+use serde::Serialize;
 
 use crate::cgroup::{Cgroup, Wanted};
 use crate::cli::{Create, LogFormat, OverlayChoice};
@@ -60,17 +62,32 @@ pub fn make(context: &Context, args: &Create, foreground: bool) -> Result<Made> 
             "cannot use console socket if stockade will not detach or allocate tty (set process.terminal to true, or leave --console-socket out)"
         );
     }
-    let (folder, lock) = context.root.claim(&args.id)?;
-    let janitor = if foreground { Some(Janitor::hire(context, &folder)) } else { None }.transpose();
-    let made = janitor.and_then(|janitor| Ok((fill(context, args, bundle, &folder, foreground)?, janitor)));
-    match made {
-        Ok(((sandbox, state, terminal), janitor)) => Ok(Made { sandbox, folder, lock, state, terminal, janitor }),
+    let folder = context.root.folder(&args.id)?;
+    // Before there is anything to clean up.
+    let janitor = if foreground { Some(Janitor::hire(context, &folder)?) } else { None };
+    let made = claim(context, &args.id).and_then(|lock| match fill(context, args, bundle, &folder, foreground) {
+        Ok((sandbox, state, terminal)) => Ok((sandbox, lock, state, terminal)),
         Err(e) => {
-            // The janitor, if there is one, finds nothing left to do.
             let _ = folder.remove();
             Err(e)
         }
+    });
+    match made {
+        Ok((sandbox, lock, state, terminal)) => Ok(Made { sandbox, folder, lock, state, terminal, janitor }),
+        Err(e) => {
+            janitor.into_iter().for_each(Janitor::dismiss);
+            Err(e)
+        }
     }
+}
+
+/// The id is ours, unless a container has it; what a killed command left is none.
+fn claim(context: &Context, id: &str) -> Result<Lock> {
+    let first = context.root.claim(id);
+    if first.is_err() && clear_orphan(context, &context.root.folder(id)?) {
+        return Ok(context.root.claim(id)?.1);
+    }
+    Ok(first?.1)
 }
 
 fn fill(
@@ -88,26 +105,28 @@ fn fill(
         created: timestamp(SystemTime::now()),
         uid: host::rustix::process::geteuid().as_raw(),
         ephemeral: foreground,
+        maker: std::process::id() as i32,
         annotations: bundle.oci.annotations().clone().unwrap_or_default().into_iter().collect(),
         process: bundle.process.clone(),
         hooks: bundle.hooks.clone(),
         ..State::default()
     };
-    folder.write(&state)?;
-    context.log.debug(&format!("container {} has its state in {}", args.id, folder.path().display()));
     let linux = bundle.oci.linux().as_ref();
-    let cgroup = Cgroup::make(&Wanted {
+    let wanted = Wanted {
         id: &args.id,
         path: linux.and_then(|l| l.cgroups_path().as_deref()),
         resources: linux.and_then(|l| l.resources().as_ref()),
         systemd: context.global.systemd_cgroup,
         lenient: context.lenient(),
-    })?;
+    };
+    let mut cgroup = Cgroup::plan(&wanted)?;
+    // Before anything is made, so that `delete` finds it if we die now.
+    state.cgroups = cgroup.folders.clone();
+    folder.write(&state)?;
+    context.log.debug(&format!("container {} has its state in {}", args.id, folder.path().display()));
+    cgroup.make(&wanted)?;
     state.cgroups = cgroup.folders.clone();
     let made: Result<_> = (|| {
-        if !state.cgroups.is_empty() {
-            folder.write(&state)?; // so that `delete` finds them if we die now
-        }
         let (sandbox, terminal) = start(context, args, &bundle, folder, foreground, &cgroup)?;
         state.pid = sandbox.kernel.pid;
         state.pid_start = start_time(state.pid).unwrap_or(0);
@@ -291,24 +310,66 @@ pub fn destroy(context: &Context, folder: &Folder, state: &State) -> Result<()> 
     Ok(())
 }
 
-/// What hooks read, and `state` prints.
-pub fn oci_state(state: &State, life: Life) -> String {
-    let mut value = serde_json::json!({
-        "ociVersion": state.oci_version,
-        "id": state.id,
-        "pid": if life == Life::Stopped { 0 } else { state.pid },
-        "status": life.name(),
-        "bundle": state.bundle,
-        "rootfs": state.rootfs,
-        "created": state.created,
-    });
-    if let Some(object) = value.as_object_mut() {
-        if !state.annotations.is_empty() {
-            object.insert("annotations".into(), serde_json::json!(state.annotations));
-        }
-        object.insert("owner".into(), serde_json::json!(""));
+/// Removes a container whose `create` was killed at once, or whose foreground `run` was, and its janitor too, before they could clean up. Only when nobody holds its lock: else
+/// they are at it at this moment.
+pub fn clear_orphan(context: &Context, folder: &Folder) -> bool {
+    match folder.try_lock() {
+        Ok(Some(lock)) => clear_locked(context, folder, &lock),
+        _ => false,
     }
-    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+/// As [`clear_orphan`], for who holds the lock already.
+pub fn clear_locked(context: &Context, folder: &Folder, _: &Lock) -> bool {
+    match folder.read() {
+        // With the lock free nobody is making it any more.
+        Ok(Some(state)) => match state.life(folder) {
+            Life::Creating => destroy(context, folder, &state).is_ok(),
+            Life::Stopped if state.ephemeral => destroy(context, folder, &state).is_ok(),
+            _ => false,
+        },
+        // Killed before it wrote a word, so before it made anything else.
+        Ok(None) => folder.remove().is_ok(),
+        _ => false,
+    }
+}
+
+/// What hooks read, and `state` and `list` print, in runc's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciState<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    pid: i32,
+    status: &'static str,
+    bundle: &'a Path,
+    rootfs: &'a Path,
+    created: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+    /// A name in `list`; empty elsewhere, as runc has it.
+    pub owner: String,
+}
+
+impl<'a> OciState<'a> {
+    pub fn of(state: &'a State, life: Life) -> Self {
+        OciState {
+            oci_version: &state.oci_version,
+            id: &state.id,
+            pid: if life == Life::Stopped { 0 } else { state.pid },
+            status: life.name(),
+            bundle: &state.bundle,
+            rootfs: &state.rootfs,
+            created: &state.created,
+            annotations: &state.annotations,
+            owner: String::new(),
+        }
+    }
+}
+
+/// As text, for hooks and `state`.
+pub fn oci_state(state: &State, life: Life) -> String {
+    serde_json::to_string_pretty(&OciState::of(state, life)).unwrap_or_default()
 }
 
 /// Written beside and renamed, so that a reader never finds half a number.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use host::rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::commands::{Context, end_processes};
-use crate::container::destroy;
+use crate::container::clear_locked;
 use crate::state::{Folder, State};
 
 /// Dismissed, or else it cleans up.
@@ -24,12 +24,13 @@ pub struct Janitor {
 impl Janitor {
     /// Before the container's processes are started; the process has one thread.
     pub fn hire(context: &Context, folder: &Folder) -> Result<Janitor> {
+        let maker = std::process::id() as i32;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
         match host::signals::fork().context("cannot make the process that cleans up after a killed command")? {
             Some(pid) => Ok(Janitor { pid, pipe: write.into() }),
             None => {
                 drop(write);
-                wait_and_clean(context, folder, read);
+                wait_and_clean(context, folder, read, maker);
                 host::signals::exit_now(0)
             }
         }
@@ -42,7 +43,7 @@ impl Janitor {
     }
 }
 
-fn wait_and_clean(context: &Context, folder: &Folder, pipe: OwnedFd) {
+fn wait_and_clean(context: &Context, folder: &Folder, pipe: OwnedFd, maker: i32) {
     let _ = host::rustix::process::setsid();
     // Nothing of the command's stays open: its output must end with it, and its file lock too.
     let Some(pipe) = host::signals::keep_only(pipe.as_raw_fd()) else { return };
@@ -51,15 +52,18 @@ fn wait_and_clean(context: &Context, folder: &Folder, pipe: OwnedFd) {
     if dismissed {
         return;
     }
-    let Ok(_lock) = folder.lock() else { return };
-    let state = folder.read().ok().flatten().unwrap_or(State { ephemeral: true, ..State::default() });
-    // They die with the command by themselves.
-    let end = Instant::now() + Duration::from_secs(2);
-    while State::lives(&state) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
+    context.root.sweep(folder.id());
+    let ours = folder.read().ok().flatten().filter(|state| state.maker == maker);
+    if let Some(state) = ours {
+        // They die with the command by themselves.
+        let end = Instant::now() + Duration::from_secs(2);
+        while State::lives(&state) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        end_processes(&state);
     }
-    end_processes(&state);
-    if state.ephemeral {
-        let _ = destroy(context, folder, &state);
+    // The command's children hold its lock for a moment, too. Nothing happens if the id has become another's meanwhile.
+    if let Ok(lock) = folder.lock() {
+        clear_locked(context, folder, &lock);
     }
 }

@@ -9,12 +9,13 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use gofer::MountSource;
 use host::message;
 use host::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use host::rustix::fs::MemfdFlags;
 use host::rustix::pipe::{PipeFlags, pipe_with};
+use host::rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use host::signals::ended;
 use host::spawn::{Child, IdMap, Namespaces, Spawn};
 use sandbox::client::{Client, ClientError, Io};
@@ -58,6 +59,7 @@ pub struct GoferConfig {
 impl Launch<'_> {
     /// Starts the processes and makes the container, which then waits for `start`.
     pub fn start(self, io: &Io<'_>) -> Result<Sandbox> {
+        lift_address_space()?;
         let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
         let (control, control_there) = message::pair().context("making the control connection")?;
         let (files, files_there) = message::pair().context("making the gofer's connection")?;
@@ -159,16 +161,13 @@ impl Sandbox {
         self.wait()
     }
 
-    /// Waits for the end of both processes; the kernel process' exit status.
+    /// Waits for the end of both processes; the kernel process' exit status. The gofer works for it alone, so it need not find out by itself.
     pub fn wait(&mut self) -> Option<u8> {
-        let mut status = None;
-        for (pidfd, keep) in [(&self.kernel.pidfd, true), (&self.gofer.pidfd, false)] {
-            wait_readable(pidfd);
-            let code = ended(pidfd);
-            if keep {
-                status = code;
-            }
-        }
+        wait_readable(&self.kernel.pidfd);
+        let status = ended(&self.kernel.pidfd);
+        self.gofer.kill();
+        wait_readable(&self.gofer.pidfd);
+        let _ = ended(&self.gofer.pidfd);
         status
     }
 
@@ -203,6 +202,19 @@ impl Sandbox {
             _ => error,
         }
     }
+}
+
+/// The kernel process, and each stub, reserves far more addresses than it uses memory; guests have limits of their own (setrlimit(2), RLIMIT_AS).
+fn lift_address_space() -> Result<()> {
+    let limit = getrlimit(Resource::As);
+    if limit.maximum.is_some_and(|bytes| bytes < 1 << 46) {
+        bail!(
+            "the limit of address space is {} KiB, too little for a sandbox; lift it (`ulimit -v unlimited`)",
+            limit.maximum.unwrap_or(0) >> 10
+        );
+    }
+    setrlimit(Resource::As, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context("lifting the limit of address space")
 }
 
 /// What a kernel process' exit status tells of its death.

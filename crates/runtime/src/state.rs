@@ -1,6 +1,6 @@
 //! What is known of containers on disk: `<root>/<id>/` with state.json, a lock, and the control socket.
 //!
-//! The folder is claimed first (mkdir is the decision between two at once), state.json is replaced as a whole (rename(2)), changes happen under
+//! The folder is claimed first (rename(2) is the decision between two at once), state.json is replaced as a whole (rename(2)), changes happen under
 //! flock(2) of `lock`. Whether a container runs is never read from disk: the kernel process is asked. Neighbours: `launch`, `commands`.
 
 use std::fs::{self, File, OpenOptions};
@@ -34,6 +34,8 @@ pub struct State {
     pub gofer_start: u64,
     /// Deleted by itself at its end (`run` in the foreground).
     pub ephemeral: bool,
+    /// The command that made it.
+    pub maker: i32,
     pub annotations: std::collections::BTreeMap<String, String>,
     /// Folders of cgroups to remove at the end.
     pub cgroups: Vec<PathBuf>,
@@ -63,6 +65,9 @@ impl Life {
         }
     }
 }
+
+/// Between an id and a process id: the folder is on its way in or out, by that process. No id holds this character.
+const BESIDE: char = '~';
 
 /// The folder of all states.
 #[derive(Clone, Debug)]
@@ -94,34 +99,55 @@ impl Root {
         Ok(Folder(self.0.join(id)))
     }
 
-    /// Makes the folder of a new container; no other command can have the id then.
+    /// Makes the folder of a new container, locked; no other command can have the id then. It is made beside and moved into place, which fails where
+    /// a folder with anything in it is: so nobody ever sees one without its lock, and a killed maker leaves none.
     pub fn claim(&self, id: &str) -> Result<(Folder, Lock)> {
         let folder = self.folder(id)?;
-        let fresh = || fs::DirBuilder::new().mode(0o711).create(&folder.0);
-        if let Err(first) = fresh() {
-            let answer = match first.kind() {
-                std::io::ErrorKind::NotFound => {
-                    fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).with_context(|| {
-                        format!("cannot make the state folder {}; choose another one with --root", self.0.display())
-                    })?;
-                    self.check_owner()?;
-                    fresh()
-                }
-                _ => Err(first),
-            };
-            match answer {
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                    bail!(
-                        "container with given ID already exists: {id} (remove it with `stockade delete {id}`, or choose another id)"
-                    )
-                }
-                other => other.with_context(|| {
-                    format!("cannot make {}; choose another state folder with --root", folder.0.display())
-                })?,
+        let new = Folder(self.unused(id));
+        let fresh = || fs::DirBuilder::new().mode(0o711).create(&new.0);
+        let made = match fresh() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).with_context(|| {
+                    format!("cannot make the state folder {}; choose another one with --root", self.0.display())
+                })?;
+                self.check_owner()?;
+                fresh()
+            }
+            other => other,
+        };
+        made.with_context(|| {
+            format!("cannot make a folder in {}; choose another state folder with --root", self.0.display())
+        })?;
+        let claimed = new.lock().and_then(|lock| match fs::rename(&new.0, &folder.0) {
+            Ok(()) => Ok(lock),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists) => {
+                bail!(
+                    "container with given ID already exists: {id} (remove it with `stockade delete {id}`, or choose another id)"
+                )
+            }
+            Err(e) => Err(anyhow!(e).context(format!("cannot make {}", folder.0.display()))),
+        });
+        if claimed.is_err() {
+            let _ = fs::remove_dir_all(&new.0);
+        }
+        Ok((folder, claimed?))
+    }
+
+    /// A name beside that of container `id`, which no container can have.
+    fn unused(&self, id: &str) -> PathBuf {
+        self.0.join(format!("{id}{BESIDE}{}", std::process::id()))
+    }
+
+    /// Removes what commands that were killed left beside container `id`, or all: a folder on its way in or out.
+    pub fn sweep(&self, id: Option<&str>) {
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some((whose, pid)) = name.to_str().and_then(|name| name.split_once(BESIDE)) else { continue };
+            let dead = pid.parse().is_ok_and(|pid| start_time(pid).is_none());
+            if dead && id.is_none_or(|id| id == whose) {
+                let _ = fs::remove_dir_all(entry.path());
             }
         }
-        let lock = folder.lock()?;
-        Ok((folder, lock))
     }
 
     /// Ids of all containers, sorted.
@@ -156,6 +182,10 @@ impl Root {
 impl Folder {
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        self.0.file_name()?.to_str()
     }
 
     /// Waits for its turn; an error when the container has gone meanwhile.
@@ -218,9 +248,12 @@ impl Folder {
         write().with_context(|| format!("cannot write {}; is the disk full?", path.display()))
     }
 
-    /// Removes the folder with all it holds.
+    /// Removes the folder with all it holds. It goes out of the way as a whole first: who comes while its files go one by one would find a
+    /// container that is half there.
     pub fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.0) {
+        let mut doomed = self.0.clone().into_os_string();
+        doomed.push(format!("{BESIDE}{}", std::process::id()));
+        match fs::rename(&self.0, &doomed).and_then(|()| fs::remove_dir_all(&doomed)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(anyhow!(e).context(format!("cannot remove {}", self.0.display())))
             }

@@ -13,6 +13,7 @@ use crate::state::{Life, State, alive};
 
 pub fn run(context: &Context, args: Delete) -> Result<u8> {
     let folder = context.root.folder(&args.id)?;
+    context.root.sweep(Some(&args.id));
     let lock = match folder.lock() {
         Err(_) if args.force && !folder.path().exists() => return Ok(0),
         other => other?,

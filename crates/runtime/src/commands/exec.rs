@@ -69,7 +69,11 @@ pub fn run(context: &Context, args: Exec) -> Result<u8> {
     let mut wait = Foreground::new(&client, &args.id, pid, signals);
     wait.terminal = terminal.as_ref();
     wait.sizes = slave.as_ref().map(AsFd::as_fd);
-    wait.run()
+    // The container was killed, and the program with it.
+    Ok(wait.run().unwrap_or_else(|e| {
+        context.log.warning(&crate::error::line(&e));
+        128 + 9
+    }))
 }
 
 /// Splits in two: this command returns, its copy stays with the program. When either dies before that, the connection ends, and with it the program.

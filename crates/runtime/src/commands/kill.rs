@@ -8,9 +8,8 @@ use crate::commands::Context;
 use crate::state::Life;
 
 pub fn run(context: &Context, args: Kill) -> Result<u8> {
-    let signal = signal_number(&args.signal).ok_or_else(|| {
-        anyhow!("unknown signal {:?} (give a number from 1 to 64, or a name such as TERM)", args.signal)
-    })?;
+    let signal = signal_number(&args.signal)
+        .ok_or_else(|| anyhow!("unknown signal {:?} (give a number up to 64, or a name such as TERM)", args.signal))?;
     let folder = context.root.folder(&args.id)?;
     let state = folder.read_whole()?;
     if matches!(state.life(&folder), Life::Stopped | Life::Creating) {
@@ -39,10 +38,10 @@ pub fn pause(context: &Context, id: &str, paused: bool) -> Result<u8> {
     Ok(0)
 }
 
-/// A number, or a name with or without SIG.
+/// A number (0 only asks whether the container runs), or a name with or without SIG.
 pub fn signal_number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+        return (0..=64).contains(&number).then_some(number);
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -75,10 +74,12 @@ mod tests {
 
     #[test]
     fn signals_have_names() {
-        for (text, n) in [("TERM", 15), ("SIGKILL", 9), ("sigsys", 31), ("9", 9), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)] {
+        for (text, n) in
+            [("TERM", 15), ("SIGKILL", 9), ("sigsys", 31), ("9", 9), ("0", 0), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)]
+        {
             assert_eq!(signal_number(text), Some(n), "{text}");
         }
-        for text in ["0", "65", "NOPE", "", "RTMIN+31", "-1"] {
+        for text in ["65", "NOPE", "", "RTMIN+31", "-1"] {
             assert_eq!(signal_number(text), None, "{text}");
         }
     }

@@ -8,22 +8,23 @@ use sandbox::machine::Process;
 
 use crate::cli::{Format, List, Ps};
 use crate::commands::{Context, print};
-use crate::container::{destroy, oci_state};
+use crate::container::{OciState, clear_orphan};
 use crate::state::{Life, State};
 
 pub fn list(context: &Context, args: List) -> Result<u8> {
+    context.root.sweep(None);
     let mut found: Vec<(State, Life)> = Vec::new();
     for id in context.root.ids()? {
         let Ok(folder) = context.root.folder(&id) else { continue };
         match folder.read() {
             Ok(Some(state)) => {
                 let life = state.life(&folder);
-                // Its `run` was killed before it could clean up.
-                if state.ephemeral && life == Life::Stopped && destroy_orphan(context, &folder) {
+                if matches!(life, Life::Stopped | Life::Creating) && clear_orphan(context, &folder) {
                     continue;
                 }
                 found.push((state, life));
             }
+            Ok(None) if clear_orphan(context, &folder) => {}
             Ok(None) => found.push((State { id, ..State::default() }, Life::Creating)),
             Err(e) => context.log.warning(&crate::error::line(&e)),
         }
@@ -31,8 +32,8 @@ pub fn list(context: &Context, args: List) -> Result<u8> {
     let text = if args.quiet {
         found.iter().map(|(state, _)| format!("{}\n", state.id)).collect()
     } else if args.format == Format::Json {
-        let list: Vec<serde_json::Value> = found.iter().map(|(state, life)| entry(state, *life)).collect();
-        serde_json::to_string(&list)?
+        let list: Vec<OciState<'_>> = found.iter().map(|(state, life)| entry(state, *life)).collect();
+        serde_json::to_string(&list)? + "\n"
     } else {
         let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
         for (state, life) in &found {
@@ -52,15 +53,6 @@ pub fn list(context: &Context, args: List) -> Result<u8> {
     print(&text)
 }
 
-/// Only when nobody holds its lock: else its `run` is cleaning up at this moment.
-fn destroy_orphan(context: &Context, folder: &crate::state::Folder) -> bool {
-    let Ok(Some(_lock)) = folder.try_lock() else { return false };
-    match folder.read() {
-        Ok(Some(state)) if state.life(folder) == Life::Stopped => destroy(context, folder, &state).is_ok(),
-        _ => false,
-    }
-}
-
 pub fn ps(context: &Context, args: Ps) -> Result<u8> {
     let folder = context.root.folder(&args.id)?;
     let state = folder.read_whole()?;
@@ -69,12 +61,32 @@ pub fn ps(context: &Context, args: Ps) -> Result<u8> {
     }
     let list = folder.connect()?.processes(&args.id)?;
     if args.format == Format::Json {
-        let pids: Vec<i32> = list.iter().map(|p| p.pid).collect();
-        return print(&serde_json::to_string(&pids)?);
+        let pids = host_pids(state.pid, &list.iter().map(|p| p.host).collect::<Vec<_>>());
+        return print(&(serde_json::to_string(&pids)? + "\n"));
     }
     let mut rows = vec![["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(String::from)];
     rows.extend(list.iter().map(row));
     print(&table(&rows))
+}
+
+/// Engines look host processes up by these numbers (`docker top`): the stub processes, of which the kernel process knows only its own PID
+/// namespace's number. A process whose stub is not there yet is left out.
+fn host_pids(kernel: i32, inside: &[i32]) -> Vec<i32> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid_for_children")).ok();
+    let Some(ours) = namespace(&kernel.to_string()) else { return Vec::new() };
+    let mut found: Vec<i32> = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(pid) = name.parse::<i32>() else { continue };
+        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+        let numbers = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
+        let last = numbers.split_whitespace().next_back().and_then(|n| n.parse::<i32>().ok());
+        if last.is_some_and(|n| inside.contains(&n)) && namespace(&name) == Some(ours.clone()) {
+            found.push(pid);
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 fn row(process: &Process) -> [String; 8] {
@@ -94,12 +106,10 @@ fn row(process: &Process) -> [String; 8] {
     ]
 }
 
-fn entry(state: &State, life: Life) -> serde_json::Value {
-    let mut value: serde_json::Value = serde_json::from_str(&oci_state(state, life)).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("owner".into(), owner(state.uid).into());
-    }
-    value
+fn entry(state: &State, life: Life) -> OciState<'_> {
+    let mut entry = OciState::of(state, life);
+    entry.owner = owner(state.uid);
+    entry
 }
 
 /// The user's name, from /etc/passwd: the only place that a static binary can look.

@@ -1,4 +1,4 @@
-//! What the tests of the command line share: a bundle, a state folder, and the binary with the pretended kernel (examples/fake.rs).
+//! What the tests of the command line share: a bundle, a state folder, and the binary, with the pretended kernel (examples/fake.rs) or the real one.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 /// A folder with `b` (the bundle) and `s` (the states); removed at the end, and looked at for leftovers.
 pub struct Place {
     pub dir: PathBuf,
-    binary: PathBuf,
+    pub binary: PathBuf,
+    /// In the environment of every process of this place: by it they are found.
+    mark: String,
 }
 
 pub struct Answer {
@@ -31,9 +33,44 @@ impl Place {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(dir.join("b/rootfs/bin")).unwrap();
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_stockade")).with_file_name("examples").join("fake");
-        let place = Place { dir, binary };
+        let mark = dir.file_name().unwrap().to_string_lossy().into_owned();
+        let place = Place { dir, binary, mark };
         place.config(&["true"], |_| ());
         place
+    }
+
+    /// With the real kernel, and busybox as the container's root.
+    pub fn real() -> Place {
+        let mut place = Place::new();
+        place.binary = PathBuf::from(env!("CARGO_BIN_EXE_stockade"));
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|p| Path::new(p).exists());
+        let busybox = busybox.expect("no busybox: install the Debian package busybox-static");
+        let bin = place.dir.join("b/rootfs/bin");
+        std::fs::copy(busybox, bin.join("busybox")).unwrap();
+        for name in
+            ["sh", "true", "false", "sleep", "cat", "echo", "id", "env", "pwd", "kill", "ls", "head", "wc", "grep"]
+        {
+            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
+        }
+        for dir in ["dev", "proc", "sys", "tmp", "etc"] {
+            std::fs::create_dir_all(place.dir.join("b/rootfs").join(dir)).unwrap();
+        }
+        place
+    }
+
+    /// Where the container's cgroup is, in each hierarchy; only root makes one.
+    pub fn cgroup(&self) -> String {
+        format!("/{}", self.mark)
+    }
+
+    /// Folders of the host's cgroups that are this place's.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        let mut found = vec![Path::new("/sys/fs/cgroup").join(&self.mark)];
+        for entry in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            found.push(entry.path().join(&self.mark));
+        }
+        found.retain(|path| path.exists());
+        found
     }
 
     /// Writes config.json that runs `args`, changed by `change`.
@@ -59,6 +96,8 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--root").arg(self.states()).args(args).current_dir(self.bundle());
+        // The one variable that the kernel process and the gofer are given, too.
+        command.env("RUST_BACKTRACE", &self.mark);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -117,9 +156,10 @@ impl Place {
 
     /// No state and no process of ours is left.
     pub fn assert_empty(&self) {
-        let left: Vec<_> =
-            std::fs::read_dir(self.states()).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
-        assert!(left.is_empty(), "left behind: {left:?}");
+        let left = || -> Vec<PathBuf> {
+            std::fs::read_dir(self.states()).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+        };
+        wait_for(|| left().is_empty(), || format!("left behind: {:?}", left()));
         self.assert_no_process();
     }
 
@@ -128,16 +168,18 @@ impl Place {
         wait_for(|| self.processes().is_empty(), || format!("processes left: {:?}", self.processes()));
     }
 
-    /// Sandboxes and gofers that were started from this place: by their log, they cannot be told from those of other tests; so by their parents'
-    /// state folder in the control socket's path.
-    fn processes(&self) -> Vec<String> {
+    /// Host processes of this place's commands, kernel processes and gofers; stubs end with their kernel process.
+    pub fn processes(&self) -> Vec<(i32, String)> {
         let mut found = Vec::new();
+        let mark = format!("RUST_BACKTRACE={}", self.mark);
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if line.contains(&*self.states().to_string_lossy()) {
-                found.push(line);
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+            if !environment.split(|b| *b == 0).any(|v| v == mark.as_bytes()) || !alive(pid) {
+                continue;
             }
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
         }
         found
     }
