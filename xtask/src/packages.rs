@@ -7,7 +7,21 @@ use crate::run;
 /// A program and the package that brings it.
 pub type Need = (&'static str, &'static str);
 
-pub const TESTS: &[Need] = &[("gcc", "gcc libc6-dev"), ("debootstrap", "debootstrap"), ("unshare", "util-linux")];
+pub const TESTS: &[Need] = &[
+    ("gcc", "gcc libc6-dev"),
+    ("debootstrap", "debootstrap"),
+    ("unshare", "util-linux"),
+    ("busybox", "busybox-static"),
+];
+/// Container engines, of whose tests each says what it misses.
+pub const ENGINES: &[Need] = &[
+    ("dockerd", "docker.io"),
+    ("containerd", "containerd"),
+    ("podman", "podman"),
+    ("conmon", "conmon"),
+    ("script", "bsdutils"),
+    ("busybox", "busybox-static"),
+];
 pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
 pub const BENCH: &[Need] = &[
     ("gcc", "gcc libc6-dev"),

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs. The last line is
+//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs, container engines. The last line is
 //! "N passed, N failed, N skipped"; a known failure of expectations.toml counts as skipped.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::{build, check, checkout, packages, root, run};
 
 #[derive(Args)]
 pub struct Options {
-    /// Only these stages (default: all): check, unit, native, guest, real.
+    /// Only these stages (default: all): check, unit, native, guest, real, engines.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<String>,
     /// Only guest programs and scripts whose FAMILY/NAME contains this.
@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 /// The stages in their order.
-const STAGES: [&str; 5] = ["check", "unit", "native", "guest", "real"];
+const STAGES: [&str; 6] = ["check", "unit", "native", "guest", "real", "engines"];
 
 /// The platform's fallbacks and hooks, each of which must pass all guest tests by itself. The first, which forces a wait and a re-run at
 /// every wait point, is part of every run; the others are for `--matrix`.
@@ -66,6 +66,9 @@ pub fn test(options: &Options) -> Result<()> {
     }
     if wanted.iter().any(|stage| ["native", "guest", "real"].contains(stage)) {
         sums.add(guests(options, &wanted)?);
+    }
+    if wanted.contains("engines") {
+        sums.add(engines(options)?);
     }
     println!("{} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.skipped);
     if sums.failed > 0 {
@@ -159,6 +162,39 @@ fn guests(options: &Options, wanted: &BTreeSet<&str>) -> Result<Sums> {
         sums.add(scripts::run_all(&base, &root, &found, Some(&expectations), &logs)?);
     }
     Ok(sums)
+}
+
+/// Container engines with stockade as their runtime: guest-tests/engines/NAME.sh, each of which counts its own cases.
+fn engines(options: &Options) -> Result<Sums> {
+    if let Err(error) = packages::install(packages::ENGINES) {
+        println!("engines: {error:#}");
+    }
+    let binary = match &options.stockade {
+        Some(binary) => std::path::absolute(binary)?,
+        None => build::build()?,
+    };
+    let mut sums = Sums::default();
+    for name in ENGINES.into_iter().filter(|name| name.contains(&options.filter)) {
+        let script = checkout().join("guest-tests/engines").join(name).with_extension("sh");
+        let out = std::process::Command::new("bash").arg(script).arg(&binary).output()?;
+        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let counted = text.lines().rev().find_map(counts).unwrap_or(Sums { passed: 0, failed: 1, skipped: 0 });
+        println!("engines  {name:32} {} ok, {} failed, {} skipped", counted.passed, counted.failed, counted.skipped);
+        for line in text.lines().filter(|line| line.starts_with("FAILED") || line.starts_with("skipped:")) {
+            println!("    {line}");
+        }
+        sums.add(counted);
+    }
+    Ok(sums)
+}
+
+const ENGINES: [&str; 3] = ["containerd", "docker", "podman"];
+
+/// "3 passed, 1 failed, 0 skipped".
+fn counts(line: &str) -> Option<Sums> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [passed, "passed,", failed, "failed,", skipped, "skipped"] = words[..] else { return None };
+    Some(Sums { passed: passed.parse().ok()?, failed: failed.parse().ok()?, skipped: skipped.parse().ok()? })
 }
 
 #[cfg(test)]
