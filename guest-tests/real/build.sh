@@ -5,7 +5,7 @@ test "$(find . -name '*.[ch]' | xargs cat | wc -l)" -gt 20000
 mkdir /tmp/build && cd /tmp/build
 /srv/project/xz/configure --quiet --disable-nls --disable-doc --disable-shared CFLAGS=-O1
 make -j2 --quiet
-make -j2 --quiet check TESTS="test_bcj_exact_size test_block_header test_check test_filter_flags test_hardware test_index test_lzip_decoder test_memlimit test_stream_flags test_vli test_files.sh test_scripts.sh" > check.log 2>&1 || { tail -50 check.log; exit 1; }
+make -j2 --quiet check > check.log 2>&1 || { tail -50 check.log; exit 1; }
 grep -q '^# FAIL:  0' check.log
 ./src/xz/xz --version
 seq 100000 | ./src/xz/xz -T2 | ./src/xz/xz -d | cmp - <(seq 100000)

@@ -10,9 +10,12 @@ mirror=${STOCKADE_MIRROR:-http://deb.debian.org/debian}
 work=$target.partial
 packages=(
     apt bash bc bsdextrautils busybox-static bzip2 coreutils cpio diffutils dpkg-dev file findutils gawk gcc git golang-go
-    grep gzip hostname iproute2 less libc6-dev lsof make ncurses-bin nodejs openjdk-17-jdk-headless patch perl procps psmisc
-    python3 python3-venv sed sqlite3 strace tar time util-linux vim-tiny xz-utils zip
+    grep gzip hostname htop iproute2 less libc6-dev libpython3.11-testsuite lsof lua5.4 make ncurses-bin ncurses-term nodejs
+    openjdk-17-jdk-headless openssh-client openssl patch perl postgresql-15 procps psmisc python3 python3-venv ruby screen sed
+    sqlite3 strace tar time tmux util-linux vim-tiny xz-utils zip
 )
+# Left to be installed in the tests, with all that they want: maintainer scripts add a user, register a service and make certificates.
+services=(ca-certificates redis-server)
 project=xz-utils # a C project of more than 20,000 lines, with its tests
 
 if [ -d "$target" ]; then
@@ -44,8 +47,10 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 apt-get -q update
 apt-get -q -y install ${packages[*]}
+apt-get -q clean
 mkdir -p /srv/debs /srv/project
 cd /srv/debs && apt-get -q download hello sl tree
+apt-get -q -y install --download-only ${services[*]} && cp /var/cache/apt/archives/*.deb /srv/debs/
 cd /srv/project && apt-get -q source --only-source $project && rm -f *.tar.* *.dsc
 mv $project-* xz 2>/dev/null || mv xz-* xz
 apt-get -q clean

@@ -92,25 +92,45 @@ fn tasks(kernel: &Kernel) -> (usize, usize) {
     (running, all)
 }
 
-/// Load averages are brought up to date when they are read, with the tasks that run then.
+/// Load averages are brought up to date when they are read, with the CPU time used since: nothing wakes up for them. Where that was all
+/// there is, tasks may have waited for a processor: then those that could run now count.
 struct Load {
     at: u64,
+    used: u64,
     averages: [f64; 3],
 }
 
-static LOAD: Mutex<Load, Leaf> = Mutex::new(Load { at: 0, averages: [0.0; 3] });
+static LOAD: Mutex<Load, Leaf> = Mutex::new(Load { at: 0, used: 0, averages: [0.0; 3] });
+
+impl Load {
+    fn update(&mut self, now: u64, used: u64, running: f64, cpus: f64) {
+        let passed = now.saturating_sub(self.at).max(1) as f64;
+        let busy = used.saturating_sub(self.used) as f64 / passed;
+        let load = if busy > 0.9 * cpus { busy.max(running) } else { busy };
+        (self.at, self.used) = (now, used);
+        for (average, span) in self.averages.iter_mut().zip([60e9, 300e9, 900e9]) {
+            let keep = (-passed / span).exp();
+            *average = *average * keep + load * (1.0 - keep);
+        }
+    }
+}
+
+/// When the oldest process that is left began.
+fn oldest(kernel: &Kernel) -> u64 {
+    let leaders = kernel.root_pid_ns.groups().into_iter().filter_map(|(_, group)| group.any_task());
+    leaders.map(|task| task.started).min().unwrap_or_else(since_boot)
+}
 
 fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     let (running, all) = tasks(kernel);
-    let now = since_boot();
+    let (now, used) = (since_boot(), used(kernel).0);
+    let begin = oldest(kernel);
     let averages = {
         let mut load = LOAD.lock();
-        let passed = now.saturating_sub(load.at) as f64 / 1e9;
-        load.at = now;
-        for (average, span) in load.averages.iter_mut().zip([60.0, 300.0, 900.0]) {
-            let keep = (-passed / span).exp();
-            *average = *average * keep + running as f64 * (1.0 - keep);
+        if load.at == 0 {
+            load.at = begin;
         }
+        load.update(now, used, running as f64, kernel.cpus as f64);
         load.averages
     };
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
