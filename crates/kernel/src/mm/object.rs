@@ -56,6 +56,10 @@ impl Mm {
             }
             self.refresh();
         }
+        // What the guest maps in the arena by itself is private.
+        if self.plan(|state| state.arena.contains(&addr)) {
+            return Some(Place::Own { mm: self.clone(), addr });
+        }
         let area = self.area_at(addr).filter(|a| a.prot.contains(Prot::READ))?;
         let into = addr - area.range.start;
         Some(match area.content {
