@@ -381,6 +381,15 @@ impl Task {
                 space.kill();
                 PLATFORM.get().unwrap().fresh(task);
             }
+            // The host kills a guest process that may be there no more.
+            1011 => {
+                let task = k.processes.get(&(a[0] as i32)).and_then(|p| p.tasks.first()).cloned();
+                drop(g);
+                if let Some(other) = task.and_then(|t| t.thread.lock().unwrap().clone()) {
+                    other.space().kill();
+                }
+                thread.ret(0);
+            }
             // The host kills the process in the middle of a call.
             1007 => {
                 let pid = a[0] as i32;
