@@ -420,6 +420,23 @@ TEST(master_after_the_last_slave)
     STREQ(take(m), "back");
 }
 
+TEST(session_end_leaves_the_terminal_open)
+{
+    make();
+    pid_t child = FORK({
+        OK(setsid());
+        OK(ioctl(s, TIOCSCTTY, 0));
+        signal(SIGHUP, SIG_IGN);
+        EQ(write(s, "hi", 2), 2);
+    });
+    WAIT_OK(child);
+    STREQ(take(m), "hi");
+    struct pollfd p = {m, POLLIN, 0};
+    EQ(poll(&p, 1, 30), 0); // this process has the slave open: no hang-up
+    EQ(write(s, "more", 4), 4);
+    STREQ(take(m), "more");
+}
+
 TEST(packet_mode)
 {
     make();

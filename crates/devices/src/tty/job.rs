@@ -47,18 +47,10 @@ impl Tty for Terminal {
     fn foreground(&self) -> Option<Arc<Pid>> {
         self.state.lock().job.foreground()
     }
-    /// The session's end hangs the slave up, for processes that stay in the background too.
+    /// Whoever has a pseudo-terminal open goes on with it after the session's end, as on Linux: only real lines are hung up.
     fn disassociate(&self) {
-        let session = {
-            let mut state = self.state.lock();
-            state.epoch += 1;
-            state.slaves = 0;
-            state.slave_closed = true;
-            state.job.leave()
-        };
+        let session = self.state.lock().job.leave();
         drop(session);
-        self.slave_queue.wake(kernel::wait::Events::all());
-        self.master_queue.wake(kernel::wait::Events::all());
     }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
