@@ -1,4 +1,4 @@
-//! The private memory of an idle sandbox: all processes that descend from `stockade do -- sleep`, from their smaps_rollup.
+//! What an idle sandbox costs: private memory and CPU time of all processes that descend from `stockade do -- sleep`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,26 +7,47 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
-/// Bytes of private memory, the command's own process included.
-pub fn private(stockade: &Path, root: &Path) -> Result<u64> {
+/// Of all processes together, the command's own included.
+#[derive(Clone, Copy, Serialize)]
+pub struct Idle {
+    /// Bytes, from their smaps_rollup.
+    pub private: u64,
+    /// Nanoseconds on a processor within `SECONDS`, from their threads' schedstat.
+    pub cpu: u64,
+}
+
+/// How long CPU time is watched.
+pub const SECONDS: u64 = 10;
+
+pub fn measure(stockade: &Path, root: &Path) -> Result<Idle> {
     let mut command = Command::new(stockade);
-    command.args(["do", "--rootfs"]).arg(root).args(["--", "/bin/sleep", "5"]).stdin(Stdio::null());
+    let sleep = (SECONDS + 4).to_string();
+    command.args(["do", "--rootfs"]).arg(root).args(["--", "/bin/sleep", &sleep]).stdin(Stdio::null());
     let mut child = command.spawn().context("cannot start stockade")?;
     std::thread::sleep(Duration::from_secs(2));
-    let mut sum = 0;
-    let mut count = 0;
-    for pid in tree(child.id())? {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with("Private_"));
-        sum += lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() * 1024;
-        count += 1;
-    }
+    let pids = tree(child.id())?;
+    let before = cpu(&pids);
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let idle = Idle { private: pids.iter().map(|pid| private(*pid)).sum(), cpu: cpu(&pids).saturating_sub(before) };
     child.wait()?;
-    if count < 2 {
+    if pids.len() < 2 {
         bail!("the sandbox ended early");
     }
-    Ok(sum)
+    Ok(idle)
+}
+
+fn private(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() * 1024
+}
+
+fn cpu(pids: &[u32]) -> u64 {
+    let threads = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten().flatten();
+    let time = |text: String| text.split_whitespace().next()?.parse::<u64>().ok();
+    threads.filter_map(|thread| time(fs::read_to_string(thread.path().join("schedstat")).ok()?)).sum()
 }
 
 /// A process and all its descendants.

@@ -46,8 +46,7 @@ struct Report {
     start: BTreeMap<String, f64>,
     /// By operation, then by place.
     calls: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Private memory of an idle sandbox in all its processes.
-    idle_private: Option<u64>,
+    idle: Option<idle::Idle>,
     /// Places that could not run, with the reason.
     absent: BTreeMap<String, String>,
 }
@@ -79,7 +78,7 @@ pub fn bench(options: &Options) -> Result<()> {
     }
     start_to_end(&all, &bundle, &mut report)?;
     calls(&all, &bundle, options, &mut report)?;
-    report.idle_private = idle::private(&stockade, &root).ok();
+    report.idle = idle::measure(&stockade, &root).ok();
     print(&report);
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report)?;
@@ -140,8 +139,12 @@ fn print(report: &Report) {
         let (native, stockade) = (value("native"), value("stockade do"));
         println!("{name:24} {native:12.0} {:12.0} {stockade:12.0} {:10.2}", value("runc"), stockade / native);
     }
-    if let Some(bytes) = report.idle_private {
-        println!("\nidle sandbox: {:.1} MB of private memory in all its processes", bytes as f64 / 1e6);
+    if let Some(idle::Idle { private, cpu }) = report.idle {
+        let (megabytes, micros) = (private as f64 / 1e6, cpu as f64 / 1e3);
+        println!(
+            "\nidle sandbox, all processes: {megabytes:.1} MB of private memory, {micros:.0} µs of CPU time in {} s",
+            idle::SECONDS
+        );
     }
     for (name, reason) in &report.absent {
         println!("not measured: {name}: {reason}");
