@@ -17,23 +17,6 @@ static long futex(volatile int *at, int op, long value, const void *t, volatile 
 static int *shared(void) { return OK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)); }
 static pid_t gettid_(void) { return syscall(SYS_gettid); }
 static int load(volatile int *at) { return __atomic_load_n(at, __ATOMIC_SEQ_CST); }
-static char thread_state(pid_t tid)
-{
-    char path[64], text[512];
-    sprintf(path, "/proc/self/task/%d/stat", tid);
-    read_file(path, text, sizeof text);
-    char *end = strrchr(text, ')');
-    return end ? end[2] : '?';
-}
-static struct timespec after(clockid_t clock, long ms)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    t.tv_nsec += ms % 1000 * 1000000;
-    t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
 
 // A thread that locks, notes its turn, holds the lock for a while and unlocks.
 static int turn_of[16];
@@ -473,6 +456,24 @@ TEST(at_two_addresses)
         WAIT_OK(child);
         EQ(a[1024], 0);
     }
+}
+
+TEST(in_a_file_over_private_memory)
+{
+    int memory = OK(memfd_create("m", 0));
+    OK(ftruncate(memory, 4096));
+    int *a = OK(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    OK(mmap(a, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory, 0));
+    int *b = OK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0));
+    OK(LOCK(a));
+    pid_t child = FORK({
+        OK(LOCK(b));
+        OK(UNLOCK(b));
+    });
+    EVENTUALLY(task_state(child) == 'S');
+    OK(UNLOCK(a));
+    WAIT_OK(child);
+    EQ(*a, 0);
 }
 
 // FUTEX_WAIT_REQUEUE_PI

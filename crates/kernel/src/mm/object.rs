@@ -51,14 +51,11 @@ impl Mm {
     /// What is at `addr`; None where nothing is that can be read (in the arena, only the access tells).
     pub fn place(self: &Arc<Mm>, addr: u64) -> Option<Place> {
         if self.space().arena().contains(&addr) {
+            // What the guest maps there by itself is private.
             if self.area_at(addr).is_none_or(|area| matches!(area.content, Content::Anonymous)) {
                 return Some(Place::Own { mm: self.clone(), addr });
             }
             self.refresh();
-        }
-        // What the guest maps in the arena by itself is private.
-        if self.plan(|state| state.arena.contains(&addr)) {
-            return Some(Place::Own { mm: self.clone(), addr });
         }
         let area = self.area_at(addr).filter(|a| a.prot.contains(Prot::READ))?;
         let into = addr - area.range.start;
