@@ -3,7 +3,7 @@
 use super::Place;
 use super::elf::{Elf, Load, Role};
 use crate::io::Io;
-use crate::mm::{Area, AreaFlags, Content, FileContent, State};
+use crate::mm::{Area, AreaFlags, Content, FileContent, State, ceiling};
 use crate::op::{Op, fail};
 use crate::vfs::{Backing, File, Rights};
 use abi::Errno;
@@ -95,7 +95,7 @@ impl Builder {
         let [stack_by, maps_by, program_by, heap_by, _] = place.random.places;
         // In pages: 16 GiB for the stack, 256 GiB for maps, as much for the program, 32 MiB for the heap.
         let pages = |random: u64, bits: u32| if place.randomize { (random & ((1 << bits) - 1)) * PAGE_SIZE } else { 0 };
-        let top = page_down(if place.arena.is_empty() { place.top } else { place.arena.start });
+        let top = page_down(ceiling(place.top, &place.arena));
         let size = page_down(place.stack_limit.min(MAX_STACK).saturating_add(PAGE_SIZE - 1)).max(MIN_STACK) + MAX_ARGS;
         let size = size.min(page_down(top / 4));
         let stack_by = pages(stack_by, 22).min(top / 64);

@@ -23,7 +23,7 @@ pub use map::{AreaMap, Totals};
 pub use mmap::{MapFile, MapRequest};
 pub use object::Place;
 pub use remap::RemapRequest;
-pub use state::{Asker, Bounds, Layout, Requester, State};
+pub use state::{Asker, Bounds, Layout, Requester, State, ceiling};
 pub use view::MapsLine;
 pub use work::{Donation, Failure, Work};
 

@@ -99,11 +99,16 @@ pub struct State {
 /// A distance between stack and maps that is always kept, and the most.
 const MIN_STACK_ROOM: u64 = 128 << 20;
 
+/// Where the addresses end that the kernel gives away, of an address space that ends at `top`.
+pub fn ceiling(top: u64, arena: &Range<u64>) -> u64 {
+    if arena.is_empty() { top } else { arena.start }
+}
+
 impl State {
     /// An address space below `top` that holds only what every stub process keeps, with room for a stack of `stack_room` bytes
     /// at the top.
     pub fn new(top: u64, vdso: VdsoInfo, arena: Range<u64>, stack_room: u64) -> State {
-        let ceiling = if arena.is_empty() { top } else { arena.start };
+        let ceiling = ceiling(top, &arena);
         let room = stack_room.clamp(MIN_STACK_ROOM.min(ceiling / 6), ceiling / 6 * 5);
         let mut map = AreaMap::default();
         for (range, prot, name) in [(vdso.vvar, Prot::READ, "[vvar]"), (vdso.vdso, Prot::READ | Prot::EXEC, "[vdso]")] {
@@ -125,9 +130,9 @@ impl State {
         }
     }
 
-    /// Where the addresses end that the kernel gives away.
+    /// See [`ceiling`].
     pub fn ceiling(&self) -> u64 {
-        if self.arena.is_empty() { self.top } else { self.arena.start }
+        ceiling(self.top, &self.arena)
     }
 
     /// The copy for a forked child: without what madvise(2) MADV_DONTFORK excepts, nothing locked.
