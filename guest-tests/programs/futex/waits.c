@@ -18,23 +18,6 @@ static long futex(volatile int *at, int op, int value, const struct timespec *t,
     return syscall(SYS_futex, at, op, value, t, at2, value3);
 }
 static int *shared(void) { return OK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)); }
-static char thread_state(pid_t tid)
-{
-    char path[64], text[512];
-    sprintf(path, "/proc/self/task/%d/stat", tid);
-    read_file(path, text, sizeof text);
-    char *end = strrchr(text, ')');
-    return end ? end[2] : '?';
-}
-static struct timespec after(clockid_t clock, long ms)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    t.tv_nsec += ms % 1000 * 1000000;
-    t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
 static volatile int hits;
 static void hit(int signal)
 {

@@ -161,6 +161,12 @@ static inline int64_t now_ns(clockid_t clock)
     clock_gettime(clock, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
+// A clock's time, so many milliseconds later.
+static inline struct timespec after(clockid_t clock, long ms)
+{
+    int64_t ns = now_ns(clock) + ms * 1000000LL;
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
+}
 static inline void sleep_ms(long ms)
 {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
@@ -178,10 +184,9 @@ static inline void sleep_ms(long ms)
         }                                                                                                              \
     } while (0)
 // The state letter of a task from /proc: 'S' when it sleeps, 'T' when it is stopped, 'Z' for a zombie.
-static inline char task_state(pid_t pid)
+static inline char state_in(const char *path)
 {
-    char path[64], text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    char text[512];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return '?';
@@ -190,6 +195,19 @@ static inline char task_state(pid_t pid)
     text[n > 0 ? n : 0] = 0;
     char *end = strrchr(text, ')');
     return end ? end[2] : '?';
+}
+static inline char task_state(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    return state_in(path);
+}
+// The same of a thread of this process.
+static inline char thread_state(pid_t tid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    return state_in(path);
 }
 static inline void write_file(const char *path, const char *text)
 {
