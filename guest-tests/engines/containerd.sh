@@ -1,17 +1,8 @@
 # containerd by its client ctr.
 needs="containerd ctr" packages="containerd"
 . "$(dirname "$0")/lib.sh"
-cat >"$work/containerd.toml" <<END
-version = 2
-root = "$work/containerd"
-state = "$work/containerd-state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$work/containerd.sock"
-END
-start containerd containerd -c "$work/containerd.toml"
+start_containerd
 ctr="ctr -a $work/containerd.sock"
-until_ready containerd $ctr version
 # An image archive (OCI image layout) by hand: one layer, a configuration, a manifest.
 layout=$work/layout
 mkdir -p "$layout/blobs/sha256"
@@ -36,7 +27,7 @@ expect "it is stockade" 0 "stockade" $run x cat /proc/version
 expect "no such program" 1 "executable file not found in \$PATH" $run x nope
 expect "a bind mount" 0 "hello" $ctr run --rm $flags --mount "type=bind,src=$work/volume,dst=/v,options=rbind:ro" $image x cat /v/file
 expect "--read-only" 1 "Read-only file system" $ctr run --rm $flags --read-only $image x sh -c 'echo > /file'
-expect "--memory-limit" 0 "Killed" $ctr run --rm $flags --memory-limit 60000000 $image x sh -c 'head -c 200m /dev/zero | tail | wc -c'
+expect "--memory-limit" 0 "Killed" $ctr run --rm $flags --memory-limit 60000000 $image x sh -c "$hog"
 expect "-t" 0 "/dev/pts/0" script -qec "$ctr run -t --rm $flags $image x tty" /dev/null
 expect "-d" 0 "" $ctr run -d $flags $image y sleep 100
 expect "exec" 4 "in" $ctr task exec --exec-id e1 y sh -c 'echo in; exit 4'

@@ -1,19 +1,10 @@
 # dockerd of the Debian package docker.io, with its own containerd, without networks.
 needs="dockerd containerd docker" packages="docker.io containerd"
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/common.sh"
+. "$here/common.sh"
 client=/usr/bin/docker
 [ -x $client ] || client=docker
-cat >"$work/containerd.toml" <<END
-version = 2
-root = "$work/containerd"
-state = "$work/containerd-state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$work/containerd.sock"
-END
-start containerd containerd -c "$work/containerd.toml"
-until_ready containerd ctr -a "$work/containerd.sock" version
+start_containerd
 start dockerd dockerd --data-root "$work/data" --exec-root "$work/exec" -H "unix://$work/docker.sock" --pidfile "$work/docker.pid" \
     --storage-driver vfs --containerd "$work/containerd.sock" --bridge none --iptables=false --ip6tables=false --ip-masq=false \
     --add-runtime "stockade=$stockade"

@@ -1,6 +1,7 @@
 # What the scripts of the engines share. Each is called as `bash ENGINE.sh STOCKADE`, as root, and ends with "N passed, N failed, N skipped".
 set -uo pipefail
 stockade=$1
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d /tmp/stockade-engine-XXXXXX)
 passed=0 failed=0 skipped=0 daemons=()
 
@@ -44,6 +45,22 @@ until_ready() {
     skip "$what does not start here: $(tail -n 2 "$work"/*.log)"
 }
 
+# Takes more memory than it may have, by its own hands: what the kernel process writes into a guest at its limit can cost both (README).
+hog='awk "BEGIN { s = \"x\"; while (1) s = s s }" | wc -c'
+
+# A containerd without CRI, at $work/containerd.sock.
+start_containerd() {
+    cat >"$work/containerd.toml" <<END
+version = 2
+root = "$work/containerd"
+state = "$work/containerd-state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "$work/containerd.sock"
+END
+    start containerd containerd -c "$work/containerd.toml"
+    until_ready containerd ctr -a "$work/containerd.sock" version
+}
 
 finish() {
     # What an engine of ours left running or mounted, newest daemon first.
@@ -72,3 +89,5 @@ echo 'root:x:0:0:root:/root:/bin/sh' >"$work/root/etc/passwd"
 echo 'u:x:1000:50:u:/home/u:/bin/sh' >>"$work/root/etc/passwd"
 tar -C "$work/root" -cf "$work/image.tar" .
 echo hello >"$work/volume/file"
+# What an engine leaves in the current folder (conmon: `oom`) goes with the rest.
+cd "$work" || exit 1

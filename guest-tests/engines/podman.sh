@@ -1,7 +1,7 @@
 # podman as root, without networks.
 needs="podman conmon" packages="podman"
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/common.sh"
+. "$here/common.sh"
 cat >"$work/containers.conf" <<END
 [containers]
 default_ulimits = []
