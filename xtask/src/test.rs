@@ -44,6 +44,9 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "force-trap=on"],
     &["--platform", "sync-wakeup=off"],
     &["--platform", "park=off"],
+    &["--platform", "eager=on"],
+    &["--platform", "patching=off"],
+    &["--platform", "polling=off"],
     &["--platform", "memory=off"],
 ];
 

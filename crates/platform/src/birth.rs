@@ -65,6 +65,9 @@ impl Shard {
         };
         let mailbox = mailboxes.slot(slot);
         let space = Arc::new(Space::new(self.core, tid, mailboxes, slot));
+        if let Some(parent) = &newborn.parent {
+            space.inherit_sites(&parent.space);
+        }
         let thread = self.admit(space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
         lock(&thread.state).value = number;
         lock(&self.core.spaces).insert(tid, space);

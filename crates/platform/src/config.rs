@@ -15,10 +15,14 @@ pub struct Config {
     pub park: bool,
     /// Guest code maps private anonymous memory by itself, in an arena.
     pub memory: bool,
+    /// Guest code reads clocks and yields by itself.
+    pub local: bool,
     /// Rewriting of hot call sites.
     pub patching: bool,
     /// Polling of mailboxes instead of doorbells.
     pub polling: bool,
+    /// Sites are rewritten and polled at their first calls, and the poller never rests: for tests.
+    pub eager: bool,
     /// Every call by SIGSYS and doorbell, no direct notification.
     pub force_trap: bool,
     /// Prints what threads do to standard error.
@@ -34,8 +38,10 @@ impl Default for Config {
             sync_wakeup: true,
             park: true,
             memory: true,
-            patching: false,
-            polling: false,
+            local: true,
+            patching: true,
+            polling: true,
+            eager: false,
             force_trap: false,
             trace: false,
             proc: None,
@@ -66,6 +72,8 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub direct: u64,
+    /// Through a trampoline, by the poller.
+    pub polled: u64,
     pub trapped: u64,
     pub kicks: u64,
     pub faults: u64,
@@ -80,6 +88,7 @@ pub struct Stats {
 #[derive(Default)]
 pub(crate) struct Counters {
     pub direct: AtomicU64,
+    pub polled: AtomicU64,
     pub trapped: AtomicU64,
     pub kicks: AtomicU64,
     pub faults: AtomicU64,
@@ -101,6 +110,7 @@ impl Counters {
         let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
         Stats {
             direct: get(&self.direct),
+            polled: get(&self.polled),
             trapped: get(&self.trapped),
             kicks: get(&self.kicks),
             faults: get(&self.faults),

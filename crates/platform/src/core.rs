@@ -11,6 +11,7 @@ use crate::config::{Config, Counters};
 use crate::guest::Guest;
 use crate::keeper::Keeper;
 use crate::mailbox::Pool;
+use crate::poller::Poller;
 use crate::region::Region;
 use crate::shard::Shard;
 use crate::space::Space;
@@ -33,7 +34,10 @@ pub(crate) struct Core {
     pub spaces: Mutex<HashMap<i32, Arc<Space>>, Spaces>,
     /// By cookie: who is expected to ring for the first time.
     pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
+    /// Behind the call instruction of the trampolines.
+    pub called: u64,
     pub keeper: Keeper,
+    pub poller: Poller,
     /// procfs of our PID namespace.
     pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,

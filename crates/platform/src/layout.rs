@@ -20,6 +20,21 @@ pub const SHARED: u64 = 0x2000_0000;
 pub const SHARED_LEN: u64 = SLOTS * STRIDE;
 pub const TEXT: u64 = 0x4000_0000;
 pub const TEXT_LEN: u64 = 0x1_0000;
+/// Offset in the text of the trampolines, whose calls the filter takes for the guest's own. What lies below has the stub's rights.
+pub const TRAMPOLINES: u64 = 0xc000;
+/// Offset in the region of the table of rewritten call sites: private, copied by fork. Mapped when the first site is rewritten. Record 0 is its head.
+pub const SITES: u64 = TEXT + 0x2_0000;
+pub const SITES_LEN: u64 = 0x2000;
+/// Records of the table, its head included.
+pub const MAX_SITES: usize = 256;
+/// Page of pointers to trampolines, by which rewritten sites jump: low enough for an absolute address of 32 bits whose upper half is an invalid instruction (`06 00`). The guest maps nothing below
+/// [`LOW`].
+pub const POINTERS: u64 = 0x6_0000;
+pub const POINTERS_LEN: u64 = 0x1000;
+/// The lowest address that a guest may map.
+pub const LOW: u64 = 0x7_0000;
+/// Bits that are equal in the addresses of all private pages: `gs` base of a thread that may use trampolines.
+pub const PRIVATE_SHIFT: u32 = 29;
 /// Offset of the signal stack in a private slot, and of the data window in a shared one.
 pub const SIGNAL_STACK: u64 = 0x1000;
 pub const WINDOW: u64 = 0x1000;
@@ -154,6 +169,45 @@ pub struct Frame {
     pub info: [u64; 16],
 }
 
+/// A call site that was rewritten. `mov $nr,%eax; syscall` and `syscall; cmp $-4095,%rax` are the two shapes.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Site {
+    /// Behind the call, as the guest sees it.
+    pub ip: u64,
+    /// Where the trampoline ends: at `ip`, or in the stub's text where the comparison of the second shape is done.
+    pub target: u64,
+    /// Number of the call; only of the first shape.
+    pub nr: u32,
+    /// Bytes from the site's start to `ip`: 7 or 2.
+    pub back: u32,
+    pub unused: u64,
+}
+
+/// The table's head, in the place of record 0.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct SitesHead {
+    /// Upper bits of the addresses of private pages.
+    pub tag: u64,
+    /// Records in use, the head included.
+    pub count: u64,
+    pub unused: [u64; 2],
+}
+
+/// States of `Mailbox::poll`.
+pub mod poll {
+    pub const NONE: u32 = 0;
+    /// The stub waits for a poller to take its call.
+    pub const ASKED: u32 = 1;
+    /// Taken: wait on.
+    pub const TAKEN: u32 = 2;
+    /// `ret` is the call's value.
+    pub const ANSWERED: u32 = 3;
+    /// The answer takes long or needs the registers: ring KICK.
+    pub const RING: u32 = 4;
+}
+
 /// One slot's page of shared memory.
 #[repr(C)]
 pub struct Mailbox {
@@ -161,7 +215,12 @@ pub struct Mailbox {
     pub nr: u32,
     pub unused: u32,
     pub args: [u64; 6],
+    /// Behind the call's instruction, of trapped calls and of those through a trampoline.
     pub ip: u64,
+    /// From the kernel process: a poller looks at `poll`.
+    pub polled: AtomicU32,
+    /// A call that waits for the poller: see [`poll`].
+    pub poll: AtomicU32,
     /// Signal, code, address, ip, sp, trap number, error code, in the stub.
     pub fault: [u64; 8],
     pub regs: [u64; REGS],
@@ -217,6 +276,13 @@ pub mod header {
     pub const SEED: usize = 1;
     pub const HANDLER: usize = 2;
     pub const RESTORER: usize = 3;
-    pub const WORDS: usize = 4;
+    /// First trampolines of the two shapes; the others follow every 16 bytes.
+    pub const ENTRIES7: usize = 4;
+    pub const ENTRIES8: usize = 5;
+    /// Ends of the second shape, for a comparison with -4095 and with -4096.
+    pub const TAILS: usize = 6;
+    /// Behind the trampolines' call.
+    pub const CALLED: usize = 8;
+    pub const WORDS: usize = 9;
     pub const MAGIC_VALUE: u64 = 0x6275_7473_6b63_7473;
 }

@@ -110,6 +110,18 @@ impl Slot {
         unsafe { &(*self.at.as_ptr()).park }
     }
 
+    /// Set while a poller looks at `poll`.
+    pub fn polled(&self) -> &'static AtomicU32 {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).polled }
+    }
+
+    /// The word by which a call is handed to the poller.
+    pub fn poll(&self) -> &'static AtomicU32 {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).poll }
+    }
+
     pub fn seed(&self) -> &'static SeedWords {
         // SAFETY: never unmapped. The words that the stub writes are atomics or read through `once!`.
         unsafe { &*(&raw const (*self.at.as_ptr()).seed).cast::<SeedWords>() }
@@ -119,6 +131,8 @@ impl Slot {
     pub fn reset(&self) {
         once!(put self, op, layout::op::RESUME);
         self.park().store(0, Ordering::Relaxed);
+        self.polled().store(0, Ordering::Relaxed);
+        self.poll().store(layout::poll::NONE, Ordering::Relaxed);
     }
 
     pub fn registers(&self, nr: u64) -> Registers {

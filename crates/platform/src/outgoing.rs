@@ -3,7 +3,7 @@
 //!
 //! Neighbours: `thread` (queues), `worker` (flushes after each event). Owns no locks: the queue is thread-local.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -48,10 +48,16 @@ pub(crate) enum Out {
 
 thread_local! {
     static QUEUE: RefCell<Vec<Out>> = const { RefCell::new(Vec::new()) };
+    static WAKES: Cell<u64> = const { Cell::new(0) };
 }
 
 pub(crate) fn queue(out: Out) {
     QUEUE.with_borrow_mut(|q| q.push(out));
+}
+
+/// How many guest threads this thread has woken.
+pub(crate) fn wakes() -> u64 {
+    WAKES.get()
 }
 
 /// Does what this thread has queued.
@@ -75,6 +81,9 @@ pub(crate) fn flush() {
 }
 
 fn perform(out: Out) {
+    if matches!(out, Out::Send { .. } | Out::Unpark(_)) {
+        WAKES.set(WAKES.get() + 1);
+    }
     match out {
         Out::Send { shard, tid, id, value, flags } => {
             if let Err(Errno::ENOENT) = notify::send(shard.listener.as_fd(), id, value, flags) {

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::guest::Guest;
 use crate::keeper::{self, Keeper};
 use crate::mailbox::Pool;
+use crate::poller;
 use crate::reaper;
 use crate::region::Region;
 use crate::shard::{Shard, ZygoteState};
@@ -41,6 +42,7 @@ impl Platform {
         let pool = Pool::default();
         let seed = Seed::start(region.clone(), &pool)?;
         let core: &'static Core = Box::leak(Box::new(Core {
+            called: region.base + crate::layout::TEXT + crate::zygote::header_word(crate::layout::header::CALLED),
             config,
             region,
             counters: Counters::default(),
@@ -52,6 +54,7 @@ impl Platform {
             spaces: Mutex::default(),
             newborns: Mutex::default(),
             keeper: Keeper::new(),
+            poller: Default::default(),
             proc,
             running: OnceLock::new(),
         }));
@@ -70,7 +73,11 @@ impl Platform {
         if core.running.set(()).is_err() {
             return Ok(());
         }
-        for (name, body) in [("reaper", reaper::run as fn(&'static Core)), ("keeper", keeper::run)] {
+        let mut bodies = vec![("reaper", reaper::run as fn(&'static Core)), ("keeper", keeper::run)];
+        if core.config.patching && core.config.polling && core.cores.len() > 1 {
+            bodies.push(("poller", poller::run));
+        }
+        for (name, body) in bodies {
             std::thread::Builder::new().name(name.into()).spawn(move || body(core)).map_err(StartError::Thread)?;
         }
         let shards = lock(&core.shards).clone();
@@ -98,6 +105,12 @@ impl Platform {
         self.core.region.vdso.clone()
     }
 
+    /// Calls from one site that make it worth rewriting. `None`: none is.
+    pub fn hot_after(&self) -> Option<u32> {
+        let config = &self.core.config;
+        config.patching.then_some(if config.eager { 2 } else { 64 })
+    }
+
     pub fn stats(&self) -> Stats {
         self.core.counters.read()
     }
@@ -116,7 +129,7 @@ impl Core {
     pub(crate) fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
         let number = lock(&self.shards).len();
         let cpu = self.cores.get(number).copied().unwrap_or(0);
-        let zygote = lock(&self.seed).zygote(number, cpu, self.config.force_trap)?;
+        let zygote = lock(&self.seed).zygote(number, cpu, &self.config)?;
         if self.config.sync_wakeup {
             use std::os::fd::AsFd;
             // Before Linux 6.6 stub thread and worker are on one core anyway while the stub is young.

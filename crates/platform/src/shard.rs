@@ -8,13 +8,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use host::seccomp::notify::{CONTINUE, Notification};
 
 use crate::config::count;
 use crate::core::Core;
 use crate::guest::{Event, Guest};
-use crate::layout::{DOORBELL, TEXT, TEXT_LEN, bell};
+use crate::layout::{DOORBELL, TEXT, TRAMPOLINES, bell};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
@@ -22,6 +23,9 @@ use crate::thread::{At, Request, State, Thread, Wait};
 use crate::worker::Crew;
 
 const CLONE: i32 = 56;
+/// So many calls within this time are worth a poller.
+const PACE_CALLS: u32 = 32;
+const PACE_TIME: Duration = Duration::from_millis(1);
 
 pub(crate) struct Shard {
     pub core: &'static Core,
@@ -113,7 +117,7 @@ impl Shard {
     /// Takes one notification.
     pub fn notified(&'static self, n: &Notification) {
         let (tid, nr, ip) = (n.pid as i32, n.data.nr, n.data.instruction_pointer);
-        let in_text = ip.wrapping_sub(self.core.region.base + TEXT) <= TEXT_LEN;
+        let in_text = ip.wrapping_sub(self.core.region.base + TEXT) <= TRAMPOLINES;
         let thread = self.thread(tid);
         if in_text && nr == DOORBELL as i32 {
             let kind = n.data.args[0];
@@ -143,7 +147,11 @@ impl Shard {
 
     /// A call of guest code that came without a signal.
     fn direct(&self, thread: &Arc<Thread>, n: &Notification) {
-        let request = Request { nr: n.data.nr as u32, args: n.data.args, ip: n.data.instruction_pointer };
+        let mut request = Request { nr: n.data.nr as u32, args: n.data.args, ip: n.data.instruction_pointer };
+        let by_trampoline = request.ip == self.core.called;
+        if by_trampoline {
+            request.ip = once!(get thread.mailbox, ip); // the guest's own word for it; nothing depends on its truth
+        }
         let mut st = lock(&thread.state);
         match st.at {
             At::Running => {
@@ -155,6 +163,9 @@ impl Shard {
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
+                if by_trampoline && self.core.config.polling {
+                    self.pace(thread, &mut st);
+                }
             }
             At::Direct { .. } if st.request == request => {
                 st.at = At::Direct { id: n.id }; // the host froze the thread: the same call under a new id
@@ -177,6 +188,20 @@ impl Shard {
         }
     }
 
+    /// Looks from time to time how fast a thread's calls follow one another.
+    fn pace(&self, thread: &Arc<Thread>, st: &mut State) {
+        st.pace.0 += 1;
+        if st.pace.0 < PACE_CALLS && !self.core.config.eager {
+            return;
+        }
+        let now = Instant::now();
+        let fast = now - st.pace.1 < PACE_TIME;
+        st.pace = (0, now);
+        if fast && self.core.cores.len() > 1 {
+            self.core.poller.want(self.core, thread);
+        }
+    }
+
     /// A doorbell of a known thread.
     fn bell(&'static self, thread: &Arc<Thread>, n: &Notification) {
         let [kind, c0, c1, a, b, seq] = n.data.args;
@@ -193,7 +218,9 @@ impl Shard {
             }
             return;
         }
-        if seq != st.seq.wrapping_add(1) || matches!(st.at, At::Direct { .. } | At::Bell { .. } | At::Parked) {
+        if seq != st.seq.wrapping_add(1)
+            || matches!(st.at, At::Direct { .. } | At::Polled | At::Bell { .. } | At::Parked)
+        {
             drop(st);
             return thread.violation("a doorbell out of turn");
         }

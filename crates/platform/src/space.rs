@@ -15,12 +15,10 @@ use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::outgoing::{Out, queue};
 use crate::region;
+use crate::rewrite::{AROUND, Sites};
 use crate::shard::Shard;
-use crate::sync::{Files, Mutex, Slots, lock};
+use crate::sync::{Files, Mutex, Rewritten, Slots, lock};
 use crate::thread::Thread;
-
-/// The lowest address that a guest may map.
-pub const LOW: u64 = 0x1_0000;
 
 /// The host's own [vvar] and [vdso], which every stub process keeps where they are. Empty ranges if there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +70,7 @@ pub struct Space {
     /// The shard whose load it adds to.
     counted: OnceLock<&'static Shard>,
     inner: Mutex<Inner, Slots>,
+    sites: Mutex<Sites, Rewritten>,
 }
 
 struct Inner {
@@ -99,6 +98,7 @@ impl Space {
             access: AtomicI32::new(host_pid),
             counted: OnceLock::new(),
             inner: Mutex::new(inner),
+            sites: Mutex::default(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Space {
         }
     }
 
-    /// End of the addresses that a guest may map; they start at [`LOW`].
+    /// End of the addresses that a guest may map; they start at [`crate::LOW`].
     pub fn user_top(&self) -> u64 {
         self.core.region.user_top
     }
@@ -241,6 +241,36 @@ impl Space {
     /// CPU time of the whole process, ns.
     pub fn cpu_time(&self) -> u64 {
         host::process::cpu_time(self.host_pid).unwrap_or(0)
+    }
+
+    /// Operations for a script that rewrite the call site whose instruction ends at `ip`: it jumps to a trampoline from then on. `code` is what stands there, from 7 bytes before `ip`. The
+    /// caller has seen that it lies in a private mapping of a file, which may be read and executed and not be written, and holds off whoever changes that. `None`: it cannot be done here.
+    pub fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<crate::Op>> {
+        if ip < crate::LOW + 7 {
+            return None;
+        }
+        lock(&self.sites).rewrite(self.core.region.base, ip, code, crate::zygote::header_word)
+    }
+
+    /// Whether the call whose instruction ends at `ip` was rewritten.
+    pub fn is_rewritten(&self, ip: u64) -> bool {
+        lock(&self.sites).has(ip)
+    }
+
+    /// Whether a rewritten call site lies in the range.
+    pub fn has_rewritten(&self, range: &Range<u64>) -> bool {
+        lock(&self.sites).any_in(range)
+    }
+
+    /// Every mapping is gone: execve(2) in place.
+    pub fn forget_rewritten(&self) {
+        *lock(&self.sites) = Sites::default();
+    }
+
+    /// A fork has its parent's sites.
+    pub(crate) fn inherit_sites(&self, parent: &Space) {
+        let sites = lock(&parent.sites).clone();
+        *lock(&self.sites) = sites;
     }
 
     /// A slot for a new thread. `None`: there are as many threads as can be.

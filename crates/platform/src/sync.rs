@@ -23,6 +23,8 @@ lock::lock_class! {
     pub Slots = 60_070;
     /// A space's memory file.
     pub Files = 60_080;
+    /// A space's rewritten call sites.
+    pub Rewritten = 60_085;
     /// Expected newborns.
     pub Newborns = 60_090;
     /// Newborns that are to leave their core.
@@ -31,6 +33,8 @@ lock::lock_class! {
     pub Pools = 60_110;
     /// Spare workers.
     pub Spares = 60_120;
+    /// Threads that the poller is to watch.
+    pub Watches = 60_130;
 }
 
 /// Locks; reads better in a chain than the method.

@@ -5,6 +5,8 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use abi::Errno;
 use host::HostFd;
@@ -12,8 +14,8 @@ use host::HostFd;
 use crate::answer::{ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 use crate::core::Core;
 use crate::guest::Guest;
-use crate::layout::MAX_FDS;
-use crate::mailbox::Slot;
+use crate::layout::{MAX_FDS, poll};
+use crate::mailbox::{Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
 use crate::space::Space;
@@ -40,6 +42,8 @@ pub(crate) enum At {
     Direct {
         id: u64,
     },
+    /// The poller has the call, and the stub waits for its answer in the mailbox.
+    Polled,
     /// A doorbell waits: the stub holds all registers.
     Bell {
         id: u64,
@@ -99,6 +103,8 @@ pub(crate) struct State {
     /// Key in the shard's list of open notifications.
     pub open: Option<u64>,
     pub wait: Wait,
+    /// Calls through trampolines since then.
+    pub pace: (u32, Instant),
 }
 
 /// The last wait that the kernel ordered, until the thread's next event.
@@ -146,6 +152,7 @@ impl State {
             rest: None,
             open: None,
             wait: Wait::None,
+            pace: (0, Instant::now()),
         }
     }
 }
@@ -281,6 +288,7 @@ impl Thread {
 
     /// The open request will take long: the platform may park it. Answers work as ever.
     pub fn blocked(&self) {
+        self.stop_polling(None);
         if self.core.config.park {
             self.note_blocked();
         }
@@ -345,6 +353,14 @@ impl Thread {
                 }
                 other => self.call_in(&mut st, id, Some(other)),
             },
+            At::Polled => match answer {
+                Answer::Ret(value) => {
+                    st.at = At::Running;
+                    once!(put self.mailbox, ret, value as u64);
+                    self.mailbox.poll().store(poll::ANSWERED, Ordering::Release);
+                }
+                other => self.have_polled_ring(&mut st, Some(other)),
+            },
             At::Bell { .. } => self.perform(&mut st, answer),
             At::Parked => {
                 if matches!(&answer, Answer::Script(_)) && !st.files.is_empty() {
@@ -358,6 +374,20 @@ impl Thread {
                 self.core.trace(|| format!("{}: an answer without a request", self.host_tid));
             }
         }
+    }
+
+    /// A call that the poller took will wait: its thread comes to the doorbell.
+    fn stop_polling(&self, answer: Option<Answer>) {
+        let mut st = lock(&self.state);
+        if matches!(st.at, At::Polled) {
+            self.have_polled_ring(&mut st, answer);
+        }
+    }
+
+    fn have_polled_ring(&self, st: &mut State, answer: Option<Answer>) {
+        st.at = At::Coming(answer);
+        st.kicked = true;
+        self.mailbox.poll().store(poll::RING, Ordering::Release);
     }
 
     /// Has the thread of a direct notification come to the doorbell with all its registers.

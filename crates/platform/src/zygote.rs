@@ -13,7 +13,7 @@ use abi::Errno;
 use host::futex::wake_shared;
 use host::seccomp::notify;
 
-use crate::config::StartError;
+use crate::config::{Config, StartError};
 use crate::filter;
 use crate::layout::{
     KICK_SIGNAL, Mailbox, PRIVATE, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
@@ -53,7 +53,8 @@ pub(crate) fn cookie() -> Result<[u64; 2], Errno> {
     Ok([word(a), word(b)])
 }
 
-fn word(n: usize) -> u64 {
+/// A word of the stub's header: see `layout::header`.
+pub(crate) fn header_word(n: usize) -> u64 {
     STUB.get(n * 8..n * 8 + 8).map_or(0, |b| b.iter().rev().fold(0u64, |w, x| w << 8 | u64::from(*x)))
 }
 
@@ -61,7 +62,7 @@ impl Seed {
     /// Forks the seed. This process must have one thread only.
     pub fn start(region: Region, pool: &Pool) -> Result<Seed, StartError> {
         let step = |step: &'static str| move |errno| StartError::Host { step, errno };
-        if word(header::MAGIC) != header::MAGIC_VALUE {
+        if header_word(header::MAGIC) != header::MAGIC_VALUE {
             return Err(StartError::Host { step: "the stub's header", errno: Errno::ENOEXEC });
         }
         let mailboxes = pool.take().map_err(step("making the memory file of the mailboxes"))?;
@@ -87,19 +88,32 @@ impl Seed {
     }
 
     /// Has a zygote made for a shard, bound to a core, and takes its listener. Sleeps for some hundred microseconds.
-    pub fn zygote(&self, shard: usize, core: usize, force_trap: bool) -> Result<Zygote, StartError> {
-        match self.order(shard, core, force_trap, notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV) {
+    pub fn zygote(&self, shard: usize, core: usize, config: &Config) -> Result<Zygote, StartError> {
+        match self.order(
+            shard,
+            core,
+            [config.force_trap, config.local],
+            notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV,
+        ) {
             // Before Linux 5.19 a kick would interrupt a direct notification before its answer: so there are none, and the stub masks signals in its doorbells.
-            Err(StartError::Stub { errno: Errno::EINVAL, .. }) => self.order(shard, core, true, notify::FILTER_FLAGS),
+            Err(StartError::Stub { errno: Errno::EINVAL, .. }) => {
+                self.order(shard, core, [true, config.local], notify::FILTER_FLAGS)
+            }
             other => other,
         }
     }
 
-    fn order(&self, shard: usize, core: usize, force_trap: bool, flags: u64) -> Result<Zygote, StartError> {
+    fn order(
+        &self,
+        shard: usize,
+        core: usize,
+        [force_trap, local]: [bool; 2],
+        flags: u64,
+    ) -> Result<Zygote, StartError> {
         let host = |step: &'static str| move |errno| StartError::Host { step, errno };
         let number = shard as u64 + 1;
         let (own, slot) = (self.mailboxes.slot(0), self.mailboxes.slot(number));
-        let program = filter::program(&self.region, force_trap);
+        let program = filter::program(&self.region, force_trap, local);
         let bytes: Vec<u8> = program
             .iter()
             .flat_map(|i| {
@@ -211,9 +225,9 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, 8);
         }
         let action = HostAction {
-            handler: base + TEXT + word(header::HANDLER),
+            handler: base + TEXT + header_word(header::HANDLER),
             flags: HANDLER_FLAGS,
-            restorer: base + TEXT + word(header::RESTORER),
+            restorer: base + TEXT + header_word(header::RESTORER),
             mask: !FAULTS,
         };
         for signal in [4, 5, 7, 8, 11, 31, KICK_SIGNAL as i32] {
@@ -256,7 +270,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
             return fail(28);
         }
         asm!("mov rsp, {sp}", "xor ebp, ebp", "jmp {entry}", sp = in(reg) base + PRIVATE + STRIDE - 64,
-            entry = in(reg) base + TEXT + word(header::SEED), options(noreturn));
+            entry = in(reg) base + TEXT + header_word(header::SEED), options(noreturn));
     }
 }
 

@@ -12,10 +12,12 @@ pub mod uc {
     pub const R8: usize = 5;
     pub const R9: usize = 6;
     pub const R10: usize = 7;
+    pub const R11: usize = 8;
     pub const RDI: usize = 13;
     pub const RSI: usize = 14;
     pub const RDX: usize = 17;
     pub const RAX: usize = 18;
+    pub const RCX: usize = 19;
     pub const RSP: usize = 20;
     pub const RIP: usize = 21;
     pub const EFLAGS: usize = 22;

@@ -5,9 +5,11 @@
 
 use crate::frame::{self, uc};
 use crate::layout::{KICK_SIGNAL, REGION_ALIGN, REGION_LEN, REGS, bell, op, reg};
+use crate::trampoline::{self, Entry};
 use crate::{Private, base, get, mailbox, me, put, ring, script, start, sys, user, wait};
 
 const SIGILL: u64 = 4;
+const SIGTRAP: u64 = 5;
 const SIGBUS: u64 = 7;
 const SIGSEGV: u64 = 11;
 const SIGSYS: u64 = 31;
@@ -39,12 +41,21 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
     // SAFETY: the host made the frame on our signal stack; a guest that jumps here harms itself only.
     unsafe {
         let p = me();
-        let ip = *frame.add(uc::RIP);
+        let mut ip = *frame.add(uc::RIP);
         if (sig == SIGSEGV || sig == SIGBUS)
             && let Some(next) = user::recovery(ip)
         {
             *frame.add(uc::RIP) = next;
             return;
+        }
+        if sig == SIGILL || sig == SIGTRAP || sig == SIGSYS || sig == KICK_SIGNAL {
+            match trampoline::enter(p, frame, ip, sig) {
+                Entry::Guest => {}
+                Entry::Clean => ip = *frame.add(uc::RIP),
+                Entry::Later => return,
+                Entry::Call => return serve(p, frame, Ring::kind(call(p, frame))),
+                Entry::Kick => return serve(p, frame, Ring::kind(bell::KICK)),
+            }
         }
         if (sig == SIGILL || sig == KICK_SIGNAL)
             && let Some(value) = wait::end(p, frame, ip)
@@ -93,6 +104,17 @@ unsafe fn trapped(p: *mut Private, info: *const u32, frame: *mut u64) -> u64 {
         if *info.add(7) != AUDIT_ARCH_X86_64 {
             return fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false); // int 0x80: as on a host without 32-bit calls
         }
+        call(p, frame)
+    }
+}
+
+/// A call whose registers the frame holds.
+///
+/// # Safety
+/// As `on_signal`.
+unsafe fn call(p: *mut Private, frame: *mut u64) -> u64 {
+    // SAFETY: by the caller.
+    unsafe {
         let mb = mailbox(p);
         let nr = *frame.add(uc::RAX);
         let at = |i: usize| *frame.add(i);

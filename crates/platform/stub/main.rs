@@ -14,6 +14,7 @@ mod script;
 mod seed;
 mod start;
 mod sys;
+mod trampoline;
 mod user;
 mod wait;
 
@@ -29,6 +30,11 @@ stub_header:
   .quad seed_entry - stub_header
   .quad on_signal - stub_header
   .quad restorer - stub_header
+  .quad tr_entries7 - stub_header
+  .quad tr_entries8 - stub_header
+  .quad tr_tails - stub_header
+  .quad tr_tails + 32 - stub_header
+  .quad tr_called - stub_header
 .text
 .globl restorer
 restorer:
@@ -65,6 +71,8 @@ pub struct Private {
     pub fsgsbase: u64,
     /// Where a new thread's signal frame lies.
     pub frame: u64,
+    /// The call that is in a trampoline.
+    pub passage: trampoline::Passage,
     /// The guest's registers while the thread waits in a futex: see `wait`.
     pub waiting: [u64; wait::SAVED],
 }

@@ -4,6 +4,8 @@
 
 use core::arch::asm;
 
+use crate::{base, layout::PRIVATE_SHIFT, me};
+
 /// A host call.
 ///
 /// # Safety
@@ -35,7 +37,7 @@ pub unsafe fn futex_wait(word: *const u32, value: u32) {
     unsafe { call(202, [word as u64, 0, value as u64, 0, 0, 0]) };
 }
 
-/// Sets a segment base; `which` is arch_prctl's code, 0x1002 for fs and 0x1001 for gs.
+/// Sets a segment base; `which` is arch_prctl's code, 0x1002 for fs and 0x1001 for gs. A guest that does not use gs (0) leaves it to the trampolines.
 ///
 /// # Safety
 /// The stub itself uses neither segment.
@@ -44,7 +46,10 @@ pub unsafe fn set_base(fast: bool, which: u64, value: u64) {
     unsafe {
         match (fast, which) {
             (true, 0x1002) => asm!("wrfsbase {}", in(reg) value, options(nostack, nomem)),
-            (true, _) => asm!("wrgsbase {}", in(reg) value, options(nostack, nomem)),
+            (true, _) => {
+                let value = if value == 0 { me() as u64 } else { value };
+                asm!("wrgsbase {}", in(reg) value, options(nostack, nomem));
+            }
             _ => {
                 call(158, [which, value, 0, 0, 0, 0]);
             }
@@ -52,17 +57,22 @@ pub unsafe fn set_base(fast: bool, which: u64, value: u64) {
     }
 }
 
-/// Reads fs and gs base.
+/// Reads fs and gs base as the guest has them.
 pub fn bases(fast: bool) -> (u64, u64) {
     let (mut fs, mut gs) = (0u64, 0u64);
     // SAFETY: reads two registers; the instructions exist where `fast` says so, and the calls write the two locals.
     unsafe {
         if fast {
             asm!("rdfsbase {}", "rdgsbase {}", out(reg) fs, out(reg) gs, options(nostack, nomem));
-            return (fs, gs);
+            return (fs, if is_private(gs) { 0 } else { gs });
         }
         call(158, [0x1003, &raw mut fs as u64, 0, 0, 0, 0]);
         call(158, [0x1004, &raw mut gs as u64, 0, 0, 0, 0]);
         (core::ptr::read_volatile(&raw const fs), core::ptr::read_volatile(&raw const gs))
     }
+}
+
+/// Whether an address is in the part of the region where private pages are.
+pub fn is_private(at: u64) -> bool {
+    at >> PRIVATE_SHIFT == base() >> PRIVATE_SHIFT
 }

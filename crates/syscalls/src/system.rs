@@ -161,7 +161,7 @@ pub fn sys_set_tid_address(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     Ok(Ret::Stub(Box::new(kernel::StubWork::Script { script, on_done })))
 }
 
-pub fn sys_arch_prctl(_call: &mut Call<'_>, [code, addr, ..]: Args) -> Op<Ret> {
+pub fn sys_arch_prctl(call: &mut Call<'_>, [code, addr, ..]: Args) -> Op<Ret> {
     const SET_GS: u64 = 0x1001;
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
@@ -170,7 +170,11 @@ pub fn sys_arch_prctl(_call: &mut Call<'_>, [code, addr, ..]: Args) -> Op<Ret> {
         SET_FS | SET_GS if addr >= 1 << 47 => return fail(Errno::EPERM),
         SET_FS => platform::Op::SetFs(addr),
         SET_GS => platform::Op::SetGs(addr),
-        GET_FS | GET_GS => platform::Op::call(abi::nr::ARCH_PRCTL, [code, addr, 0, 0, 0, 0]),
+        GET_FS | GET_GS => {
+            let regs = call.task.thread().and_then(|t| t.regs()).ok_or(Errno::ESRCH)?;
+            call.put(addr, if code == GET_FS { &regs.fs_base } else { &regs.gs_base })?;
+            return Ok(0.into());
+        }
         _ => return fail(Errno::EINVAL),
     };
     let script = platform::Script { ops: vec![op], then: platform::Then::Return(0) };

@@ -85,7 +85,7 @@ fn vm_knobs(sys: Put<'_>) {
     sys("vm/overcommit_memory", value(0));
     sys("vm/overcommit_ratio", value(50));
     sys("vm/max_map_count", value(65530));
-    sys("vm/mmap_min_addr", value(65536));
+    sys("vm/mmap_min_addr", value(platform::LOW));
     sys("vm/swappiness", value(60));
     sys("vm/nr_hugepages", value(0));
     sys("vm/nr_overcommit_hugepages", value(0));

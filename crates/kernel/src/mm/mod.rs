@@ -108,6 +108,17 @@ impl Mm {
         self.state.lock().map.iter().any(|a| a.shared() && a.max_prot.contains(Prot::WRITE))
     }
 
+    /// Whether the range lies in one private mapping of a file that may be read and executed and not be written: text that nobody is about to change.
+    pub fn is_steady_text(&self, range: std::ops::Range<u64>) -> bool {
+        let state = self.state.lock();
+        state.map.find(range.start).is_some_and(|area| {
+            let file = matches!(&area.content, Content::File(f) if f.local) && !area.shared();
+            file && area.prot == Prot::READ | Prot::EXEC
+                && !area.flags.contains(AreaFlags::SEALED)
+                && range.end <= area.range.end
+        })
+    }
+
     /// EFAULT unless the map says that all of the range may be accessed. The memory may still be missing: beyond a file's end.
     pub fn check(&self, at: u64, len: u64, access: Access) -> Result<(), Errno> {
         if self.accessible(at, len, access).0 == len { Ok(()) } else { Err(Errno::EFAULT) }

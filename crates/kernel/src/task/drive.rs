@@ -6,6 +6,7 @@
 
 use super::Task;
 use super::attention::{Attention, Delivery};
+use super::hot::Hot;
 use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
 use crate::op::{Restart, Stop};
 use crate::reactor::Timer;
@@ -54,6 +55,7 @@ pub struct Run {
     pub phase: Phase,
     /// The stub holds all registers, so every answer is possible.
     pub framed: bool,
+    hot: Hot,
     /// Ends the wait at the record's deadline.
     timer: Option<Timer>,
 }
@@ -65,6 +67,7 @@ impl Task {
             waits: Waits::new(self.clone()),
             phase: Phase::Kicked,
             framed: true,
+            hot: Hot::new(self.kernel.platform.hot_after()),
             timer: None,
         })
     }
@@ -127,7 +130,10 @@ impl Task {
     }
 
     /// Begins a call.
-    fn begin(self: &Arc<Self>, run: &mut Run, nr: u32, args: [u64; 6], framed: bool) {
+    fn begin(self: &Arc<Self>, run: &mut Run, nr: u32, args: [u64; 6], ip: u64, framed: bool) {
+        if !framed {
+            run.hot.called(nr, ip);
+        }
         run.record.nr = nr;
         run.record.args = args;
         run.record.done = 0;
@@ -168,7 +174,7 @@ impl Task {
                 // No handler runs: the call goes on as if nothing had been.
                 Phase::Interrupted(_) => run.phase = Phase::Call,
                 Phase::Call => run.phase = Phase::Call,
-                Phase::Leaving(value) => return self.answer(run, |thread| thread.ret(value)),
+                Phase::Leaving(value) => return self.leave_with(run, value),
                 Phase::HostWait(wait) => return self.begin_host_wait(run, wait),
                 Phase::AtHostWait | Phase::InHost | Phase::Kicked => return self.answer(run, |thread| thread.resume()),
                 Phase::Stub(on_done) => {
@@ -224,6 +230,22 @@ impl Task {
         {
             thread.kick();
         }
+    }
+
+    /// The call's value; where its site has become hot, the stub rewrites that on the way.
+    fn leave_with(self: &Arc<Self>, mut run: Box<Run>, value: i64) {
+        if let Some(ip) = run.hot.take_due()
+            && !run.framed
+            && let Some(thread) = self.thread()
+            && let Some(ops) = self.rewrite(ip)
+        {
+            run.waits.end_call();
+            run.record.stage = None;
+            run.phase = Phase::Stub(Some(Box::new(move |_, _, _| Next::Value(value))));
+            thread.script(platform::Script { ops, then: platform::Then::Return(value) });
+            return self.rest(run);
+        }
+        self.answer(run, |thread| thread.ret(value));
     }
 
     /// Ends the stay in the kernel with an answer. What became pending after `attention` looked brings the thread back by a kick.
@@ -370,7 +392,7 @@ impl Task {
         let (nr, ip) = self.thread()?.host_wait()?;
         let mut code = [0; 2];
         self.mm()?.read_exact(ip, &mut code).ok()?;
-        (code == SYSCALL).then_some(nr)
+        (code == SYSCALL || self.mm()?.space().is_rewritten(ip + 2)).then_some(nr)
     }
 
     /// The guest waits in the host's futex from here on; a signal kicks it out.
@@ -435,8 +457,8 @@ impl Guest for Task {
     fn event(self: Arc<Self>, _thread: &Arc<Thread>, event: Event) {
         let Some(mut run) = self.enter() else { return };
         match event {
-            Event::Syscall { nr, args, framed, .. } => {
-                self.begin(&mut run, nr, args, framed);
+            Event::Syscall { nr, args, ip, framed } => {
+                self.begin(&mut run, nr, args, ip, framed);
                 self.drive(run);
             }
             Event::Kicked => {

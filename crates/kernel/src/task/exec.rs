@@ -210,6 +210,7 @@ impl Task {
     fn become_program(self: &Arc<Self>, thread: &Arc<Thread>, image: Image, old: bool) -> Op<Script> {
         let Image { loaded, file, cred, secure, comm, .. } = image;
         let (script, state) = loaded.start(thread, old)?;
+        thread.space().forget_rewritten();
         let mm = Mm::with_state(thread.space().clone(), state);
         if !old {
             let limits = self.group.limits();

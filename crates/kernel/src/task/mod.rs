@@ -12,6 +12,7 @@ mod exec;
 mod exit;
 mod fs;
 mod group;
+mod hot;
 mod memory;
 mod ns;
 pub mod pi;

@@ -11,11 +11,13 @@ use host::seccomp::bpf::{
 };
 use libc::sock_filter;
 
-use crate::layout::{DOORBELL, TEXT, TEXT_LEN};
+use crate::layout::{DOORBELL, TEXT, TRAMPOLINES};
 use crate::region::Region;
 
 const X32_BIT: u32 = 0x4000_0000;
 const ENOSYS: u32 = 38;
+const CLOCK_GETTIME: u32 = 228;
+const SCHED_YIELD: u32 = 24;
 
 /// What the stub's own text may call, and why that is harmless in a guest's hands.
 #[derive(Clone, Copy)]
@@ -128,6 +130,22 @@ fn guest_futex(other: u32) -> [sock_filter; 14] {
     ]
 }
 
+/// clock_gettime(2) of guest code: the clocks that the vDSO reads as well, whose numbers mean the same to everybody.
+const CLOCKS: [u32; 6] = [0, 1, 4, 5, 6, 7];
+
+/// Calls of guest code that tell it nothing about others and change nothing: made by the host.
+fn local(other: u32) -> Vec<sock_filter> {
+    let mut clock = vec![load(arg(0))];
+    for (i, id) in CLOCKS.into_iter().enumerate() {
+        clock.push(equal(id, (CLOCKS.len() - i) as u8, 0));
+    }
+    clock.extend([ret(other), ret(ALLOW)]);
+    let mut code = vec![equal(CLOCK_GETTIME, 0, clock.len() as u8)];
+    code.extend(clock);
+    code.extend([equal(SCHED_YIELD, 0, 1), ret(ALLOW)]);
+    code
+}
+
 /// futex operations 0 to 5, 9 and 10 of the stub (and, with `otherwise`, the others) on the loaded number; 8 instructions.
 fn futex(otherwise: u32) -> [sock_filter; 8] {
     [
@@ -166,8 +184,8 @@ fn stub_rules() -> Vec<sock_filter> {
     code
 }
 
-/// The whole filter. `force_trap`: no direct notification.
-pub(crate) fn program(region: &Region, force_trap: bool) -> Vec<sock_filter> {
+/// The whole filter. `force_trap`: no direct notification. `with_local`: guest code reads clocks by itself.
+pub(crate) fn program(region: &Region, force_trap: bool, with_local: bool) -> Vec<sock_filter> {
     let text = region.base + TEXT;
     // Another architecture (int 0x80) traps: the stub's handler makes a SIGSEGV of it, as on a host without 32-bit calls.
     let mut code =
@@ -179,7 +197,7 @@ pub(crate) fn program(region: &Region, force_trap: bool) -> Vec<sock_filter> {
         equal((text >> 32) as u32, 0, n + 3),
         load(IP_LOW),
         at_least(text as u32, 0, n + 1),
-        at_least((text + TEXT_LEN) as u32, n, 0),
+        at_least((text + TRAMPOLINES) as u32, n, 0),
     ]);
     code.extend(stub);
     // Guest code.
@@ -188,6 +206,9 @@ pub(crate) fn program(region: &Region, force_trap: bool) -> Vec<sock_filter> {
     code.extend(guest_futex(other));
     for &(nr, _) in FUTEX2 {
         code.extend([equal(nr, 0, 1), ret(ALLOW)]);
+    }
+    if with_local {
+        code.extend(local(other));
     }
     code.extend(arena::rules(&region.arena));
     for &(nr, _) in REFUSED {

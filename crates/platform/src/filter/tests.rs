@@ -12,7 +12,7 @@ fn region() -> Region {
     Region { base: BASE, vdso: crate::VdsoInfo::default(), user_top: BASE, arena: ARENA, plug: 0..0 }
 }
 fn from(ip: u64, nr: u32, args: [u64; 6]) -> u32 {
-    run(&program(&region(), false), ARCH_X86_64, nr, ip, args).unwrap()
+    run(&program(&region(), false, true), ARCH_X86_64, nr, ip, args).unwrap()
 }
 fn guest(nr: u32, args: [u64; 6]) -> u32 {
     from(0x40_1000, nr, args)
@@ -44,9 +44,19 @@ fn guest_calls_go_where_they_belong() {
         assert_eq!(guest(nr, [u64::MAX; 6]), ALLOW);
         assert_eq!(stub(nr, [u64::MAX; 6]), KILL);
     }
+    for clock in 0..16 {
+        let expected = if [0, 1, 4, 5, 6, 7].contains(&clock) { ALLOW } else { NOTIFY };
+        assert_eq!(guest(228, [clock, 0, 0, 0, 0, 0]), expected, "{clock}");
+    }
+    assert_eq!(guest(228, [u64::from(u32::MAX), 0, 0, 0, 0, 0]), NOTIFY);
+    assert_eq!(guest(24, [0; 6]), ALLOW);
+    assert_eq!(run(&program(&region(), false, false), ARCH_X86_64, 228, 0x1000, [0; 6]), Some(NOTIFY));
+    assert_eq!(from(BASE + TEXT + TRAMPOLINES, 110, [0; 6]), NOTIFY);
+    assert_eq!(from(BASE + TEXT + TRAMPOLINES, 11, [0; 6]), TRAP);
+    assert_eq!(from(BASE + TEXT + TRAMPOLINES - 1, 110, [0; 6]), KILL);
     assert_eq!(guest(0x4000_0000, [0; 6]), errno(ENOSYS));
-    assert_eq!(run(&program(&region(), false), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
-    assert_eq!(run(&program(&region(), true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
+    assert_eq!(run(&program(&region(), false, true), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
+    assert_eq!(run(&program(&region(), true, true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
 }
 
 #[test]
@@ -81,7 +91,7 @@ fn private_anonymous_memory_is_the_guests_own_business_in_the_arena() {
 
 #[test]
 fn without_an_arena_all_memory_calls_trap() {
-    let program = program(&Region { arena: 0..0, ..region() }, false);
+    let program = program(&Region { arena: 0..0, ..region() }, false, true);
     for nr in [9, 10, 11, 25, 28] {
         assert_eq!(run(&program, ARCH_X86_64, nr, 0x40_1000, [0, 0x1000, 3, 0x22, 0, 0]), Some(TRAP));
     }
@@ -89,7 +99,7 @@ fn without_an_arena_all_memory_calls_trap() {
 
 #[test]
 fn only_the_text_is_the_stub() {
-    for ip in [BASE + TEXT - 1, BASE + TEXT + TEXT_LEN, BASE - (1 << 32) + TEXT, BASE + (1 << 32) + TEXT] {
+    for ip in [BASE + TEXT - 1, BASE + TEXT + TRAMPOLINES, BASE - (1 << 32) + TEXT, BASE + (1 << 32) + TEXT] {
         assert_eq!(from(ip, 231, [0; 6]), NOTIFY, "{ip:x}");
     }
     assert_eq!(stub(231, [0; 6]), ALLOW);

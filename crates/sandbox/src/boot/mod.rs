@@ -23,6 +23,7 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     options.platform.proc = context.proc.map(host::HostFd::new);
     // A trace shows all calls, also those that guests would make by themselves.
     options.platform.memory &= !context.config.strace;
+    options.platform.local &= !context.config.strace;
     kernel::wait::set_force_rerun(options.force_rerun);
     platform::set_drain(kernel::wait::drain);
     let platform = Platform::start(options.platform)

@@ -21,13 +21,15 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "sync-wakeup" => p.sync_wakeup = switch(key, value)?,
             "park" => p.park = switch(key, value)?,
             "memory" => p.memory = switch(key, value)?,
+            "local" => p.local = switch(key, value)?,
             "patching" => p.patching = switch(key, value)?,
+            "eager" => p.eager = switch(key, value)?,
             "polling" => p.polling = switch(key, value)?,
             "force-trap" => p.force_trap = switch(key, value)?,
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
             _ => {
-                let known = "shards, sync-wakeup, park, memory, patching, polling, force-trap, trace, force-rerun";
+                let known = "shards, sync-wakeup, park, memory, local, patching, polling, eager, force-trap, trace, force-rerun";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }

@@ -1,0 +1,173 @@
+//! The poller: a thread that looks at the mailboxes of threads which call often, and runs their calls without any wake-up, while a core is free.
+//!
+//! It is bounded: it sleeps once nobody calls for [`IDLE`], stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
+//! was not running though it wanted to: then the core is not free. Neighbours: `shard` (says who calls often), `thread` (answers), the stub's trampoline.rs (waits). Owns the lock of the list of new threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::config::count;
+use crate::core::Core;
+use crate::guest::Event;
+use crate::layout::poll;
+use crate::mailbox::once;
+use crate::outgoing::{self, Out};
+use crate::sync::{Mutex, Watches, lock};
+use crate::thread::{At, Request, Thread};
+
+/// Without a call for so long it sleeps.
+const IDLE: Duration = Duration::from_micros(60);
+/// Between two looks at the clock: more than this, and something else ran on this core.
+const GAP: Duration = Duration::from_micros(200);
+const SHORT_REST: Duration = Duration::from_millis(2);
+const LONG_REST: Duration = Duration::from_millis(20);
+/// Looks at the mailboxes between two at the clock.
+const LOOKS: u32 = 64;
+/// Calls in one stay that show that polling pays.
+const PAYS: u64 = 200;
+
+#[derive(Default)]
+pub(crate) struct Poller {
+    /// 1: awake, or on its way.
+    awake: AtomicU32,
+    wanted: Mutex<Vec<Arc<Thread>>, Watches>,
+    /// It rests until then: nanoseconds since the keeper's origin.
+    rest: AtomicU64,
+}
+
+fn now(core: &Core) -> u64 {
+    core.keeper.origin.elapsed().as_nanos() as u64
+}
+
+impl Poller {
+    /// A thread calls often: watch it, unless the poller rests.
+    pub fn want(&self, core: &'static Core, thread: &Arc<Thread>) {
+        if !core.config.eager && self.rest.load(Ordering::Relaxed) > now(core) {
+            return;
+        }
+        lock(&self.wanted).push(thread.clone());
+        if self.awake.swap(1, Ordering::AcqRel) == 0 {
+            outgoing::queue(Out::Wake(&core.poller.awake));
+        }
+    }
+}
+
+/// Why a stay ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Nobody calls.
+    Quiet,
+    /// Somebody else wants this core.
+    Busy,
+}
+
+pub(crate) fn run(core: &'static Core) {
+    let poller = &core.poller;
+    let mut rest = SHORT_REST;
+    loop {
+        while poller.awake.load(Ordering::Acquire) == 0 {
+            host::futex::wait(&poller.awake, 0, None);
+        }
+        let mut watched = Vec::new();
+        take_wanted(core, &mut watched);
+        let (end, calls) = stay(core, &mut watched);
+        for thread in &watched {
+            leave(thread);
+        }
+        rest = if calls >= PAYS { SHORT_REST } else { (rest * 2).min(LONG_REST) };
+        if end == End::Busy || calls < PAYS {
+            poller.rest.store(now(core) + rest.as_nanos() as u64, Ordering::Relaxed);
+        }
+        poller.awake.store(0, Ordering::Release);
+        lock(&poller.wanted).clear();
+    }
+}
+
+/// Begins to watch who was wanted.
+fn take_wanted(core: &Core, watched: &mut Vec<Arc<Thread>>) {
+    let wanted = std::mem::take(&mut *lock(&core.poller.wanted));
+    for thread in wanted {
+        let st = lock(&thread.state);
+        if !matches!(st.at, At::Gone) && !watched.iter().any(|w| Arc::ptr_eq(w, &thread)) {
+            thread.mailbox.polled().store(1, Ordering::Release);
+            drop(st);
+            watched.push(thread);
+        }
+    }
+}
+
+/// The thread's calls ring from here on. One that asks just now withdraws by itself.
+fn leave(thread: &Thread) {
+    let st = lock(&thread.state);
+    if !matches!(st.at, At::Gone) {
+        thread.mailbox.polled().store(0, Ordering::Release);
+    }
+}
+
+/// Serves until there is a reason to stop.
+fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
+    let mut calls = 0;
+    let mut looked = Instant::now();
+    let mut last = looked;
+    loop {
+        let mut served = 0;
+        for _ in 0..LOOKS {
+            let mut any = false;
+            for thread in &*watched {
+                if thread.mailbox.poll().load(Ordering::Acquire) != poll::ASKED {
+                    continue;
+                }
+                any = true;
+                let alone = serve(core, thread);
+                calls += 1;
+                if !alone {
+                    return (End::Busy, calls);
+                }
+            }
+            if any {
+                served += 1;
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        let time = Instant::now();
+        if served > 0 {
+            last = time;
+        } else if time - looked > GAP {
+            return (End::Busy, calls);
+        } else if time - last > IDLE {
+            return (End::Quiet, calls);
+        }
+        looked = time;
+        take_wanted(core, watched);
+    }
+}
+
+/// Takes and runs one call. False: it blocked, or woke somebody who runs on this core now.
+fn serve(core: &'static Core, thread: &Arc<Thread>) -> bool {
+    let mb = thread.mailbox;
+    let guest = {
+        let mut st = lock(&thread.state);
+        if !matches!(st.at, At::Running) {
+            return false; // gone, and the mailbox perhaps another's; or a guest that plays with its mailbox
+        }
+        let asked = mb.poll().compare_exchange(poll::ASKED, poll::TAKEN, Ordering::AcqRel, Ordering::Acquire);
+        if asked.is_err() {
+            return true; // withdrawn
+        }
+        st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
+        st.at = At::Polled;
+        st.value = 0;
+        st.guest.clone()
+    };
+    count(&core.counters.polled);
+    let Request { nr, args, ip } = lock(&thread.state).request;
+    core.trace(|| format!("{} polled {nr} {args:x?} ip {ip:x}", thread.host_tid));
+    let before = outgoing::wakes();
+    if let Some(guest) = guest {
+        guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
+    }
+    crate::worker::settle();
+    outgoing::wakes() == before && mb.poll().load(Ordering::Relaxed) != poll::RING
+}

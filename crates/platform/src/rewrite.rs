@@ -1,0 +1,196 @@
+//! Rewriting of hot call sites, so that they jump to the stub's trampolines: which shapes there are, and the script that does it.
+//!
+//! A site is changed in stages, so that other threads may run it meanwhile and a fork in the middle does no harm: at each moment every byte at which somebody can arrive is either the old code,
+//! the new code, or an instruction that faults, which the stub's trampoline.rs takes for what stood there. Neighbours: `space` (keeps the list), `layout` (the table that the stub reads).
+//! Owns no locks.
+
+use crate::answer::Op;
+use crate::layout::{
+    MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, SitesHead, TEXT, header,
+};
+
+/// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
+pub const AROUND: usize = 15;
+const BEFORE: u64 = 7;
+
+const MMAP: u32 = 9;
+const MPROTECT: u32 = 10;
+const MEMBARRIER: u32 = 324;
+const REGISTER_SYNC_CORE: u64 = 64;
+const SYNC_CORE: u64 = 32;
+/// PRIVATE, FIXED, ANONYMOUS.
+const FIXED: u64 = 0x32;
+
+/// The sites of an address space.
+#[derive(Clone, Default)]
+pub(crate) struct Sites {
+    list: Vec<Site>,
+    /// Pointers of the second shape: their addresses.
+    odd: Vec<u64>,
+}
+
+enum Shape {
+    Number(u32),
+    /// Which of the tails compares.
+    Compare(usize),
+}
+
+/// `code` begins 7 bytes before `ip`.
+fn shape(code: &[u8; AROUND]) -> Option<Shape> {
+    match code {
+        [0xb8, a, b, 0, 0, 0x0f, 0x05, ..] => Some(Shape::Number(u32::from_le_bytes([*a, *b, 0, 0]))),
+        [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(0)),
+        [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(1)),
+        _ => None,
+    }
+}
+
+impl Sites {
+    /// Whether the call whose instruction ends at `ip` was rewritten.
+    pub fn has(&self, ip: u64) -> bool {
+        self.list.iter().any(|s| s.ip == ip)
+    }
+
+    pub fn any_in(&self, range: &std::ops::Range<u64>) -> bool {
+        self.list.iter().any(|s| s.ip + 6 > range.start && s.ip - BEFORE < range.end)
+    }
+
+    /// What a stub does to rewrite the site. `None`: it has no shape that can be, or there is no room.
+    pub fn rewrite(
+        &mut self,
+        base: u64,
+        ip: u64,
+        code: &[u8; AROUND],
+        header: impl Fn(usize) -> u64,
+    ) -> Option<Vec<Op>> {
+        let number = self.list.len() + 1;
+        if number >= MAX_SITES || self.has(ip) {
+            return None;
+        }
+        let text = base + TEXT;
+        let (site, pointer, start, new): (Site, u64, u64, Vec<u8>) = match shape(code)? {
+            Shape::Number(nr) => {
+                let pointer = POINTERS + 8 * number as u64;
+                let [lo, hi, ..] = (pointer as u32).to_le_bytes();
+                let site = Site { ip, target: ip, nr, back: 7, unused: 0 };
+                (site, pointer, ip - 7, vec![0xff, 0x24, 0x25, lo, hi, 0x06, 0x00])
+            }
+            Shape::Compare(tail) => {
+                let start = ip - 2;
+                let pointer = self.odd_pointer(start)?;
+                let distance = i32::try_from(pointer as i64 - (start + 6) as i64).ok()?;
+                let [d0, d1, d2, d3] = distance.to_le_bytes();
+                self.odd.push(pointer);
+                let site = Site { ip, target: text + header(header::TAILS + tail), nr: 0, back: 2, unused: 0 };
+                (site, pointer, start, vec![0xff, 0x25, d0, d1, d2, d3, 0x90, 0x90])
+            }
+        };
+        let entry =
+            text + header(if site.back == 7 { header::ENTRIES7 } else { header::ENTRIES8 }) + 16 * number as u64;
+        let mut ops = Vec::new();
+        let map = |at: u64, len: u64| Op::call(MMAP, [at, len, 3, FIXED, u64::MAX, 0]);
+        if self.list.is_empty() {
+            ops.push(map(POINTERS, POINTERS_LEN));
+            ops.push(map(base + SITES, SITES_LEN));
+            ops.push(Op::call(MEMBARRIER, [REGISTER_SYNC_CORE, 0, 0, 0, 0, 0]));
+        }
+        let head = SitesHead { tag: base >> PRIVATE_SHIFT, count: number as u64 + 1, unused: [0; 2] };
+        let at = |n: usize| base + SITES + (n * size_of::<Site>()) as u64;
+        ops.push(Op::Copy {
+            addr: at(number),
+            bytes: words([site.ip, site.target, u64::from(site.nr) | u64::from(site.back) << 32, 0]),
+        });
+        ops.push(Op::Copy { addr: at(0), bytes: words([head.tag, head.count, 0, 0]) });
+        // The page is read-only otherwise: a wild write of the guest faults there as it does without it.
+        ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 3, 0, 0, 0]));
+        ops.push(Op::Copy { addr: pointer, bytes: entry.to_le_bytes().to_vec() });
+        ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 1, 0, 0, 0]));
+        stages(&mut ops, start, &new, if site.back == 7 { 5 } else { 2 });
+        self.list.push(site);
+        Some(ops)
+    }
+
+    /// The middle byte of a jump of the second shape must be an invalid instruction, so its pointer lies at certain places of the page's second half only.
+    fn odd_pointer(&self, start: u64) -> Option<u64> {
+        let low = (start + 6 + 6) & 0xff;
+        (POINTERS + POINTERS_LEN / 2..POINTERS + POINTERS_LEN - 8)
+            .find(|at| at & 0xff == low && !self.odd.iter().any(|o| o.abs_diff(*at) < 8))
+    }
+}
+
+fn words(words: [u64; 4]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+/// Writes new code over a site; `middle` is the byte to which somebody may come back.
+fn stages(ops: &mut Vec<Op>, start: u64, new: &[u8], middle: usize) {
+    let pages = start & !0xfff;
+    let len = ((start + new.len() as u64 + 0xfff) & !0xfff) - pages;
+    let put = |at: usize, bytes: &[u8]| Op::Copy { addr: start + at as u64, bytes: bytes.to_vec() };
+    let settle = || Op::call(MEMBARRIER, [SYNC_CORE, 0, 0, 0, 0, 0]);
+    ops.push(Op::call(MPROTECT, [pages, len, 7, 0, 0, 0]));
+    ops.push(put(middle, &[0x06]));
+    ops.push(settle());
+    ops.push(put(0, &[0xcc]));
+    ops.push(settle());
+    let (first, rest) = new.split_at(1);
+    ops.push(put(1, rest));
+    ops.push(settle());
+    ops.push(put(0, first));
+    ops.push(settle());
+    ops.push(Op::call(MPROTECT, [pages, len, 5, 0, 0, 0]));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn rewritten(ip: u64, code: &[u8; AROUND]) -> Option<(Sites, Vec<Op>)> {
+        let mut sites = Sites::default();
+        let ops = sites.rewrite(0x7ffa_0000_0000, ip, code, |n| n as u64 * 0x100)?;
+        Some((sites, ops))
+    }
+
+    /// Carries the copies out that fall on the code.
+    fn result(start: u64, old: &[u8], ops: &[Op]) -> Vec<u8> {
+        let mut code = old.to_vec();
+        for op in ops {
+            if let Op::Copy { addr, bytes } = op
+                && let Some(at) = addr.checked_sub(start).filter(|at| *at < 8)
+            {
+                code[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        code
+    }
+
+    #[test]
+    fn a_numbered_site_jumps_by_an_absolute_pointer_with_an_invalid_middle() {
+        let code = [0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
+        let (sites, ops) = rewritten(0x40_1007, &code).unwrap();
+        assert_eq!(result(0x40_1000, &code[..7], &ops), [0xff, 0x24, 0x25, 0x08, 0x00, 0x06, 0x00]);
+        assert!(sites.has(0x40_1007) && !sites.has(0x40_1006));
+        assert_eq!(sites.list[0].nr, 39);
+    }
+
+    #[test]
+    fn a_comparing_site_has_an_invalid_instruction_where_its_call_returns() {
+        let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01];
+        let (sites, ops) = rewritten(0x40_1102, &code).unwrap();
+        let new = result(0x40_1100, &code[5..13], &ops);
+        assert_eq!((new[0], new[1], new[2]), (0xff, 0x25, 0x06));
+        let distance = i32::from_le_bytes(new[2..6].try_into().unwrap());
+        assert_eq!((0x40_1106 + i64::from(distance)) as u64, sites.odd[0]);
+        assert!((POINTERS..POINTERS + POINTERS_LEN).contains(&sites.odd[0]));
+        // Too far for a relative jump.
+        assert!(rewritten(0x7f00_0000_1102, &code).is_none());
+    }
+
+    #[test]
+    fn other_code_is_left_alone() {
+        assert!(rewritten(0x40_1007, &[0x90; AROUND]).is_none());
+        // A number that needs more than 16 bits is no call.
+        assert!(rewritten(0x40_1007, &[0xb8, 1, 0, 1, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0]).is_none());
+    }
+}

@@ -1,0 +1,367 @@
+//! Trampolines: where rewritten call sites of the guest jump to. A call is handed to a poller through the mailbox if there is one, else made here, where the filter sees it as the guest's own.
+//!
+//! They run on the guest's stack without touching it, and change no register but those that `syscall` changes (rax, rcx, r11). What they need is found by gs, which holds the
+//! thread's private page unless the guest took it for itself; then the call traps. No signal frame of a guest ever shows an address in here: a signal either takes the call back to the site, or finds it
+//! complete, or is noted and rung for at the end (`enter`). Neighbours: `handler`. Owns no locks.
+
+use core::arch::{asm, global_asm};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::frame::uc;
+use crate::layout::{KICK_SIGNAL, MAX_SITES, Mailbox, PRIVATE_SHIFT, SHARED, SITES, Site, SitesHead, TEXT, poll};
+use crate::user::address;
+use crate::{Private, base, mailbox};
+
+/// What a thread keeps of a call through a trampoline.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Passage {
+    /// Number << 16 | flags, as `lahf` and `seto` give them.
+    pub call: u64,
+    pub ip: u64,
+    pub target: u64,
+    /// Bytes from the call's instruction to `ip`.
+    pub back: u64,
+    /// A kick came at a time when it could not be rung for.
+    pub kicked: u64,
+}
+
+impl Passage {
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0 };
+}
+
+const SIGTRAP: u64 = 5;
+const SIGSYS: u64 = 31;
+
+const P: usize = offset_of!(Private, passage);
+
+global_asm!(
+    r#"
+.section .stub.trampolines,"ax"
+.globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_tails, tr_tails_end
+.globl tr_own_gs, tr_kicked, tr_ring, tr_done
+tr_start:
+tr_entries7:
+.set k, 0
+.rept {SITES_MAX}
+  .balign 16
+  .byte 0x41, 0xbb // mov r11d, k
+  .long k
+  jmp tr_common7
+.set k, k + 1
+.endr
+.balign 16
+tr_entries8:
+.set k, 0
+.rept {SITES_MAX}
+  .balign 16
+  .byte 0x41, 0xbb
+  .long k
+  jmp tr_common8
+.set k, k + 1
+.endr
+.balign 16
+// rcx = record, r11d = number, eax = flags; nothing before changes the flags
+tr_common7:
+  lea rcx, [rip + stub_header + {TABLE}]
+  lea r11, [r11 * 4]
+  lea rcx, [rcx + r11 * 8]
+  lahf
+  seto al
+  movzx eax, ax
+  mov r11d, [rcx + {S_NR}]
+  jmp 1f
+tr_common8:
+  lea rcx, [rip + stub_header + {TABLE}]
+  lea r11, [r11 * 4]
+  lea rcx, [rcx + r11 * 8]
+  mov r11d, eax
+  lahf
+  seto al
+  movzx eax, ax
+1:
+  shl r11, 16
+  or r11, rax
+  rdgsbase rax
+  shr rax, {SHIFT}
+  cmp rax, [rip + stub_header + {TABLE}]
+  jne tr_own_gs
+  mov gs:[{P_CALL}], r11
+  mov rax, [rcx + {S_TARGET}]
+  mov gs:[{P_TARGET}], rax
+  mov eax, [rcx + {S_BACK}]
+  mov gs:[{P_BACK}], rax
+  mov rax, [rcx + {S_IP}]
+  mov gs:[{P_IP}], rax
+// from here on the call can be taken back
+tr_saved:
+  cmp qword ptr gs:[{P_KICKED}], 0
+  jne tr_kicked
+  mov gs:[{M_IP}], rax
+  shr r11, 16
+  cmp dword ptr gs:[{M_POLLED}], 0
+  je tr_direct
+  // the host's own, and what needs the registers anyhow
+  cmp r11d, 202
+  je tr_direct
+  lea eax, [r11 - 9]
+  cmp eax, 2
+  jbe tr_direct
+  cmp r11d, 28
+  je tr_direct
+tr_posting:
+  mov gs:[{M_NR}], r11d
+  mov gs:[{M_ARGS}], rdi
+  mov gs:[{M_ARGS} + 8], rsi
+  mov gs:[{M_ARGS} + 16], rdx
+  mov gs:[{M_ARGS} + 24], r10
+  mov gs:[{M_ARGS} + 32], r8
+  mov gs:[{M_ARGS} + 40], r9
+  mov eax, {BUDGET}
+  mov dword ptr gs:[{M_POLL}], {ASKED}
+2:
+  pause
+  mov r11d, gs:[{M_POLL}]
+  cmp r11d, {ANSWERED}
+  je tr_answered
+  cmp r11d, {RING}
+  je tr_ring
+  cmp r11d, {TAKEN}
+  je 2b
+  dec eax
+  jnz 2b
+  mov eax, {ASKED}
+  xor r11d, r11d
+  lock cmpxchg gs:[{M_POLL}], r11d
+  mov eax, {BUDGET}
+  jne 2b
+  mov r11, gs:[{P_CALL}]
+  shr r11, 16
+tr_direct:
+  mov eax, gs:[{P_CALL}]
+  add al, 127
+  sahf
+  mov eax, r11d
+tr_call:
+  syscall
+tr_called:
+  jmp qword ptr gs:[{P_TARGET}]
+tr_answered:
+  mov dword ptr gs:[{M_POLL}], {NONE}
+  cmp qword ptr gs:[{P_KICKED}], 0
+  jne tr_done
+  mov eax, gs:[{P_CALL}]
+  add al, 127
+  sahf
+  mov rax, gs:[{M_RET}]
+  jmp qword ptr gs:[{P_TARGET}]
+// ends of the second shape
+.balign 32
+tr_tails:
+  mov rcx, gs:[{P_IP}]
+  lea rcx, [rcx + 6]
+  cmp rax, -4095
+  jmp rcx
+.balign 32
+  mov rcx, gs:[{P_IP}]
+  lea rcx, [rcx + 6]
+  cmp rax, -4096
+  jmp rcx
+tr_tails_end:
+tr_own_gs:
+  ud2
+tr_kicked:
+  ud2
+tr_ring:
+  ud2
+tr_done:
+  ud2
+tr_end:
+.text
+"#,
+    SITES_MAX = const MAX_SITES,
+    TABLE = const SITES - TEXT,
+    SHIFT = const PRIVATE_SHIFT,
+    S_NR = const offset_of!(Site, nr),
+    S_BACK = const offset_of!(Site, back),
+    S_IP = const offset_of!(Site, ip),
+    S_TARGET = const offset_of!(Site, target),
+    P_CALL = const P + offset_of!(Passage, call),
+    P_IP = const P + offset_of!(Passage, ip),
+    P_TARGET = const P + offset_of!(Passage, target),
+    P_BACK = const P + offset_of!(Passage, back),
+    P_KICKED = const P + offset_of!(Passage, kicked),
+    M_NR = const SHARED as usize + offset_of!(Mailbox, nr),
+    M_ARGS = const SHARED as usize + offset_of!(Mailbox, args),
+    M_IP = const SHARED as usize + offset_of!(Mailbox, ip),
+    M_RET = const SHARED as usize + offset_of!(Mailbox, ret),
+    M_POLLED = const SHARED as usize + offset_of!(Mailbox, polled),
+    M_POLL = const SHARED as usize + offset_of!(Mailbox, poll),
+    NONE = const poll::NONE,
+    ASKED = const poll::ASKED,
+    TAKEN = const poll::TAKEN,
+    ANSWERED = const poll::ANSWERED,
+    RING = const poll::RING,
+    BUDGET = const 2000,
+);
+
+/// Where a signal that met a trampoline, or a site that is half rewritten, leads.
+pub enum Entry {
+    /// Nothing of ours: the frame is the guest's.
+    Guest,
+    /// Back into the trampoline, which rings at its end.
+    Later,
+    /// The frame is as the guest's own call would have left it; go on as with any signal.
+    Clean,
+    /// A call that trapped.
+    Call,
+    /// As after a kick.
+    Kick,
+}
+
+/// Makes the frame of a signal that came at `ip` the guest's.
+///
+/// # Safety
+/// As `handler::serve`.
+pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entry {
+    let kick = sig == KICK_SIGNAL;
+    // SAFETY: by the caller.
+    unsafe {
+        if ip < address!("tr_start") || ip > address!("tr_done") {
+            return if kick || sig == SIGSYS { Entry::Guest } else { at_site(frame, ip, sig) };
+        }
+        if ip == address!("tr_own_gs") {
+            // rcx is the record and r11 the call: nothing was saved.
+            let record = *frame.add(uc::RCX);
+            let site = ((base() + SITES) as *const Site).add((record.wrapping_sub(base() + SITES) / 32) as usize & (MAX_SITES - 1)).read_volatile();
+            let call = *frame.add(uc::R11);
+            *frame.add(uc::RAX) = call >> 16;
+            if !kick && (*p).passage.kicked == 0 {
+                complete(frame, site.ip, call);
+                return Entry::Call;
+            }
+            (*p).passage.kicked = 0;
+            complete(frame, site.ip.wrapping_sub(2), call);
+            return Entry::Kick;
+        }
+        if !kick && ip == address!("tr_called") {
+            complete(frame, (*p).passage.ip, (*p).passage.call); // SIGSYS of the call
+            return Entry::Clean;
+        }
+        if ip == address!("tr_kicked") {
+            (*p).passage.kicked = 0;
+            take_back(p, frame);
+            return Entry::Kick;
+        }
+        if ip == address!("tr_ring") || ip == address!("tr_done") {
+            (*p).passage.kicked = 0;
+            (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+            complete(frame, (*p).passage.ip, (*p).passage.call);
+            *frame.add(uc::RAX) =
+                if ip == address!("tr_done") { crate::get!(mailbox(p), ret) } else { (*p).passage.call >> 16 };
+            return Entry::Kick;
+        }
+        if !kick {
+            return Entry::Guest; // a fault in here: the private page or the mailbox is gone
+        }
+        if ip < address!("tr_saved") {
+            (*p).passage.kicked = 1;
+            return Entry::Later;
+        }
+        if ip >= address!("tr_posting") && ip < address!("tr_call") {
+            let word: &AtomicU32 = &(*mailbox(p)).poll;
+            let was = word.compare_exchange(poll::ASKED, poll::NONE, Ordering::AcqRel, Ordering::Acquire);
+            if was != Ok(poll::ASKED) && was != Err(poll::NONE) {
+                (*p).passage.kicked = 1; // taken: the poller's answer ends the wait
+                return Entry::Later;
+            }
+        }
+        if ip <= address!("tr_call") {
+            take_back(p, frame);
+        } else if ip >= address!("tr_answered") && ip < address!("tr_tails") {
+            (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+            complete(frame, (*p).passage.ip, (*p).passage.call);
+            *frame.add(uc::RAX) = crate::get!(mailbox(p), ret);
+        } else {
+            let flags = *frame.add(uc::EFLAGS);
+            complete(frame, (*p).passage.ip, (*p).passage.call);
+            *frame.add(uc::EFLAGS) = flags;
+        }
+        (*p).passage.kicked = 0;
+        Entry::Clean
+    }
+}
+
+/// The frame as it was before the call, at its instruction.
+unsafe fn take_back(p: *mut Private, frame: *mut u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let at = (*p).passage;
+        complete(frame, at.ip.wrapping_sub(2), at.call);
+        *frame.add(uc::RAX) = at.call >> 16;
+    }
+}
+
+/// On at `ip`, with the flags that were kept, and the registers that `syscall` changes.
+unsafe fn complete(frame: *mut u64, ip: u64, call: u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let kept = call >> 8 & 0xd5 | (call & 1) << 11;
+        let flags = *frame.add(uc::EFLAGS) & !0x8d5 | kept;
+        *frame.add(uc::EFLAGS) = flags;
+        *frame.add(uc::RIP) = ip;
+        *frame.add(uc::RCX) = ip;
+        *frame.add(uc::R11) = flags;
+    }
+}
+
+/// A fault in the middle of a rewritten site: what stood there is done.
+unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
+    // SAFETY: the table is looked at only where it is mapped, which is once a site is rewritten: a guest that faults by `06` or int3 without it is told so by its head's absence.
+    unsafe {
+        let mut head = [0u64; 4];
+        if !crate::user::copy(head.as_mut_ptr() as u64, base() + SITES, size_of::<SitesHead>() as u64) {
+            return Entry::Guest;
+        }
+        let count = (head[1] as usize).min(MAX_SITES);
+        let mut i = 1;
+        while i < count {
+            let site = ((base() + SITES) as *const Site).add(i).read_volatile();
+            let start = site.ip.wrapping_sub(site.back as u64);
+            // int3 (the ip is behind it) or `06`, at the byte where they can stand.
+            let byte = |at: u64| {
+                let mut b = 0u8;
+                crate::user::copy(&raw mut b as u64, at, 1);
+                b
+            };
+            if ip == start.wrapping_add(1) && sig == SIGTRAP {
+                if byte(start) != 0xcc {
+                    *frame.add(uc::RIP) = start; // complete meanwhile
+                    return Entry::Later;
+                }
+                if site.back == 7 {
+                    *frame.add(uc::RAX) = site.nr as u64;
+                }
+                *frame.add(uc::RIP) = site.ip;
+                return Entry::Call;
+            }
+            if site.back == 7 && ip == site.ip.wrapping_sub(2) && byte(ip) == 0x06 {
+                *frame.add(uc::RIP) = site.ip;
+                return Entry::Call;
+            }
+            if site.back == 2 && ip == site.ip && byte(ip) == 0x06 {
+                let tails = address!("tr_tails");
+                let than: u64 = if site.target == tails { 4095 } else { 4096 };
+                let flags: u64;
+                let value = *frame.add(uc::RAX);
+                asm!("cmp {0}, {1}", "pushfq", "pop {2}", in(reg) value, in(reg) than.wrapping_neg(), out(reg) flags);
+                *frame.add(uc::EFLAGS) = *frame.add(uc::EFLAGS) & !0x8d5 | flags & 0x8d5;
+                *frame.add(uc::RIP) = ip.wrapping_add(6);
+                return Entry::Later;
+            }
+            i += 1;
+        }
+        Entry::Guest
+    }
+}
