@@ -20,7 +20,9 @@ pub const MAX_CHANGES: usize = 64;
 pub const MAX_FORGET: usize = 1024;
 /// Bytes of a file that come along with the answer to `open`.
 pub const MAX_INLINE: u32 = 16 << 10;
+/// Mount points below a folder that is donated; a folder with more is not donated.
+pub const MAX_COVERED: usize = 1024;
 /// Channels to one gofer: so many requests are served at once.
 pub const MAX_CHANNELS: usize = 16;
 /// The version of the protocol; both ends are of one binary, so that they are equal or something is very wrong.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

@@ -241,6 +241,17 @@ impl Gofer for Client {
     fn sync(&self, of: Handle, how: SyncHow) -> Result<(), Errno> {
         self.ask(Request::Sync { of, how }).map(|_| ())
     }
+
+    fn donate(&self, mount: usize) -> Result<Donation, Errno> {
+        let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
+        let mut received = self.ask(Request::Donate { mount })?;
+        match (received.message, received.fds.pop()) {
+            (Done::Donated { covered, same_ids }, Some(root)) if covered.len() <= MAX_COVERED => {
+                Ok(Donation { root, covered, same_ids })
+            }
+            _ => Err(Errno::EIO),
+        }
+    }
 }
 
 impl Client {

@@ -46,4 +46,6 @@ pub trait Gofer: Send + Sync {
     fn statfs(&self, of: Handle) -> Result<Statfs, Errno>;
     /// Brings a directory, or a file of which the kernel process has no descriptor, to the disk; or the whole file system it is on.
     fn sync(&self, of: Handle, how: SyncHow) -> Result<(), Errno>;
+    /// A folder that this gofer serves, to be opened below without it. EOPNOTSUPP where it gives none away.
+    fn donate(&self, mount: usize) -> Result<Donation, Errno>;
 }

@@ -60,6 +60,10 @@ pub enum Request {
         of: Handle,
         how: SyncHow,
     },
+    /// Asks for the folder itself; its descriptor comes with the answer.
+    Donate {
+        mount: u32,
+    },
 }
 
 /// What the gofer answers; an error number (1 to 4095) in place of it where the request as a whole failed.
@@ -88,6 +92,11 @@ pub enum Done {
     /// A link's target, an attribute's value or attributes' names.
     Bytes(Bytes),
     Statfs(Statfs),
+    /// With a descriptor.
+    Donated {
+        covered: Vec<(u64, u64)>,
+        same_ids: bool,
+    },
 }
 
 /// Writes a message behind what `into` holds. EMSGSIZE when it is longer than `MAX_MESSAGE`.
@@ -124,7 +133,9 @@ impl Request {
             | Request::Forget
             | Request::Attr { .. }
             | Request::ReadLink { .. } => Ok(()),
-            Request::ListXattr { .. } | Request::Statfs { .. } | Request::Sync { .. } => Ok(()),
+            Request::ListXattr { .. } | Request::Statfs { .. } | Request::Sync { .. } | Request::Donate { .. } => {
+                Ok(())
+            }
         }
     }
 }

@@ -77,6 +77,11 @@ impl Attr {
         }
     }
 
+    /// The root of a mount, as the process that asked sees it.
+    pub fn is_mount_root(&self) -> bool {
+        self.attributes & STATX_ATTR_MOUNT_ROOT != 0
+    }
+
     /// S_IFMT's part of the mode.
     pub fn kind(&self) -> u32 {
         self.mode & 0o170_000
@@ -309,7 +314,19 @@ pub struct Opened {
     pub fd: Option<std::sync::Arc<host::HostFd>>,
 }
 
+/// The answer to `Gofer::donate`.
+#[derive(Debug)]
+pub struct Donation {
+    /// The folder alone, without what is mounted below it (`host::beneath`).
+    pub root: std::sync::Arc<host::HostFd>,
+    /// Device and inode number, as they are below `root`, of what something is mounted on: what is seen there is not what is served.
+    pub covered: Vec<(u64, u64)>,
+    /// The gofer can tell owners no better than the kernel process: both know one user and one group, the same.
+    pub same_ids: bool,
+}
+
 const STATX_BTIME: u32 = 0x800;
+const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
 
 /// May a path have this name? Not empty, no "." and "..", no slash and NUL, at most `MAX_NAME` bytes.
 pub fn is_name(name: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! Order: sources, root, capabilities, no_new_privs (all before the first thread, so that every thread has them), threads, filter.
 
-use crate::{GoferError, MountSource, Server, Source};
+use crate::{GoferError, MountSource, Server, Source, donation};
 use host::allow;
 use host::capabilities::{self, CapabilitySet};
 use host::file::{self, SelfFd};
@@ -12,13 +12,15 @@ use host::{HostFd, namespaces};
 use std::path::Path;
 
 /// Leaves the host's folders but for those that are served.
-pub fn enter(mounts: Vec<MountSource>) -> Result<Server, GoferError> {
+pub fn enter(mounts: Vec<MountSource>, donate: bool) -> Result<Server, GoferError> {
     let step = |step| move |errno| GoferError::Confine { step, errno };
     let mut sources = Vec::with_capacity(mounts.len());
+    let folders = donation::Maker::new(donate);
     for source in mounts {
         let fd =
             file::detach_tree(&source.path).map_err(|errno| GoferError::Source { path: source.path.clone(), errno })?;
-        sources.push(Source { source, fd });
+        let folder = folders.make(&source);
+        sources.push(Source { source, fd, folder });
     }
     let self_fd = HostFd::from(file::detach_folder(Path::new("/proc/self/fd")).map_err(step("copying /proc/self/fd"))?);
     namespaces::empty_root().map_err(|e| step("leaving the host's root")(host::errno(e)))?;

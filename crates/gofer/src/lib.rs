@@ -2,16 +2,19 @@
 //!
 //! The only process of a sandbox that sees the host's folders. It answers the kernel process over the protocol of `fsproto`: names, attributes,
 //! changes, and descriptors of regular files; contents go by it only where they are small. `nodes` keeps what the kernel process holds handles of, `lookup`,
-//! `open` and `change` serve the requests, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
+//! `open` and `change` serve the requests, `donation` makes what the kernel process
+//! may open by itself, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
 
 mod change;
 mod confine;
+mod donation;
 mod lookup;
 mod nodes;
 mod open;
 mod server;
 
 pub use confine::{SECCOMP, security_page};
+pub use donation::{Folder, Maker};
 pub use server::{Server, Source};
 
 use abi::Errno;
@@ -30,6 +33,8 @@ pub struct Config {
     pub socket: OwnedFd,
     /// The container's root first, then its bind mounts in the order of the spec.
     pub mounts: Vec<MountSource>,
+    /// Folders may be given to the kernel process, to open files below them by itself.
+    pub donate: bool,
     /// A host call that is not allowed is named on standard error before the process ends (status 159); else it just dies.
     pub report_violations: bool,
 }
@@ -59,7 +64,7 @@ pub enum GoferError {
 /// Serves until the kernel process is gone. The caller is single-threaded and in a mount namespace of its own (`host::spawn`), with CAP_SYS_ADMIN in
 /// the user namespace that it belongs to.
 pub fn run(config: Config) -> Result<(), GoferError> {
-    let server = Arc::new(confine::enter(config.mounts)?);
+    let server = Arc::new(confine::enter(config.mounts, config.donate)?);
     let (sender, receiver) = mpsc::channel();
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 1..THREADS {

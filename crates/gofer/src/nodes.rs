@@ -112,7 +112,7 @@ impl Node {
 }
 
 /// File systems by which the host's kernel is looked at and steered, statfs(2). Nothing below their mount points is served: a container brings its own.
-fn is_kernel_interface(magic: u64) -> bool {
+pub fn is_kernel_interface(magic: u64) -> bool {
     matches!(
         magic,
         0x9fa0 // proc

@@ -1,6 +1,7 @@
 //! Takes requests from a channel and answers them.
 
-use crate::nodes::{Node, Nodes};
+use crate::donation::Folder;
+use crate::nodes::{Node, Nodes, is_kernel_interface};
 use crate::{GoferError, MountSource};
 use abi::Errno;
 use fsproto::{Channel, Done, Envelope, Handle, MAX_XATTR_VALUE, MountInfo, Reply, Request, Statfs, SyncHow, VERSION};
@@ -15,6 +16,8 @@ pub struct Server {
     pub(crate) nodes: Nodes,
     pub(crate) self_fd: SelfFd,
     mounts: Vec<MountInfo>,
+    /// What is given away of each mount.
+    folders: Vec<Option<Folder>>,
 }
 
 /// A folder or file to serve, opened.
@@ -22,6 +25,8 @@ pub struct Source {
     pub source: MountSource,
     /// O_PATH or a detached mount.
     pub fd: OwnedFd,
+    /// What the kernel process may open below by itself.
+    pub folder: Option<Folder>,
 }
 
 /// An answer and the descriptor that goes with it.
@@ -41,14 +46,17 @@ impl Server {
     pub fn new(sources: Vec<Source>, self_fd: SelfFd, descriptors: u64) -> Result<Server, GoferError> {
         let nodes = Nodes::new(descriptors);
         let mut mounts = Vec::with_capacity(sources.len());
-        for Source { source: MountSource { path, readonly }, fd } in sources {
+        let mut folders = Vec::with_capacity(sources.len());
+        for Source { source: MountSource { path, readonly }, fd, folder } in sources {
             let mount = (|| {
                 let (node, attr) = nodes.describe(HostFd::new(fd), None, readonly)?;
+                // Files of /proc and the like mean something else to another process that opens them.
+                folders.push(folder.filter(|_| node.is_dir() && !is_kernel_interface(attr.magic)));
                 Ok(MountInfo { root: nodes.add(node)?, attr, readonly })
             })();
             mounts.push(mount.map_err(|errno| GoferError::Source { path, errno })?);
         }
-        Ok(Server { nodes, self_fd, mounts })
+        Ok(Server { nodes, self_fd, mounts, folders })
     }
 
     /// Serves one channel to its end. `grow` makes another channel and returns the end of the kernel process.
@@ -94,6 +102,11 @@ impl Server {
             Request::ListXattr { of } => {
                 let node = self.nodes.get(*of)?;
                 Done::Bytes(self.self_fd.list_xattr(&node.fd, MAX_XATTR_VALUE)?.into())
+            }
+            Request::Donate { mount } => {
+                let folder = self.folders.get(*mount as usize).and_then(Option::as_ref).ok_or(Errno::EOPNOTSUPP)?;
+                let done = Done::Donated { covered: folder.covered.clone(), same_ids: folder.same_ids };
+                return Ok(Answer { done, fd: Some(folder.root.clone()) });
             }
             Request::Statfs { of } => Done::Statfs(self.statfs(*of)?),
             Request::Sync { of, how } => {

@@ -8,17 +8,26 @@ use fsproto::{Change, Client, Create, Gofer, OpenHow, SetAttr, WalkEnd};
 use gofer::{Config, MountSource};
 use host::HostFd;
 use host::spawn::{IdMap, Namespaces, Spawn};
+use kernel::cred::{Cred, UserNs};
+use kernel::io::Io;
+use kernel::vfs::Inode;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|arg| arg == "--gofer") {
         // The child: its socket is its standard input.
         let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        // Something is mounted below what is served, in this process' own mount namespace.
+        let covered = Path::new(&args[2]).join("covered");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &covered, "tmpfs", flags, Some(c"mode=755")).unwrap();
+        std::fs::write(covered.join("inner"), "inner").unwrap();
         let mounts = args[2..].iter().map(|path| MountSource { path: path.into(), readonly: false }).collect();
-        match gofer::run(Config { socket, mounts, report_violations: true }) {
+        match gofer::run(Config { socket, mounts, donate: true, report_violations: true }) {
             Ok(()) => std::process::exit(0),
             Err(error) => {
                 eprintln!("gofer: {error}");
@@ -37,6 +46,8 @@ fn main() {
 fn confined(ids: IdMap) {
     let folder = Folder::new();
     std::fs::create_dir(folder.0.join("sub")).unwrap();
+    std::fs::create_dir(folder.0.join("covered")).unwrap();
+    std::fs::write(folder.0.join("covered/under"), "under").unwrap();
     let user = matches!(ids, IdMap::Own);
     let (ours, theirs) = host::message::pair().unwrap();
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
@@ -60,7 +71,7 @@ fn confined(ids: IdMap) {
     let client = Client::connect(HostFd::new(ours)).unwrap();
     serves(&client, user);
     has_no_rights_left(child.pid, user);
-    drop(client);
+    drop(gives_away(client, user));
     let (_, status) =
         rustix::process::waitpid(rustix::process::Pid::from_raw(child.pid), rustix::process::WaitOptions::empty())
             .unwrap()
@@ -110,7 +121,7 @@ fn serves(client: &Client, user: bool) {
     client.statfs(node).unwrap();
     let listing = client.list(dir, &[], 0).unwrap();
     let names: Vec<_> = listing.entries.iter().map(|e| e.name.to_vec()).collect();
-    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names.len(), 4, "{names:?}");
     // Several at once, so that the other threads serve too.
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -122,6 +133,28 @@ fn serves(client: &Client, user: bool) {
             });
         }
     });
+}
+
+/// The folder itself: what is mounted below it stays with the gofer.
+fn gives_away(client: Client, user: bool) -> Arc<Inode> {
+    let donation = client.donate(0).unwrap();
+    assert_eq!((donation.covered.len(), donation.same_ids), (1, user));
+    assert_eq!(client.donate(1).unwrap_err(), abi::Errno::EOPNOTSUPP);
+    let open = |path: &str| host::beneath::open(&donation.root, path.as_bytes(), host::file::O_RDONLY, false);
+    open("sub/file").unwrap();
+    assert_eq!(open("covered/inner").unwrap_err(), abi::Errno::ENOENT);
+    assert_eq!(open("../etc").unwrap_err(), abi::Errno::EXDEV);
+    let options = filesystems::gofer::Options { direct: true, ..Default::default() };
+    let root = filesystems::gofer::mount(Arc::new(client), 0, options).unwrap();
+    let mut done = 0;
+    let mut io = Io::kernel(Arc::new(Cred::root(UserNs::initial())), &mut done);
+    let mut find = |dir: &Arc<Inode>, name: &str| dir.ops.dir().unwrap().lookup(&mut io, name.as_bytes()).unwrap();
+    let covered = find(&root, "covered").unwrap();
+    assert!(find(&covered, "inner").is_some());
+    assert!(find(&covered, "under").is_none());
+    let sub = find(&root, "sub").unwrap();
+    assert!(find(&sub, "file").is_some());
+    root
 }
 
 fn has_no_rights_left(pid: i32, user: bool) {

@@ -7,6 +7,7 @@ pub mod process;
 pub mod seccomp;
 
 pub use fd::HostFd;
+pub mod beneath;
 pub mod capabilities;
 pub mod epoll;
 pub mod file;

@@ -48,6 +48,10 @@ pub struct Global {
     /// Print only these system calls
     #[arg(long, value_name = "NAMES", value_delimiter = ',', global = true)]
     pub strace_calls: Vec<String>,
+    /// The kernel process opens files below the container's folders by itself, where it may [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true")]
+    #[arg(require_equals = true, action = clap::ArgAction::Set, global = true)]
+    pub directfs: bool,
     /// Settings of the platform, for tests and measurements (docs/cli.md)
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub platform: Vec<String>,

@@ -92,6 +92,7 @@ impl Bundle {
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
+            directfs: false,
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };

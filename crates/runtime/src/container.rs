@@ -206,6 +206,9 @@ fn start(
         (None, true) => streams.2.as_fd(),
         (None, false) => null.as_fd(),
     };
+    let ids = gofer_ids(bundle)?;
+    // With ids of its own the gofer sees other owners, and has other rights, than the kernel process.
+    spec.directfs = context.global.directfs && !matches!(ids, IdMap::Ranges { .. });
     let launch = Launch {
         boot: boot_config(context, foreground)?,
         spec,
@@ -214,7 +217,7 @@ fn start(
         log,
         terminal: slave.as_ref().map(AsFd::as_fd),
         cgroups: cgroup.entrances()?,
-        ids: gofer_ids(bundle)?,
+        ids,
     };
     let sandbox = launch.start(&io)?;
     Ok((sandbox, borrowed))

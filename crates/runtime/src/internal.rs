@@ -41,7 +41,8 @@ fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {
     let config: GoferConfig =
         serde_json::from_slice(&text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
     let mounts = config.sources.into_iter().map(|(path, readonly)| MountSource { path, readonly }).collect();
-    gofer::run(gofer::Config { socket, mounts, report_violations: config.debug }).map_err(|e| e.to_string())
+    gofer::run(gofer::Config { socket, mounts, donate: config.donate, report_violations: config.debug })
+        .map_err(|e| e.to_string())
 }
 
 fn misuse(what: &str) -> u8 {

@@ -52,6 +52,8 @@ pub struct Sandbox {
 pub struct GoferConfig {
     /// Path and read-only, the root first.
     pub sources: Vec<(std::path::PathBuf, bool)>,
+    /// Whether folders may be given to the kernel process.
+    pub donate: bool,
     /// Name a host call that the filter refuses.
     pub debug: bool,
 }
@@ -64,6 +66,7 @@ impl Launch<'_> {
         let (control, control_there) = message::pair().context("making the control connection")?;
         let (files, files_there) = message::pair().context("making the gofer's connection")?;
         let config = memfd(&GoferConfig {
+            donate: self.spec.directfs,
             debug: self.boot.debug,
             sources: self.sources.into_iter().map(|s| (s.path, s.readonly)).collect(),
         })?;

@@ -68,10 +68,13 @@ pub const TABLE: &[Allow] = &[
     allow!(newfstatat, "kind and size of donated files; the root is empty"),
     allow!(statx, "as newfstatat, and times"),
     allow!(fstatfs, "file system of donated files"),
-    allow!(openat, "/proc/PID of stubs, below the procfs kept from set-up; reopen a descriptor; the root is empty"),
-    allow!(openat2, "as openat, without leaving the folder"),
-    allow!(readlinkat, "/proc/PID/fd of stubs"),
-    allow!(getdents64, "/proc/PID/task of stubs"),
+    allow!(
+        openat,
+        "/proc/PID of stubs, below the procfs kept from set-up; reopen a descriptor; the root is empty, and a donated folder's mount ends at it"
+    ),
+    allow!(openat2, "as openat, without leaving the folder: the container's files (directfs)"),
+    allow!(readlinkat, "/proc/PID/fd of stubs; links in the container's folders"),
+    allow!(getdents64, "/proc/PID/task of stubs; the container's folders"),
     allow!(ftruncate, "size of files and memfds"),
     allow!(fallocate, "space and holes of files and memfds"),
     allow!(fsync, "guests' fsync on the gofer's files"),

@@ -18,6 +18,8 @@ pub struct ContainerSpec {
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
     pub limits: Limits,
+    /// The kernel process opens files below the gofer's folders by itself, where it may.
+    pub directfs: bool,
     pub annotations: Vec<(String, String)>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
     pub plain_init: bool,

@@ -1,9 +1,10 @@
 //! Lookups and changes of names.
 
+use super::direct::Found;
 use super::listing::Known;
 use super::node::{Access, Node, NodeOps, one, walk};
 use abi::Errno;
-use fsproto::{Attr, Change, Changed, Create, Gofer, Handle, OpenHow, WalkEnd};
+use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, WalkEnd};
 use kernel::io::Io;
 use kernel::op::{Op, fail};
 use kernel::vfs::{DirOps, FileType, Inode, NewKind, NewNode};
@@ -26,6 +27,16 @@ impl DirOps for NodeOps {
             }
             _ => {}
         }
+        match dir.find_directly(name) {
+            Some(Found::Here(attr, target)) => return dir.found_directly(name, attr, target)?.inode().map(Some),
+            Some(Found::Absent) => {
+                if dir.missed() {
+                    dir.list_ahead()?;
+                }
+                return Ok(None);
+            }
+            None => {}
+        }
         let mut walked = dir.with_handle(|gofer, from| walk(gofer, from, &[name]))?;
         match (walked.steps.pop(), walked.end) {
             (Some(step), end) => self.step(dir, name, step, end).and_then(|node| node.inode()).map(Some),
@@ -43,6 +54,9 @@ impl DirOps for NodeOps {
     fn walk_ahead(&self, _io: &mut Io<'_>, names: &[&[u8]]) -> Op<Vec<Arc<Inode>>> {
         if self.0.shared.options.shared {
             return Ok(Vec::new());
+        }
+        if let Some(inodes) = self.walk_directly(names)? {
+            return Ok(inodes);
         }
         let changes = self.0.changes();
         let walked = self.0.with_handle(|gofer, from| walk(gofer, from, names))?;
@@ -134,6 +148,7 @@ impl DirOps for NodeOps {
         if !same {
             to.begin_change();
         }
+        let _moving = self.0.shared.moving([Some(&moved), victim.as_ref()].into_iter().flatten());
         let changed = self.during(|gofer, dir| {
             one(gofer, Change::Rename { dir, name: name.into(), new_dir: new_handle, new_name: new_name.into(), flags })
         });
@@ -179,7 +194,43 @@ impl DirOps for NodeOps {
     }
 }
 
+impl Node {
+    /// The node of what `find_directly` found.
+    fn found_directly(self: &Arc<Self>, name: &[u8], attr: Attr, target: Option<Bytes>) -> Op<Arc<Node>> {
+        let node = Node::found(&self.shared, Some((self.clone(), name.into())), attr, None)?;
+        if let Some(target) = target {
+            node.set_target(target);
+        }
+        Ok(node)
+    }
+}
+
 impl NodeOps {
+    /// As `walk_ahead`; `None` where the gofer knows more.
+    fn walk_directly(&self, names: &[&[u8]]) -> Op<Option<Vec<Arc<Inode>>>> {
+        let mut inodes = Vec::with_capacity(names.len());
+        let mut dir = self.0.clone();
+        for name in names {
+            if dir.kind != FileType::Dir {
+                break;
+            }
+            let changes = dir.changes();
+            match dir.find_directly(name) {
+                Some(Found::Here(attr, target)) => {
+                    dir = dir.found_directly(name, attr, target)?;
+                    inodes.push(dir.inode()?);
+                }
+                Some(Found::Absent) => {
+                    // The walk asks for this name next.
+                    dir.set_absent(name, changes);
+                    break;
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(inodes))
+    }
+
     /// A node that a walk came to.
     fn step(&self, dir: &Arc<Node>, name: &[u8], (handle, attr): (Handle, Attr), end: WalkEnd) -> Op<Arc<Node>> {
         let node = Node::found(&self.0.shared, Some((dir.clone(), name.into())), attr, Some(handle))?;
@@ -231,6 +282,7 @@ impl NodeOps {
     fn remove(&self, name: &[u8], target: &Arc<Inode>, change: impl Fn(Handle) -> Change) -> Op<()> {
         let target = Node::of(target)?;
         target.prepare_unlink()?;
+        let _moving = self.0.shared.moving(std::iter::once(&target));
         let changed = self.during(|gofer, dir| one(gofer, change(dir)));
         let attr = changed.as_ref().ok().and_then(|changed| changed.dir);
         self.0.end_change(None, changed.is_ok().then_some(name), attr);

@@ -39,8 +39,13 @@ pub(crate) fn open(node: &Arc<Node>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
     Ok(Arc::new(OpenFile { node: node.clone(), fd, access }))
 }
 
-/// A new descriptor of the gofer's, by the node's handle or by its name.
+/// A new descriptor: opened here, or by the gofer, by the node's handle or by its name.
 fn open_on_host(node: &Arc<Node>, access: Access) -> Op<Arc<HostFd>> {
+    if let Some(fd) = node.open_directly(access) {
+        node.refresh(&fd)?;
+        keep(node, access, &fd);
+        return Ok(fd);
+    }
     let how = OpenHow { read: access != Access::Write, write: access != Access::Read, ..OpenHow::default() };
     let handle = node.state.lock().handle();
     let opened = match (handle, node.place()) {
@@ -56,11 +61,16 @@ fn open_on_host(node: &Arc<Node>, access: Access) -> Op<Arc<HostFd>> {
         None => node.set_attr_known(opened.attr),
     }
     let Some(fd) = opened.fd else { return fail(Errno::EIO) };
-    node.add_fd(access, &fd);
-    if access == Access::Read {
-        node.shared.keep_open(node.key, &fd);
-    }
+    keep(node, access, &fd);
     Ok(fd)
+}
+
+/// For the next open.
+fn keep(node: &Arc<Node>, access: Access, fd: &Arc<HostFd>) {
+    node.add_fd(access, fd);
+    if access == Access::Read {
+        node.shared.keep_open(node.key, fd);
+    }
 }
 
 struct OpenFile {

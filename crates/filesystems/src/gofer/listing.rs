@@ -5,6 +5,8 @@
 
 use super::node::{Node, guest_ino};
 use fsproto::Attr;
+use host::{HostFd, file};
+use kernel::block_in_place;
 use kernel::io::Io;
 use kernel::locks::FileState;
 use kernel::op::Op;
@@ -12,10 +14,12 @@ use kernel::vfs::{DirSink, FileOps, FileType};
 use lock::Mutex;
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Folders with more names are never kept.
 const MAX_KEPT: usize = 10_000;
+/// Names that are read at a time.
+const PART: usize = 4096;
 /// So many names that were not there make it worth to ask for all.
 const MISSES: u8 = 3;
 
@@ -31,6 +35,15 @@ pub(crate) struct Names {
     changes: u64,
     /// Changes under way.
     changing: u32,
+}
+
+/// Some names of a folder.
+#[derive(Default)]
+struct Part {
+    entries: Vec<(Box<[u8]>, Listed)>,
+    /// Where the next ones begin.
+    cursor: u64,
+    complete: bool,
 }
 
 /// A name in a listing.
@@ -124,12 +137,41 @@ impl Node {
     /// Asks for all names where one trip will do.
     pub fn list_ahead(self: &Arc<Self>) -> Op<()> {
         let changes = self.changes();
-        let listing = self.with_handle(|gofer, dir| gofer.list(dir, &[], 0))?;
-        if listing.complete {
-            let all = listing.entries.into_iter().filter_map(|entry| listed(self, entry)).collect();
-            self.keep_listing(all, changes);
+        let part = self.list_part(self.open_dir_directly().as_deref(), 0)?;
+        if part.complete {
+            self.keep_listing(part.entries.into_iter().collect(), changes);
         }
         Ok(())
+    }
+
+    /// The names from `cursor` on, as many as come at once: read by this process, where it has the folder open, or by the gofer.
+    fn list_part(self: &Arc<Self>, open: Option<&HostFd>, cursor: u64) -> Op<Part> {
+        let Some(dir) = open else {
+            let listing = self.with_handle(|gofer, dir| gofer.list(dir, &[], cursor))?;
+            let complete = listing.complete || listing.entries.is_empty();
+            let entries = listing.entries.into_iter().filter_map(|entry| listed(self, entry)).collect();
+            return Ok(Part { entries, cursor: listing.cursor, complete });
+        };
+        let mut part = Part { cursor, ..Part::default() };
+        part.complete = block_in_place(|| {
+            file::list_dir(dir, cursor, |found| {
+                if part.entries.len() >= PART {
+                    return false;
+                }
+                part.cursor = found.next;
+                if fsproto::is_name(found.name) {
+                    let kind = match found.kind {
+                        0 => file::stat_child(dir, found.name).map_or(0, |stat| stat.stx_mode.into()),
+                        kind => kind,
+                    };
+                    let kind = FileType::from_mode(kind).unwrap_or(FileType::Regular);
+                    let ino = guest_ino(&self.shared, (self.key.0, found.ino));
+                    part.entries.push((found.name.into(), Listed { ino, kind, attr: None }));
+                }
+                true
+            })
+        })?;
+        Ok(part)
     }
 
     fn keep_listing(self: &Arc<Self>, all: HashMap<Box<[u8]>, Listed>, changes: u64) {
@@ -157,12 +199,14 @@ fn listed(dir: &Node, entry: fsproto::Entry) -> Option<(Box<[u8]>, Listed)> {
 
 /// An open folder: a snapshot of its names, taken as far as it was read.
 pub(crate) fn open(node: &Arc<Node>) -> Arc<dyn FileOps> {
-    Arc::new(OpenDir { node: node.clone(), taken: Mutex::new(Snapshot::default()) })
+    Arc::new(OpenDir { node: node.clone(), taken: Mutex::new(Snapshot::default()), direct: OnceLock::new() })
 }
 
 struct OpenDir {
     node: Arc<Node>,
     taken: Mutex<Snapshot, FileState>,
+    /// The folder, where this process reads it by itself; opened with the first names that are not known.
+    direct: OnceLock<Option<Arc<HostFd>>>,
 }
 
 #[derive(Default)]
@@ -200,14 +244,15 @@ impl OpenDir {
             }
             (taken.cursor, taken.entries.len())
         };
-        let listing = self.node.with_handle(|gofer, dir| gofer.list(dir, &[], cursor))?;
+        let direct = self.direct.get_or_init(|| self.node.open_dir_directly());
+        let part = self.node.list_part(direct.as_deref(), cursor)?;
         let mut taken = self.taken.lock();
         if taken.cursor != cursor || taken.entries.len() != begun {
             return Ok(());
         }
-        taken.cursor = listing.cursor;
-        taken.complete = listing.complete || listing.entries.is_empty();
-        taken.entries.extend(listing.entries.into_iter().filter_map(|entry| listed(&self.node, entry)));
+        taken.cursor = part.cursor;
+        taken.complete = part.complete;
+        taken.entries.extend(part.entries);
         if taken.complete && taken.entries.len() <= MAX_KEPT {
             let all = taken.entries.iter_mut().map(|(name, listed)| {
                 let whole = listed.clone();

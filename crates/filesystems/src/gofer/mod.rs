@@ -2,16 +2,18 @@
 //!
 //! Names and attributes are asked of the gofer and cached; contents are read and written here, through descriptors that the gofer opened, so that they
 //! live in the host's page cache alone. With exclusive access the caches are trusted for ever, since nobody else changes the files; with shared
-//! access names and attributes are asked anew each time. `node` keeps what is known of one file, `dir` and `listing` the names, `file` the contents.
+//! access names and attributes are asked anew each time. `node` keeps what is known of one file, `dir` and `listing` the names, `file` the contents, `direct` spares trips.
 //!
 //! Locks: `InodeState` of a node (one at a time), then the leaves `Shared::nodes` and `Shared::open`. None is held over a trip to the gofer.
 
 mod dir;
+mod direct;
 mod file;
 mod listing;
 mod node;
 mod xattr;
 
+use direct::Direct;
 use fsproto::{Gofer, SyncHow};
 use kernel::io::Io;
 use kernel::locks::Leaf;
@@ -27,6 +29,8 @@ use std::sync::{Arc, OnceLock, Weak};
 pub struct Options {
     /// Others change the files too: nothing is cached.
     pub shared: bool,
+    /// What this process may open by itself, it does, where the gofer gives the folder away (`direct`).
+    pub direct: bool,
 }
 
 /// Descriptors of files that are closed in the guest but stay open here, for the next open.
@@ -42,6 +46,7 @@ pub(crate) struct Shared {
     /// The host file system of the root: inode numbers of others are changed, so that none appears twice.
     root_dev: u64,
     root: OnceLock<Weak<Node>>,
+    direct: Option<Direct>,
     nodes: Mutex<HashMap<Key, Weak<Node>>, Leaf>,
     open: Mutex<VecDeque<(Key, Arc<host::HostFd>)>, Leaf>,
     listed: Mutex<Listed, Leaf>,
@@ -58,9 +63,11 @@ struct Listed {
 /// Makes a file system of the `index`th folder (or file) that a gofer serves; its root.
 pub fn mount(gofer: Arc<dyn Gofer>, index: usize, options: Options) -> Op<Arc<Inode>> {
     let Some(info) = gofer.mounts().get(index).cloned() else { return fail(abi::Errno::ENODEV) };
+    let donation = if options.direct && !options.shared { gofer.donate(index).ok() } else { None };
     let shared = Arc::new(Shared {
         gofer,
         options,
+        direct: donation.map(Direct::new),
         fs: OnceLock::new(),
         root_dev: info.attr.dev,
         root: OnceLock::new(),
@@ -83,10 +90,7 @@ struct GoferFs {
 
 impl GoferFs {
     fn root(&self) -> Op<Arc<Node>> {
-        match self.shared.root.get().and_then(Weak::upgrade) {
-            Some(root) => Ok(root),
-            None => fail(abi::Errno::EIO),
-        }
+        self.shared.root().ok_or(abi::Errno::EIO.into())
     }
 }
 
@@ -115,6 +119,14 @@ impl FileSystemOps for GoferFs {
 }
 
 impl Shared {
+    fn root(&self) -> Option<Arc<Node>> {
+        self.root.get().and_then(Weak::upgrade)
+    }
+
+    fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
     /// One trip to the gofer, which may sleep: the worker's place is taken by another thread meanwhile.
     fn trip<T>(&self, ask: impl Fn(&dyn Gofer) -> Result<T, abi::Errno>) -> Op<T> {
         let answer = kernel::block_in_place(|| match ask(&*self.gofer) {

@@ -40,6 +40,8 @@ pub(crate) struct State {
     attr: Attr,
     /// `attr` must be asked for again.
     stale: bool,
+    /// A folder in which `direct` found files that it cannot tell all about.
+    foreign: bool,
     handle: Option<Handle>,
     /// One of its names. None for the root, and for what lost its name.
     pub place: Option<(Arc<Node>, Box<[u8]>)>,
@@ -52,6 +54,18 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub fn attr(&self) -> &Attr {
+        &self.attr
+    }
+
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    pub fn set_foreign(&mut self) {
+        self.foreign = true;
+    }
+
     pub fn handle(&self) -> Option<Handle> {
         self.handle
     }
@@ -103,8 +117,7 @@ impl Node {
                     Some(_) => spare = handle,
                 }
                 // The root keeps no place; another name of a file serves as well as the one before.
-                let is_root = shared.root.get().is_some_and(|root| std::ptr::eq(root.as_ptr(), Arc::as_ptr(&node)));
-                let old = if is_root { None } else { std::mem::replace(&mut state.place, place) };
+                let old = if node.is_root() { None } else { std::mem::replace(&mut state.place, place) };
                 drop(state);
                 drop(old);
                 node
@@ -123,6 +136,10 @@ impl Node {
             shared.gofer.forget(&[spare]);
         }
         Ok(node)
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.shared.root.get().is_some_and(|root| std::ptr::eq(root.as_ptr(), self))
     }
 
     /// A node that lives already.
@@ -233,12 +250,16 @@ impl Node {
     }
 
     /// Attributes as they are now.
-    pub fn attr(&self) -> Op<Attr> {
+    pub fn attr(self: &Arc<Self>) -> Op<Attr> {
         if !self.state.lock().stale && !self.shared.options.shared {
             return match self.any_fd() {
                 Some(fd) => self.refresh(&fd),
                 None => Ok(self.last_attr()),
             };
+        }
+        if let Some(attr) = self.attr_directly() {
+            self.set_attr_known(attr);
+            return Ok(attr);
         }
         // A handle that has to be asked for brings attributes along.
         let before = self.state.lock().handle;

@@ -4,7 +4,7 @@
 pub mod mounted;
 
 use fsproto::{Channel, Client, Gofer, Handle};
-use gofer::{MountSource, Server, Source};
+use gofer::{Maker, MountSource, Server, Source};
 use host::HostFd;
 use host::file::SelfFd;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,10 @@ impl Drop for Folder {
 /// Serves `path` from threads of this process.
 pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
     let fd = host::file::open_path(path).unwrap();
-    let source = Source { source: MountSource { path: path.into(), readonly }, fd };
+    let source = MountSource { path: path.into(), readonly };
+    // Without the rights that this takes: none, and all goes by the gofer.
+    let folder = Maker::new(true).make(&source);
+    let source = Source { source, fd, folder };
     let server = Arc::new(Server::new(vec![source], SelfFd::PROC, descriptors).unwrap());
     let (ours, theirs) = host::message::pair().unwrap();
     std::thread::spawn({

@@ -4,7 +4,8 @@ use super::{Folder, serve};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use fsproto::{
-    Attr, Bytes, Change, Changed, Client, Gofer, Handle, Listing, MountInfo, OpenHow, Opened, Statfs, SyncHow, Walked,
+    Attr, Bytes, Change, Changed, Client, Donation, Gofer, Handle, Listing, MountInfo, OpenHow, Opened, Statfs,
+    SyncHow, Walked,
 };
 use kernel::cred::{Cred, UserNs};
 use kernel::io::{Io, SliceSource, VecSink};
@@ -21,6 +22,9 @@ macro_rules! counted {
         impl Gofer for Counted {
             fn mounts(&self) -> &[MountInfo] {
                 self.0.mounts()
+            }
+            fn donate(&self, mount: usize) -> Result<Donation, Errno> {
+                self.0.donate(mount)
             }
             fn forget(&self, handles: &[Handle]) {
                 self.0.forget(handles)
@@ -61,11 +65,22 @@ impl Mounted {
     }
 
     pub fn with_descriptors(descriptors: u64, prepare: impl FnOnce(&std::path::Path)) -> Mounted {
+        Mounted::make(descriptors, Default::default(), prepare)
+    }
+
+    /// With what this process may do by itself. `None` where the test may not make mounts.
+    pub fn direct(prepare: impl FnOnce(&std::path::Path)) -> Option<Mounted> {
+        let direct = host::file::own_ids().0 == 0;
+        let options = filesystems::gofer::Options { direct: true, ..Default::default() };
+        direct.then(|| Mounted::make(2000, options, prepare))
+    }
+
+    fn make(descriptors: u64, options: filesystems::gofer::Options, prepare: impl FnOnce(&std::path::Path)) -> Mounted {
         let folder = Folder::new();
         prepare(&folder.0);
         let trips = Arc::new(AtomicUsize::new(0));
         let client = Counted(serve(&folder.0, false, descriptors), trips.clone());
-        let root = filesystems::gofer::mount(Arc::new(client), 0, Default::default()).unwrap();
+        let root = filesystems::gofer::mount(Arc::new(client), 0, options).unwrap();
         Mounted { folder, root, trips, done: 0, cred: Arc::new(Cred::root(UserNs::initial())) }
     }
 

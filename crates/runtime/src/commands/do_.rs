@@ -48,6 +48,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         root: Root { readonly: false, overlay, ..Root::default() },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
+        directfs: context.global.directfs,
         plain_init: true,
         ..ContainerSpec::default()
     };

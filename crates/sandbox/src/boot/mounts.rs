@@ -20,6 +20,7 @@ use std::sync::Arc;
 struct Builder<'a> {
     kernel: &'a Arc<Kernel>,
     gofer: Arc<dyn Gofer>,
+    how: filesystems::gofer::Options,
     cred: Arc<Cred>,
     root: Path,
 }
@@ -40,14 +41,15 @@ pub fn build(
         let what = what.to_string();
         move |stop: Stop| Failure::new(Kind::Other, format!("{what}: {}", show(stop)))
     };
-    let lower = filesystems::gofer::mount(gofer.clone(), 0, Default::default()).map_err(wrap("mounting the root"))?;
+    let how = filesystems::gofer::Options { direct: spec.directfs, ..Default::default() };
+    let lower = filesystems::gofer::mount(gofer.clone(), 0, how).map_err(wrap("mounting the root"))?;
     let top = with_overlay(&cred, lower, spec.root.overlay, spec.root.readonly).map_err(wrap("overlay on the root"))?;
     let ns = MountNs::new(user_ns.clone());
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
     vfs::register_ns(&ns);
     let root = Path::new(mount.clone(), mount.root.clone());
-    let builder = Builder { kernel, gofer, cred, root: root.clone() };
+    let builder = Builder { kernel, gofer, how, cred, root: root.clone() };
     for mount in ordered(spec) {
         builder.mount(&mount, spec)?;
     }
@@ -150,8 +152,7 @@ impl Builder<'_> {
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
         let (mount_flags, data) = options(spec)?;
         if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
-            let lower =
-                filesystems::gofer::mount(self.gofer.clone(), index as usize, Default::default()).map_err(failed)?;
+            let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, self.how).map_err(failed)?;
             let readonly = mount_flags & flags::MS_RDONLY != 0;
             let _ = container;
             let point = self.mount_point(at, lower.kind == FileType::Dir)?;
