@@ -29,7 +29,7 @@ pub struct Options {
     /// Flags for `stockade` itself, such as --platform-force-trap: each guest test runs with them.
     #[arg(long, allow_hyphen_values = true, value_delimiter = ' ')]
     flags: Vec<String>,
-    /// Run the guest tests once for every switch of the platform, and without directfs, too.
+    /// Run the guest tests once for every switch of the platform, without directfs, and with a dentry cache of eight names, too.
     #[arg(long)]
     matrix: bool,
 }
@@ -37,8 +37,8 @@ pub struct Options {
 /// The stages in their order.
 const STAGES: [&str; 6] = ["check", "unit", "native", "guest", "real", "engines"];
 
-/// The platform's fallbacks and hooks, and file systems by the gofer alone, each of which must pass all guest tests by itself. The first, which forces a wait and a re-run at
-/// every wait point, is part of every run; the others are for `--matrix`.
+/// The platform's fallbacks and hooks, files by the gofer alone, and a dentry cache that keeps nearly nothing, each of which must pass all guest
+/// tests by itself. The first, which forces a wait and a re-run at every wait point, is part of every run; the others are for `--matrix`.
 const MATRIX: &[&[&str]] = &[
     &["--platform", "force-rerun=on"],
     &["--platform", "force-trap=on"],
@@ -49,6 +49,7 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "polling=off"],
     &["--platform", "memory=off"],
     &["--directfs=false"],
+    &["--dcache", "8"],
 ];
 
 pub fn test(options: &Options) -> Result<()> {

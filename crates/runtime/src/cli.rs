@@ -52,6 +52,9 @@ pub struct Global {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true")]
     #[arg(require_equals = true, action = clap::ArgAction::Set, global = true)]
     pub directfs: bool,
+    /// Names of files that the kernel keeps in memory at most, beyond those in use [default: 32768]
+    #[arg(long, value_name = "N", global = true)]
+    pub dcache: Option<u32>,
     /// Settings of the platform, for tests and measurements (docs/cli.md)
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub platform: Vec<String>,

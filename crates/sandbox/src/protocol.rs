@@ -31,6 +31,8 @@ pub struct BootConfig {
     pub json_log: bool,
     /// Print system calls of guests to the log.
     pub strace: bool,
+    /// Names that are cached at most, beyond those in use.
+    pub dcache: Option<u32>,
     /// Only these (names), all when empty.
     pub strace_calls: Vec<String>,
     /// `--platform KEY=VALUE`: shards, fallbacks to force, hooks for tests.

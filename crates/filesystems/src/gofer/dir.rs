@@ -6,7 +6,7 @@ use super::node::{Access, Node, NodeOps, one, walk};
 use abi::Errno;
 use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, WalkEnd};
 use kernel::io::Io;
-use kernel::op::{Op, fail};
+use kernel::op::{Op, Stop, fail};
 use kernel::vfs::{DirOps, FileType, Inode, NewKind, NewNode};
 use std::sync::Arc;
 
@@ -149,9 +149,15 @@ impl DirOps for NodeOps {
             to.begin_change();
         }
         let _moving = self.0.shared.moving([Some(&moved), victim.as_ref()].into_iter().flatten());
-        let changed = self.during(|gofer, dir| {
-            one(gofer, Change::Rename { dir, name: name.into(), new_dir: new_handle, new_name: new_name.into(), flags })
-        });
+        self.0.begin_change();
+        let rename = |new_dir| {
+            let change = |dir| Change::Rename { dir, name: name.into(), new_dir, new_name: new_name.into(), flags };
+            self.0.with_handle(|gofer, dir| one(gofer, change(dir)))
+        };
+        let changed = match rename(new_handle) {
+            Err(Stop::Errno(Errno::EBADF)) => to.fresh_handle(new_handle).and_then(rename),
+            answer => answer,
+        };
         let back = victim.as_ref().filter(|_| exchange && changed.is_ok()).map(|victim| (name, &**victim));
         let gone = (changed.is_ok() && !exchange).then_some(name);
         let (dir_attr, to_attr) = changed.as_ref().map_or((None, None), |changed| (changed.dir, changed.new_dir));

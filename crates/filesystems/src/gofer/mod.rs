@@ -18,7 +18,7 @@ use fsproto::{Gofer, SyncHow};
 use kernel::io::Io;
 use kernel::locks::Leaf;
 use kernel::op::{Op, fail};
-use kernel::vfs::{FileSystem, FileSystemOps, Inode, StatFs};
+use kernel::vfs::{FileSystem, FileSystemOps, FileType, Inode, StatFs};
 use lock::Mutex;
 use node::{Key, Node};
 use std::collections::{HashMap, VecDeque};
@@ -140,7 +140,15 @@ impl Shared {
     /// Gives up handles that can be had again by name. False: there were none.
     fn release_handles(&self) -> bool {
         let nodes: Vec<Arc<Node>> = self.nodes.lock().values().filter_map(Weak::upgrade).collect();
-        let handles: Vec<_> = nodes.iter().filter_map(|node| node.release_handle()).collect();
+        let release = |folders: bool| {
+            let some = nodes.iter().filter(|node| (node.kind == FileType::Dir) == folders);
+            some.filter_map(|node| node.release_handle()).collect::<Vec<_>>()
+        };
+        // Folders only where nothing else is left: what lies in them is asked for by them.
+        let mut handles = release(false);
+        if handles.is_empty() {
+            handles = release(true);
+        }
         self.gofer.forget(&handles);
         !handles.is_empty()
     }

@@ -17,6 +17,9 @@ use lock::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+/// How often a handle is asked for whose folders' handles are given up at the same time.
+const TRIES: usize = 8;
+
 /// Device and inode number on the host.
 pub(crate) type Key = (u64, u64);
 
@@ -169,8 +172,7 @@ impl Node {
         let handle = self.handle()?;
         match self.shared.trip(|gofer| ask(gofer, handle)) {
             Err(Stop::Errno(Errno::EBADF)) => {
-                self.state.lock().handle.take_if(|old| *old == handle);
-                let handle = self.handle()?;
+                let handle = self.fresh_handle(handle)?;
                 self.shared.trip(|gofer| ask(gofer, handle))
             }
             answer => answer,
@@ -179,6 +181,23 @@ impl Node {
 
     /// The handle, asked for by name where there is none. ESTALE where the name is gone or stands for another file.
     pub fn handle(&self) -> Op<Handle> {
+        for _ in 0..TRIES {
+            match self.ask_for_handle() {
+                // A folder above had its handle given up meanwhile. The root keeps its own.
+                Err(Stop::Errno(Errno::EBADF)) => {}
+                other => return other,
+            }
+        }
+        fail(Errno::ESTALE)
+    }
+
+    /// Another handle in place of one that the gofer does not know any more.
+    pub fn fresh_handle(&self, stale: Handle) -> Op<Handle> {
+        self.state.lock().handle.take_if(|old| *old == stale);
+        self.handle()
+    }
+
+    fn ask_for_handle(&self) -> Op<Handle> {
         let mut names: Vec<Box<[u8]>> = Vec::new();
         let (mut at, first) = {
             let state = self.state.lock();
@@ -241,7 +260,7 @@ impl Node {
     /// Takes the handle away where it can be had again.
     pub fn release_handle(&self) -> Option<Handle> {
         let mut state = self.state.lock();
-        if state.place.is_some() && self.kind != FileType::Dir { state.handle.take() } else { None }
+        if state.place.is_some() { state.handle.take() } else { None }
     }
 
     /// A folder that the node lies in, with its name there: how it is asked for without a handle of its own.

@@ -1,14 +1,14 @@
 //! Dentries: names in folders, cached, negative ones too. path_resolution(7).
 //!
 //! A dentry's `seq` is bumped by rename, unlink, mount and mode changes, so that a chain of dentries can be trusted by
-//! looking at numbers alone. Locks: `DentryChildren` of the folder, then `DentryPlace`.
+//! looking at numbers alone. How many are cached: `dcache`. Locks: `DentryChildren` of the folder, then `DentryPlace`.
 
-use super::Inode;
+use super::{Inode, dcache};
 use crate::locks::{DentryChildren, DentryPlace};
 use lock::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Negative entries are not kept in a folder with so many.
 const MANY_NAMES: usize = 4096;
@@ -22,6 +22,10 @@ pub struct Dentry {
     edits: AtomicU64,
     /// How many mounts lie on it, in any mount namespace.
     pub mounted: AtomicU32,
+    /// It was found by its name since `dcache` looked last.
+    used: AtomicBool,
+    /// It is nowhere but in the cache, and must not be forgotten.
+    pinned: AtomicBool,
 }
 
 struct Place {
@@ -48,6 +52,8 @@ impl Dentry {
             seq: AtomicU64::new(0),
             edits: AtomicU64::new(0),
             mounted: AtomicU32::new(0),
+            used: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
         })
     }
 
@@ -84,7 +90,11 @@ impl Dentry {
 
     /// The cached child, negative ones too.
     pub fn child(&self, name: &[u8]) -> Option<Arc<Dentry>> {
-        self.children.read().get(name).cloned()
+        let child = self.children.read().get(name).cloned()?;
+        if !child.used.load(Ordering::Relaxed) {
+            child.used.store(true, Ordering::Relaxed);
+        }
+        Some(child)
     }
 
     /// What `adopt_since` wants to know: taken before the file system is asked.
@@ -103,29 +113,26 @@ impl Dentry {
             // A guest that asks for names that don't exist cannot fill the kernel's memory with them.
             return Some(Self::make(Some(self.clone()), name, None));
         }
-        let (new, old) = Self::adopt_locked(self, &mut children, name, inode);
+        let adopted = Self::adopt_locked(self, &mut children, name, inode);
         drop(children);
-        drop(old);
-        Some(new)
+        Some(adopted.settle())
     }
 
     /// Caches what was made at `name`.
     pub fn adopt(self: &Arc<Self>, name: &[u8], inode: Option<Arc<Inode>>) -> Arc<Dentry> {
         let mut children = self.children.write();
         self.edits.fetch_add(1, Ordering::AcqRel);
-        let (new, old) = Self::adopt_locked(self, &mut children, name, inode);
+        let adopted = Self::adopt_locked(self, &mut children, name, inode);
         drop(children);
-        drop(old);
-        new
+        adopted.settle()
     }
 
-    /// The child, and what it took the place of.
     fn adopt_locked(
         self: &Arc<Self>,
         children: &mut HashMap<Box<[u8]>, Arc<Dentry>>,
         name: &[u8],
         inode: Option<Arc<Inode>>,
-    ) -> (Arc<Dentry>, Option<Arc<Dentry>>) {
+    ) -> Adopted {
         if let Some(old) = children.get(name) {
             let same = match (&old.place.lock().inode, &inode) {
                 (None, None) => true,
@@ -133,14 +140,14 @@ impl Dentry {
                 _ => false,
             };
             if same {
-                return (old.clone(), None);
+                return Adopted::Old(old.clone());
             }
             old.place.lock().gone = true;
             old.bump();
         }
         let new = Self::make(Some(self.clone()), name, inode);
-        let old = children.insert(name.into(), new.clone());
-        (new, old)
+        let replaced = children.insert(name.into(), new.clone());
+        Adopted::New { dentry: new, replaced }
     }
 
     /// A child that is not to be cached.
@@ -172,14 +179,17 @@ impl Dentry {
         let negative = Self::make(Some(self.clone()), name, None);
         let mut children = self.children.write();
         self.edits.fetch_add(1, Ordering::AcqRel);
-        let old =
-            if children.len() < MANY_NAMES { children.insert(name.into(), negative) } else { children.remove(name) };
+        let keep = children.len() < MANY_NAMES;
+        let old = if keep { children.insert(name.into(), negative.clone()) } else { children.remove(name) };
         if let Some(old) = &old {
             old.place.lock().gone = true;
             old.bump();
         }
         drop(children);
         drop(old);
+        if keep {
+            dcache::enter(&negative);
+        }
     }
 
     /// Forgets what is cached of a name, so that the next walk looks it up.
@@ -194,9 +204,41 @@ impl Dentry {
         }
     }
 
-    /// The names below, as far as they are cached and exist.
-    pub fn cached_children(&self) -> Vec<Arc<Dentry>> {
-        self.children.read().values().filter(|d| d.inode().is_some()).cloned().collect()
+    #[cfg(test)]
+    pub(super) fn cached_names(&self) -> Vec<Box<[u8]>> {
+        self.children.read().keys().cloned().collect()
+    }
+
+    /// Keeps it in the cache for ever: no file system knows of it.
+    pub fn pin(&self) {
+        self.pinned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was found by its name since this was asked last.
+    pub(super) fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Leaves its folder, unless it is in use. True: it is in no folder now.
+    pub(super) fn leave(self: Arc<Self>) -> bool {
+        let (parent, name) = {
+            let place = self.place.lock();
+            match &place.parent {
+                Some(parent) if !place.gone => (parent.clone(), place.name.clone()),
+                _ => return true,
+            }
+        };
+        let mut children = parent.children.write();
+        // The folder has one, the caller the other; nobody can get one from the folder now.
+        let unused = Arc::strong_count(&self) == 2 && !self.pinned.load(Ordering::Relaxed);
+        let here = children.get(&name).is_some_and(|child| Arc::ptr_eq(child, &self));
+        if !here || !unused || self.inode().is_some_and(|inode| inode.has_own_state()) {
+            return false;
+        }
+        let old = children.remove(&name);
+        drop(children);
+        drop(old);
+        true
     }
 
     /// Drops the cache below this dentry: its file system is mounted nowhere any more. Dentries and their folders hold each other,
@@ -236,7 +278,8 @@ impl Dentry {
         }
         if !exchange {
             let negative = Self::make(Some(old_parent.clone()), old_name, None);
-            old_parent.swap_child(old_name, Some(negative));
+            old_parent.swap_child(old_name, Some(negative.clone()));
+            dcache::enter(&negative);
         }
     }
 
@@ -274,6 +317,30 @@ impl Dentry {
             at = d.parent();
         }
         false
+    }
+}
+
+/// What `adopt_locked` did.
+enum Adopted {
+    /// It was there already.
+    Old(Arc<Dentry>),
+    New {
+        dentry: Arc<Dentry>,
+        replaced: Option<Arc<Dentry>>,
+    },
+}
+
+impl Adopted {
+    /// The dentry, once the folder's lock is let go.
+    fn settle(self) -> Arc<Dentry> {
+        match self {
+            Adopted::Old(dentry) => dentry,
+            Adopted::New { dentry, replaced } => {
+                drop(replaced);
+                dcache::enter(&dentry);
+                dentry
+            }
+        }
     }
 }
 

@@ -126,6 +126,11 @@ impl Inode {
         self.bound.lock().as_ref().and_then(Weak::upgrade)
     }
 
+    /// Whether something would be lost with this inode that its file system does not keep: a socket that listens here, a FIFO's pipe.
+    pub(super) fn has_own_state(&self) -> bool {
+        self.fifo.get().is_some() || self.bound.lock().as_ref().is_some_and(|socket| socket.strong_count() > 0)
+    }
+
     /// Binds a unix socket to this inode.
     pub fn bind_socket(&self, socket: Weak<dyn Any + Send + Sync>) {
         *self.bound.lock() = Some(socket);

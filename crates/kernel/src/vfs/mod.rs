@@ -8,6 +8,7 @@
 pub mod access;
 mod anon;
 mod attr;
+pub mod dcache;
 mod dentry;
 mod device;
 mod file;

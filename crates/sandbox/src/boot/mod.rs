@@ -25,6 +25,9 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     options.platform.memory &= !context.config.strace;
     options.platform.local &= !context.config.strace;
     kernel::wait::set_force_rerun(options.force_rerun);
+    if let Some(names) = context.config.dcache {
+        kernel::vfs::dcache::set_limit(names as usize);
+    }
     platform::set_drain(kernel::wait::drain);
     let platform = Platform::start(options.platform)
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;

@@ -231,6 +231,7 @@ impl Builder<'_> {
             root
         };
         let dentry = parent.dentry.adopt(name, Some(inode));
+        dentry.pin();
         Ok(Path::new(parent.mount.clone(), dentry))
     }
 
