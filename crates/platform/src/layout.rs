@@ -22,7 +22,7 @@ pub const TEXT: u64 = 0x4000_0000;
 pub const TEXT_LEN: u64 = 0x1_0000;
 /// Offset in the text of the trampolines, whose calls the filter takes for the guest's own. What lies below has the stub's rights.
 pub const TRAMPOLINES: u64 = 0xc000;
-/// Offset in the region of the table of rewritten call sites: private, copied by fork. Mapped when the first site is rewritten. Record 0 is its head.
+/// Offset in the region of the table of rewritten call sites: private, copied by fork. Mapped when the first site is rewritten. The first word of record 0 are the upper bits of the addresses of private pages.
 pub const SITES: u64 = TEXT + 0x2_0000;
 pub const SITES_LEN: u64 = 0x2000;
 /// Records of the table, its head included.
@@ -182,17 +182,6 @@ pub struct Site {
     /// Bytes from the site's start to `ip`: 7 or 2.
     pub back: u32,
     pub unused: u64,
-}
-
-/// The table's head, in the place of record 0.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct SitesHead {
-    /// Upper bits of the addresses of private pages.
-    pub tag: u64,
-    /// Records in use, the head included.
-    pub count: u64,
-    pub unused: [u64; 2],
 }
 
 /// States of `Mailbox::poll`.

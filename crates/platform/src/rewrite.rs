@@ -5,9 +5,7 @@
 //! Owns no locks.
 
 use crate::answer::Op;
-use crate::layout::{
-    MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, SitesHead, TEXT, header,
-};
+use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, TEXT, header};
 
 /// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
 pub const AROUND: usize = 15;
@@ -94,13 +92,12 @@ impl Sites {
             ops.push(map(base + SITES, SITES_LEN));
             ops.push(Op::call(MEMBARRIER, [REGISTER_SYNC_CORE, 0, 0, 0, 0, 0]));
         }
-        let head = SitesHead { tag: base >> PRIVATE_SHIFT, count: number as u64 + 1, unused: [0; 2] };
         let at = |n: usize| base + SITES + (n * size_of::<Site>()) as u64;
         ops.push(Op::Copy {
             addr: at(number),
             bytes: words([site.ip, site.target, u64::from(site.nr) | u64::from(site.back) << 32, 0]),
         });
-        ops.push(Op::Copy { addr: at(0), bytes: words([head.tag, head.count, 0, 0]) });
+        ops.push(Op::Copy { addr: at(0), bytes: words([base >> PRIVATE_SHIFT, 0, 0, 0]) });
         // The page is read-only otherwise: a wild write of the guest faults there as it does without it.
         ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 3, 0, 0, 0]));
         ops.push(Op::Copy { addr: pointer, bytes: entry.to_le_bytes().to_vec() });

@@ -9,7 +9,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::frame::uc;
-use crate::layout::{KICK_SIGNAL, MAX_SITES, Mailbox, PRIVATE_SHIFT, SHARED, SITES, Site, SitesHead, TEXT, poll};
+use crate::layout::{KICK_SIGNAL, MAX_SITES, Mailbox, PRIVATE_SHIFT, SHARED, SITES, Site, TEXT, poll};
 use crate::user::address;
 use crate::{Private, base, mailbox};
 
@@ -320,13 +320,13 @@ unsafe fn complete(frame: *mut u64, ip: u64, call: u64) {
 unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
     // SAFETY: the table is looked at only where it is mapped, which is once a site is rewritten: a guest that faults by `06` or int3 without it is told so by its head's absence.
     unsafe {
-        let mut head = [0u64; 4];
-        if !crate::user::copy(head.as_mut_ptr() as u64, base() + SITES, size_of::<SitesHead>() as u64) {
+        // Records are written in any order when two threads rewrite at once, so all are looked at.
+        let mut head = 0u64;
+        if !crate::user::copy(&raw mut head as u64, base() + SITES, 8) {
             return Entry::Guest;
         }
-        let count = (head[1] as usize).min(MAX_SITES);
         let mut i = 1;
-        while i < count {
+        while i < MAX_SITES {
             let site = ((base() + SITES) as *const Site).add(i).read_volatile();
             let start = site.ip.wrapping_sub(site.back as u64);
             // int3 (the ip is behind it) or `06`, at the byte where they can stand.
@@ -335,6 +335,10 @@ unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
                 crate::user::copy(&raw mut b as u64, at, 1);
                 b
             };
+            if site.ip == 0 {
+                i += 1;
+                continue;
+            }
             if ip == start.wrapping_add(1) && sig == SIGTRAP {
                 if byte(start) != 0xcc {
                     *frame.add(uc::RIP) = start; // complete meanwhile
