@@ -20,17 +20,21 @@ use kernel::io::Io;
 use kernel::op::{Op, fail};
 use kernel::vfs::{FileSystem, FileSystemOps, FileType, FsType, Inode, MountArgs, NewKind, NewNode, StatFs};
 use node::Node;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const PAGE: u64 = 4096;
 const MAGIC: u64 = 0x0102_1994;
+
+/// Bytes for contents where no limit is given. fallocate(2) could ask for all of the host's memory otherwise, and the host would end the kernel process with the guest.
+static MOST: OnceLock<u64> = OnceLock::new();
 
 static TYPE: FsType = FsType { name: "tmpfs", user_mountable: true, nodev: true, mount };
 
 /// Makes tmpfs and memfd_create(2) known.
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);
+    let _ = MOST.set(kernel.memory_total / 2);
     kernel::vfs::set_memfd_maker(memfd::make);
 }
 
@@ -54,7 +58,7 @@ pub fn make(options: Options) -> Arc<Inode> {
 /// As `make`, of a type that is a tmpfs by another name (devtmpfs).
 pub fn make_named(name: &'static str, options: Options) -> Arc<Inode> {
     let counts = Arc::new(Counts {
-        size: AtomicU64::new(options.size.unwrap_or(u64::MAX)),
+        size: AtomicU64::new(options.size.or(MOST.get().copied()).unwrap_or(u64::MAX)),
         used: AtomicU64::new(0),
         inodes: AtomicU64::new(options.inodes.unwrap_or(u64::MAX)),
         inodes_used: AtomicU64::new(0),

@@ -7,7 +7,7 @@ use kernel::op::{Op, fail};
 /// What a tmpfs is made with.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Bytes for contents; None: no limit.
+    /// Bytes for contents; None: half of the memory.
     pub size: Option<u64>,
     pub inodes: Option<u64>,
     /// Permissions of the root folder.

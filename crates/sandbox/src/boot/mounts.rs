@@ -94,7 +94,7 @@ fn with_overlay(cred: &Arc<Cred>, lower: Arc<Inode>, how: Overlay, readonly: boo
     filesystems::overlay::cover(&mut io, lower, upper)
 }
 
-/// The root of a tmpfs without limits.
+/// The root of a tmpfs with the limits that Linux gives by default.
 fn memory_folder() -> Arc<Inode> {
     filesystems::tmpfs::make(Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 })
 }
