@@ -67,7 +67,12 @@ fn ended(core: &'static Core, pid: i32, status: i32) {
     }
 }
 
-/// Kills host processes of our PID namespace that nobody knows: children of a stub that did not ring. Needs procfs.
+/// A process that nobody knows and that has run for so long has had its time to ring.
+const HIDDEN_CPU: u64 = 1_000_000_000;
+/// So has one that is there for so long, however busy the machine.
+const HIDDEN: Duration = Duration::from_secs(60);
+
+/// Kills host processes of our PID namespace that nobody knows: children of a stub that do not ring. Needs procfs. Called by the keeper alone.
 pub(crate) fn sweep(core: &'static Core) {
     let Some(proc) = &core.proc else { return };
     let Ok(dir) = host::rustix::fs::Dir::read_from(proc) else { return };
@@ -79,11 +84,22 @@ pub(crate) fn sweep(core: &'static Core) {
     if own != 1 {
         return;
     }
-    for entry in dir.flatten() {
-        let Some(pid) = entry.file_name().to_str().ok().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        if pid != own && !known.contains(&pid) {
+    let pids = dir.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse::<i32>().ok());
+    for pid in pids.filter(|pid| *pid != own && !known.contains(pid)) {
+        let cpu = host::process::cpu_time(pid).unwrap_or(0);
+        if (cpu > HIDDEN_CPU || age(core, pid).is_some_and(|age| age > HIDDEN))
+            && !lock(&core.spaces).contains_key(&pid)
+        {
             core.violation(pid, "a process that nobody asked for");
             let _ = host::process::kill(pid, libc::SIGKILL);
         }
     }
+}
+
+/// How long ago a process began: proc_pid_stat(5), starttime.
+fn age(core: &Core, pid: i32) -> Option<Duration> {
+    let stat = core.proc_file(&format!("{pid}/stat"))?;
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let begun = Duration::from_millis(ticks * 10); // USER_HZ is 100 on x86-64
+    Some(Duration::from_nanos(host::time::boottime()).saturating_sub(begun))
 }

@@ -23,8 +23,8 @@ use crate::region::Region;
 
 static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub.bin"));
 
-/// How long a zygote may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a zygote may take, on the busiest of machines.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// SIGILL, SIGBUS, SIGFPE, SIGSEGV: never masked in the stub.
 const FAULTS: u64 = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10;
 /// SA_SIGINFO, ONSTACK, RESTORER, RESTART, NODEFER.
@@ -137,6 +137,7 @@ impl Seed {
         own.seed().order.fetch_add(1, Ordering::Release);
         wake(&own.seed().order);
         let start = Instant::now();
+        let mut pause = Duration::from_micros(20);
         loop {
             let failed = match words.failed.load(Ordering::Acquire) {
                 0 => own.seed().failed.load(Ordering::Acquire),
@@ -164,7 +165,8 @@ impl Seed {
             if start.elapsed() > PATIENCE {
                 return Err(StartError::Stub { step: 11, errno: Errno::ETIMEDOUT });
             }
-            std::thread::sleep(Duration::from_micros(20));
+            std::thread::sleep(pause);
+            pause = (pause * 5 / 4).min(Duration::from_millis(5));
         }
     }
 }
