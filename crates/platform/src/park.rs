@@ -37,6 +37,11 @@ impl Thread {
         self.core.keeper.arm(self.core);
     }
 
+    /// It waits in the futex, where no freezer minds it; or is gone.
+    pub fn is_parked(&self) -> bool {
+        matches!(lock(&self.state).at, At::Parked | At::Gone)
+    }
+
     /// The request is answered: it is on the list no more.
     pub(crate) fn close(&self, st: &mut State) {
         if let Some(since) = st.open.take() {
@@ -44,9 +49,10 @@ impl Thread {
         }
     }
 
-    fn park(&self) {
+    /// Parks the thread now, if a request of it is open. Answers work as ever.
+    pub fn park(&self) {
         let mut st = lock(&self.state);
-        st.open = None;
+        self.close(&mut st);
         match st.at {
             At::Direct { id } => self.call_in(&mut st, id, None),
             At::Bell { .. } => self.send_to_park(&mut st),

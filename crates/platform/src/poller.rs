@@ -165,8 +165,9 @@ fn serve(core: &'static Core, thread: &Arc<Thread>) -> bool {
     let Request { nr, args, ip } = lock(&thread.state).request;
     core.trace(|| format!("{} polled {nr} {args:x?} ip {ip:x}", thread.host_tid));
     let before = outgoing::wakes();
-    if let Some(guest) = guest {
-        guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
+    match guest {
+        Some(guest) => guest.event(thread, Event::Syscall { nr, args, ip, framed: false }),
+        None => thread.exit(),
     }
     crate::worker::settle();
     outgoing::wakes() == before && mb.poll().load(Ordering::Relaxed) != poll::RING

@@ -182,10 +182,9 @@ impl Shard {
         count(&self.core.counters.direct);
         self.core
             .trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
-        if let Some(guest) = guest {
-            let Request { nr, args, ip } = request;
-            guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
-        }
+        let Some(guest) = guest else { return thread.exit() };
+        let Request { nr, args, ip } = request;
+        guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
     }
 
     /// Looks from time to time how fast a thread's calls follow one another.
@@ -276,9 +275,8 @@ impl Shard {
         };
         let guest = st.guest.clone();
         drop(st);
-        if let Some(guest) = guest {
-            guest.event(thread, event);
-        }
+        let Some(guest) = guest else { return thread.exit() };
+        guest.event(thread, event);
     }
 
     /// The end of a script, fork, spawn or signal frame.

@@ -268,9 +268,28 @@ impl Thread {
         self.answer(Answer::Registers(Box::new(*r)));
     }
 
-    /// This host thread ends; the host clears and wakes its clear_child_tid word. No `gone` follows.
+    /// This host thread ends; the host clears and wakes its clear_child_tid word. No `gone` follows. One that runs guest code ends when it comes in.
     pub fn exit(&self) {
-        self.answer(Answer::Exit);
+        let mut st = lock(&self.state);
+        match st.at {
+            At::Running => {
+                if let Some(guest) = st.guest.take() {
+                    queue(Out::Forget(guest));
+                }
+                drop(st);
+                self.kick();
+            }
+            At::Coming(Some(_)) => st.at = At::Coming(Some(Answer::Exit)),
+            _ => {
+                drop(st);
+                self.answer(Answer::Exit);
+            }
+        }
+    }
+
+    /// Its host process has ended, or it was told to exit: it brings no event any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(lock(&self.state).at, At::Gone)
     }
 
     /// Running guest code: makes it come in with [`crate::Event::Kicked`] soon. No effect while a request is open.
