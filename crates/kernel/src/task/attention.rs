@@ -47,8 +47,13 @@ impl Delivery {
 }
 
 impl Task {
-    /// Whether there is anything for `attention` to do.
+    /// Whether there is anything to do before guest code runs.
     pub(super) fn wants_attention(&self) -> bool {
+        self.wants_out() || self.is_frozen()
+    }
+
+    /// Whether there is anything for `attention` to do, for which waits end.
+    pub(super) fn wants_out(&self) -> bool {
         if self.group.is_exiting() || self.is_dying() {
             return true;
         }

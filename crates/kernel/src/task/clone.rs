@@ -39,6 +39,7 @@ pub struct SpawnInit {
     pub fs: Arc<FsContext>,
     pub namespaces: Namespaces,
     pub container: u64,
+    pub freezer: Arc<super::Freezer>,
     /// Init of its PID namespace: signals without a handler don't reach it.
     pub init: bool,
 }
@@ -179,7 +180,14 @@ impl Task {
             session: self.group.session(),
             event: None,
         };
-        let group = ThreadGroup::new(pid.clone(), links, self.group.limits(), actions, self.group.container);
+        let group = ThreadGroup::new(
+            pid.clone(),
+            links,
+            self.group.limits(),
+            actions,
+            self.group.container,
+            self.group.freezer.clone(),
+        );
         group.exit_signal.store(exit_signal, Relaxed);
         group.oom_score_adj.store(self.group.oom_score_adj.load(Relaxed), Relaxed);
         group.dumpable.store(self.group.dumpable.load(Relaxed), Relaxed);
@@ -208,7 +216,7 @@ impl Task {
             session: Session::new(pid.clone()),
             event: None,
         };
-        let group = ThreadGroup::new(pid.clone(), links, init.limits, Actions::new(), init.container);
+        let group = ThreadGroup::new(pid.clone(), links, init.limits, Actions::new(), init.container, init.freezer);
         group.signals.lock().unkillable = init.init;
         let fields = super::Fields {
             thread: None,

@@ -151,6 +151,13 @@ impl Task {
     /// Runs the task until it waits, answers its guest, or is dead.
     pub(super) fn drive(self: &Arc<Self>, mut run: Box<Run>) {
         loop {
+            if !matches!(run.phase, Phase::Stub(_)) && self.freezes(&mut run) {
+                match self.park_frozen(run) {
+                    Some(again) => run = again,
+                    None => return,
+                }
+                continue;
+            }
             if matches!(run.phase, Phase::Call) && !self.run_call(&mut run) {
                 match self.park(run) {
                     Some(again) => run = again,
@@ -192,12 +199,17 @@ impl Task {
             && !matches!(run.phase, Phase::Stub(_))
             && let Some(script) = self.last_words()
             && let Some(thread) = self.thread()
+            && !thread.is_gone()
         {
             run.waits.end_call();
             run.phase = Phase::Stub(Some(Box::new(|_, _, _| Next::Value(0))));
             *self.run.lock() = Some(run);
             self.state.store(USER, Release);
-            return thread.script(script);
+            thread.script(script);
+            if thread.is_gone() {
+                self.end_without_thread();
+            }
+            return;
         }
         self.exit_now(run);
     }
@@ -209,6 +221,22 @@ impl Task {
         {
             run.timer = Some(crate::reactor::at(deadline, self.clone()));
         }
+        self.wait(run)
+    }
+
+    /// As `park`, for a task that is frozen: no deadline wakes it, and its host thread leaves the open notifications at once.
+    fn park_frozen(self: &Arc<Self>, mut run: Box<Run>) -> Option<Box<Run>> {
+        run.timer = None;
+        let again = self.wait(run);
+        if again.is_none()
+            && let Some(thread) = self.thread()
+        {
+            thread.park();
+        }
+        again
+    }
+
+    fn wait(self: &Arc<Self>, run: Box<Run>) -> Option<Box<Run>> {
         *self.run.lock() = Some(run);
         if self.state.compare_exchange(RUNNING, BLOCKED, AcqRel, Acquire).is_ok() {
             self.counters.waited();
@@ -225,10 +253,8 @@ impl Task {
     fn rest(self: &Arc<Self>, run: Box<Run>) {
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
-        if self.wants_attention()
-            && let Some(thread) = self.thread()
-        {
-            thread.kick();
+        if let Some(thread) = self.thread() {
+            self.fetch(&thread);
         }
     }
 
@@ -261,7 +287,17 @@ impl Task {
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
         answer(&thread);
-        if self.wants_attention() {
+        self.fetch(&thread);
+    }
+
+    /// What became pending after `attention` looked brings the thread back. One whose host process died meanwhile can't come any more.
+    fn fetch(self: &Arc<Self>, thread: &Thread) {
+        if !self.wants_attention() {
+            return;
+        }
+        if thread.is_gone() && self.group.is_exiting() {
+            self.end_without_thread();
+        } else {
             thread.kick();
         }
     }
@@ -503,11 +539,16 @@ impl Task {
     fn interrupt(&self) -> Interrupt {
         if self.group.is_exiting() || self.is_dying() {
             Interrupt::Kill
-        } else if self.wants_attention() {
+        } else if self.wants_out() {
             Interrupt::Signal
         } else {
             Interrupt::None
         }
+    }
+
+    /// It waits in the kernel.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state.load(Acquire) == BLOCKED
     }
 
     /// Its guest code runs.

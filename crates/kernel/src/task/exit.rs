@@ -3,7 +3,7 @@
 //! Each task ends in `exit_now`, once, run by whoever holds it; the last one of a group makes it a zombie. A group that ends as a
 //! whole has its stub process killed by the host: no thread needs to be answered.
 
-use super::drive::{Run, USER};
+use super::drive::Run;
 use super::send::{child_info, send};
 use super::{ExitStatus, GroupState, Task, ThreadGroup};
 use crate::signal::{SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGHUP, SIGKILL, SigInfo};
@@ -23,6 +23,10 @@ impl ThreadGroup {
         if self.has_last_words(&tasks) {
             return self.begin_orderly_exit(&tasks);
         }
+        self.end_at_once(&tasks);
+    }
+
+    fn end_at_once(self: &Arc<Self>, tasks: &[Arc<Task>]) {
         // Killing the stub process ends all its threads at once, where nobody else lives in it.
         let space = tasks.iter().find_map(|t| Some(t.mm()?.clone()));
         if let Some(mm) = space
@@ -33,7 +37,7 @@ impl ThreadGroup {
             }
             mm.space().kill();
         }
-        for task in &tasks {
+        for task in tasks {
             if task.claim_from_user() {
                 // Its guest code runs, or dies at this moment; the kernel's part of it ends here.
                 let run = task.take_run().unwrap_or_else(|| task.new_run());
@@ -233,7 +237,10 @@ impl Task {
             return children;
         }
         let ns = group.pid_ns();
-        let init = ns.as_ref().and_then(|ns| ns.init()).filter(|init| !Arc::ptr_eq(init, group));
+        let init = ns
+            .as_ref()
+            .and_then(|ns| ns.init())
+            .filter(|init| !Arc::ptr_eq(init, group) && init.state() == GroupState::Alive);
         let mut heir = group.parent();
         while let Some(candidate) = heir.clone() {
             let inside = ns.as_ref().is_some_and(|ns| candidate.pid.number_in(ns) != 0);
@@ -321,10 +328,20 @@ impl Task {
             let sig = status & 0x7f;
             observe::warn!("process {}: its host process ended with status {status:#x}", self.group.id());
             let sig = if sig == 0 { SIGKILL } else { sig };
-            self.group.begin_exit(ExitStatus::Signal { sig, core: false });
-        } else if self.state.load(Acquire) == USER && self.claim_from_user() {
+            if self.group.exiting.set(ExitStatus::Signal { sig, core: false }).is_ok() {
+                self.group.end_at_once(&self.group.tasks()); // nobody is left for last words
+            }
+        }
+        self.end_without_thread();
+    }
+
+    /// Ends the task where it is; in the kernel, as soon as it looks. Its host thread is gone.
+    pub(super) fn end_without_thread(self: &Arc<Self>) {
+        if self.claim_from_user() {
             let run = self.take_run().unwrap_or_else(|| self.new_run());
             self.exit_now(run);
+        } else {
+            self.notify();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
-use super::{CpuLimit, Limits, Pid, PidNs, Session, Task, Usage};
+use super::{CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Path;
@@ -80,6 +80,8 @@ pub struct ThreadGroup {
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to, for accounting; 0 for none.
     pub container: u64,
+    /// That container's.
+    pub freezer: Arc<Freezer>,
 }
 
 /// Actions, shared pending signals, stop state.
@@ -143,6 +145,7 @@ impl ThreadGroup {
         limits: Limits,
         actions: Actions,
         container: u64,
+        freezer: Arc<Freezer>,
     ) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
             pid,
@@ -167,6 +170,7 @@ impl ThreadGroup {
             cpu_limit: OnceLock::new(),
             sem_undo: Mutex::new(None),
             container,
+            freezer,
         })
     }
 

@@ -97,8 +97,18 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
             task.notify();
         }
         group.continued.wake(crate::wait::Events::IN);
+        crate::wait::enqueue(Arc::new(Killed(group.clone())));
     }
     true
+}
+
+/// SIGKILL ends a process whether or not its threads come in: hostile code can mask the signal that would bring them.
+struct Killed(Arc<ThreadGroup>);
+
+impl crate::wait::Runnable for Killed {
+    fn run(self: Arc<Self>) {
+        self.0.begin_exit(super::ExitStatus::Signal { sig: SIGKILL, core: false });
+    }
 }
 
 /// Why a parent is told.

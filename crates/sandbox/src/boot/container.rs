@@ -5,7 +5,7 @@ use crate::machine::{ContainerFiles, Failure, Kind};
 use crate::spec::ContainerSpec;
 use kernel::Kernel;
 use kernel::cred::UserNs;
-use kernel::task::{IpcNs, Namespaces, NetNs, PidNs, UtsNs};
+use kernel::task::{Freezer, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
 use kernel::vfs::Path;
 use lock::{Mutex, lock_class};
 use std::collections::HashMap;
@@ -24,6 +24,7 @@ pub struct Container {
     pub number: u64,
     pub pid_ns: Arc<PidNs>,
     pub namespaces: Namespaces,
+    pub freezer: Arc<Freezer>,
     pub root: Path,
     pub state: Mutex<State, ContainerState>,
 }
@@ -41,7 +42,6 @@ pub struct State {
     /// Who wants to know of the first program's end, until `start`.
     pub watchers: Vec<OnExit>,
     pub started: bool,
-    pub paused: bool,
 }
 
 impl Container {
@@ -70,6 +70,7 @@ impl Container {
             number: kernel::unique_id(),
             pid_ns,
             namespaces,
+            freezer: Arc::default(),
             root,
             state: Mutex::new(State::default()),
         });

@@ -7,7 +7,7 @@ use crate::machine::{
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use kernel::Kernel;
-use kernel::signal::{SIGCONT, SIGSTOP, SigInfo};
+use kernel::signal::SigInfo;
 use kernel::task::{self, GroupState, ThreadGroup};
 use kernel::wait::{Events, Link, Wake};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ impl Sandbox {
 }
 
 /// What this thread woke runs before the call returns.
-fn settle() {
+pub(super) fn settle() {
     while kernel::wait::drain() {}
     platform::flush();
 }
@@ -142,7 +142,7 @@ impl Machine for Sandbox {
         let container = self.container(container)?;
         let state = container.state.lock();
         let ended = state.processes.get(&crate::machine::INIT).is_some_and(|p| p.group.state() != GroupState::Alive);
-        Ok(match (state.started, ended, state.paused) {
+        Ok(match (state.started, ended, container.freezer.is_frozen()) {
             (false, ..) => Status::Created,
             (_, true, _) => Status::Stopped,
             (_, _, true) => Status::Paused,
@@ -174,12 +174,10 @@ impl Machine for Sandbox {
 
     fn pause(&self, container: &str, paused: bool) -> Result<(), Failure> {
         let container = self.container(container)?;
-        container.state.lock().paused = paused;
-        let sig = if paused { SIGSTOP } else { SIGCONT };
-        for (_, group) in container.pid_ns.groups() {
-            task::send(&group, None, SigInfo::kernel(sig));
+        if paused {
+            return super::pause::pause(&container);
         }
-        settle();
+        super::pause::resume(&container);
         Ok(())
     }
 }

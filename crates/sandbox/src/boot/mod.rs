@@ -10,6 +10,7 @@ mod home;
 mod machine;
 mod mounts;
 mod options;
+mod pause;
 mod process;
 
 use crate::machine::{BootContext, Failure, Kind, Prepared};
