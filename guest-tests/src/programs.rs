@@ -20,6 +20,13 @@ pub struct Program {
     pub binary: PathBuf,
 }
 
+impl Program {
+    /// It attacks the kernel below it, which makes sense in stockade only.
+    pub fn is_hostile(&self) -> bool {
+        self.name.starts_with("hostile/")
+    }
+}
+
 /// All test programs whose name contains `filter`, compiled.
 pub fn ready(sources: &Path, out: &Path, filter: &str) -> Result<Vec<Program>> {
     let shared = newest_shared(sources)?;

@@ -13,6 +13,8 @@ use crate::place::{self, Place, Ran};
 use crate::programs::Program;
 
 const LIMIT: Duration = Duration::from_secs(40);
+/// For hostile programs, each of whose cases takes seconds.
+const HOSTILE_LIMIT: Duration = Duration::from_secs(240);
 const AT_ONCE: usize = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,8 @@ pub fn run(
     let worker = || -> Result<()> {
         while let Some(program) = jobs.lock().ok().and_then(|mut jobs| jobs.next()) {
             let log = logs.join(place.name()).join(&program.name).with_extension("log");
-            let ran = place::run(place.command(&[launcher, &program.binary]), &log, LIMIT)?;
+            let limit = if program.is_hostile() { HOSTILE_LIMIT } else { LIMIT };
+            let ran = place::run(place.command(&[launcher, &program.binary]), &log, limit)?;
             let cases = judge(&ran, known.and_then(|known| known.get(&program.name)));
             show(place, &program.name, &ran, &cases);
             if let Ok(mut done) = done.lock() {
@@ -94,6 +97,10 @@ fn judge(ran: &Ran, known: Option<&BTreeMap<String, Verdict>>) -> BTreeMap<Strin
     let broken = match (&ending, ended) {
         (Some(ending), false) => Some(format!("not reached: {ending}; {last}")),
         (None, false) => Some(format!("not reached: ended early with status 0; {last}")),
+        (Some(ending), true) if !cases.values().any(|verdict| matches!(verdict, Verdict::Fail(_))) => {
+            cases.insert("program".into(), Verdict::Fail(format!("all cases ended, but then: {ending}")));
+            None
+        }
         _ => None,
     };
     for (case, verdict) in known.into_iter().flatten() {

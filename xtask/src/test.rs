@@ -135,7 +135,8 @@ fn guests(options: &Options, wanted: &BTreeSet<&str>) -> Result<Sums> {
     let mut sums = Sums::default();
 
     let launcher = programs::one(&sources, &out, "support/launch")?;
-    let all = programs::ready(&sources, &out, &options.filter)?;
+    let (hostile, all): (Vec<_>, Vec<_>) =
+        programs::ready(&sources, &out, &options.filter)?.into_iter().partition(programs::Program::is_hostile);
     let native = suite::run(&Place::Native, &launcher, &all, None, &logs)?;
     sums.add(suite::sum_up(&Place::Native, &native, None));
     if !wanted.contains("guest") && !wanted.contains("real") {
@@ -150,12 +151,18 @@ fn guests(options: &Options, wanted: &BTreeSet<&str>) -> Result<Sums> {
     if wanted.contains("guest") {
         let seen = suite::run(&base, &launcher, &all, Some(&native), &logs)?;
         sums.add(suite::sum_up(&base, &seen, Some(&expectations)));
+        let seen = suite::run(&base, &launcher, &hostile, None, &logs)?;
+        sums.add(suite::sum_up(&base, &seen, Some(&expectations)));
         for flags in MATRIX.iter().take(if options.matrix { MATRIX.len() } else { 1 }) {
             println!("with {}:", flags.join(" "));
             let flags = options.flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).into())).collect();
             let place = Place::Stockade { binary: binary.clone(), flags, do_flags: Vec::new() };
             let seen = suite::run(&place, &launcher, &all, Some(&native), &logs)?;
             sums.add(suite::sum_up(&place, &seen, Some(&expectations)));
+            if options.matrix {
+                let seen = suite::run(&place, &launcher, &hostile, None, &logs)?;
+                sums.add(suite::sum_up(&place, &seen, Some(&expectations)));
+            }
         }
     }
     if wanted.contains("real") {

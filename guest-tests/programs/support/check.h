@@ -37,7 +37,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef CASE_SECONDS
 #define CASE_SECONDS 10
+#endif
 #define EXIT_SKIP 77
 
 struct test_case {
