@@ -3,7 +3,7 @@
 //! Structs are laid out as the kernel of x86-64 lays them out (not as glibc does). Neighbours: `time` for timestamps, `ioctl` and `tty` for ioctl(2).
 
 use bitflags::bitflags;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::time::Timespec;
 
@@ -75,6 +75,16 @@ pub use linux_raw_sys::general::{
     STATMOUNT_MNT_POINT, STATMOUNT_MNT_ROOT, STATMOUNT_MNT_UIDMAP, STATMOUNT_OPT_ARRAY, STATMOUNT_OPT_SEC_ARRAY,
     STATMOUNT_PROPAGATE_FROM, STATMOUNT_SB_BASIC, STATMOUNT_SB_SOURCE, STATMOUNT_SUPPORTED_MASK, UMOUNT_NOFOLLOW,
 };
+/// `cmd` of fsconfig(2).
+pub const FSCONFIG_SET_FLAG: u32 = 0;
+pub const FSCONFIG_SET_STRING: u32 = 1;
+pub const FSCONFIG_SET_BINARY: u32 = 2;
+pub const FSCONFIG_SET_PATH: u32 = 3;
+pub const FSCONFIG_SET_PATH_EMPTY: u32 = 4;
+pub const FSCONFIG_SET_FD: u32 = 5;
+pub const FSCONFIG_CMD_CREATE: u32 = 6;
+pub const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+pub const FSCONFIG_CMD_CREATE_EXCL: u32 = 8;
 // xattr(7).
 pub use linux_raw_sys::general::{XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX};
 // statx(2): `mask` and `attributes`.
@@ -362,6 +372,63 @@ pub struct MountAttr {
     pub attr_clr: u64,
     pub propagation: u64,
     pub userns_fd: u64,
+}
+
+/// `struct mnt_id_req` of statmount(2) and listmount(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MntIdReq {
+    pub size: u32,
+    pub spare: u32,
+    pub mnt_id: u64,
+    pub param: u64,
+    pub mnt_ns_id: u64,
+}
+
+/// `struct statmount`, 512 bytes; texts follow, which are named by their offsets from its end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct StatMount {
+    pub size: u32,
+    pub mnt_opts: u32,
+    pub mask: u64,
+    pub sb_dev_major: u32,
+    pub sb_dev_minor: u32,
+    pub sb_magic: u64,
+    pub sb_flags: u32,
+    pub fs_type: u32,
+    pub mnt_id: u64,
+    pub mnt_parent_id: u64,
+    pub mnt_id_old: u32,
+    pub mnt_parent_id_old: u32,
+    pub mnt_attr: u64,
+    pub mnt_propagation: u64,
+    pub mnt_peer_group: u64,
+    pub mnt_master: u64,
+    pub propagate_from: u64,
+    pub mnt_root: u32,
+    pub mnt_point: u32,
+    pub mnt_ns_id: u64,
+    pub fs_subtype: u32,
+    pub sb_source: u32,
+    pub opt_num: u32,
+    pub opt_array: u32,
+    pub opt_sec_num: u32,
+    pub opt_sec_array: u32,
+    pub supported_mask: u64,
+    pub mnt_uidmap_num: u32,
+    pub mnt_uidmap: u32,
+    pub mnt_gidmap_num: u32,
+    pub mnt_gidmap: u32,
+    pub spare2: [u64; 43],
+}
+
+const _: () = assert!(size_of::<StatMount>() == 512);
+
+impl Default for StatMount {
+    fn default() -> StatMount {
+        FromZeros::new_zeroed()
+    }
 }
 
 /// `struct iovec`.

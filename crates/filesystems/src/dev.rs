@@ -8,7 +8,8 @@ use kernel::vfs::{FsType, Inode, MountArgs, NewKind, NewNode};
 use kernel::{Io, Kernel, Op};
 use std::sync::Arc;
 
-static TYPE: FsType = FsType { name: "devtmpfs", user_mountable: true, nodev: true, mount };
+static TYPE: FsType =
+    FsType { name: "devtmpfs", user_mountable: true, nodev: true, option: tmpfs::check_option, mount };
 
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);

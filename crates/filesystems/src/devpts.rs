@@ -12,7 +12,7 @@ use kernel::{Io, Kernel, Op, fail};
 use lock::Mutex;
 use std::sync::Arc;
 
-static TYPE: FsType = FsType { name: "devpts", user_mountable: true, nodev: true, mount };
+static TYPE: FsType = FsType { name: "devpts", user_mountable: true, nodev: true, option, mount };
 
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);
@@ -46,6 +46,10 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     };
     let ptmx = Arc::new(Ptmx { attr: Mutex::new((options.ptmx_perm, 0, 0)) });
     Ok(PseudoFs::mount(kind, Node::folder(0o755, Root { instance, ptmx })))
+}
+
+fn option(option: &[u8]) -> Op<()> {
+    parse(option, PtsOptions::default()).map(|_| ())
 }
 
 /// Mount options: uid, gid, mode, ptmxmode, max, newinstance. EINVAL for others.

@@ -10,7 +10,7 @@ use kernel::vfs::{FsType, Inode, MountArgs};
 use kernel::{Io, Kernel, Op};
 use std::sync::Arc;
 
-static TYPE: FsType = FsType { name: "sysfs", user_mountable: true, nodev: true, mount };
+static TYPE: FsType = FsType { name: "sysfs", user_mountable: true, nodev: true, option: |_| Ok(()), mount };
 
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);

@@ -80,7 +80,7 @@ pub fn sys_getcwd(call: &mut Call<'_>, [to, size, ..]: Args) -> Op<Ret> {
 }
 
 /// CAP_SYS_ADMIN over the task's mount namespace.
-fn may_mount(call: &Call<'_>) -> Op<()> {
+pub fn may_mount(call: &Call<'_>) -> Op<()> {
     let ns = call.task.namespaces().mount;
     if call.task.cred().has_in(&ns.owner, Cap::SysAdmin) { Ok(()) } else { fail(Errno::EPERM) }
 }
@@ -94,6 +94,9 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
     may_mount(call)?;
     let own = own_flags(flags);
     if flags & MS_REMOUNT != 0 {
+        if flags & MS_BIND == 0 && !at.mount.fs.administered_by(&call.task.cred()) {
+            return fail(Errno::EPERM);
+        }
         let data = data_string(call, data)?;
         vfs::remount(&mut call.io(), &at, own, flags & MS_BIND != 0, &data)?;
         return Ok(0u64.into());
@@ -159,6 +162,9 @@ pub fn sys_umount2(call: &mut Call<'_>, [target, flags, ..]: Args) -> Op<Ret> {
         at = vfs::Path::new(above, root);
     }
     may_mount(call)?;
+    if flags & MNT_FORCE != 0 && !at.mount.fs.administered_by(&call.task.cred()) {
+        return fail(Errno::EPERM);
+    }
     let root = call.task.fs().root();
     vfs::umount(at, &root, flags)?;
     Ok(0u64.into())

@@ -7,6 +7,7 @@ use kernel::op::{Op, fail};
 use kernel::vfs::{Base, File, Path, WalkFlags, anon_path, walk};
 use kernel::{Call, Io};
 use std::sync::Arc;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// AT_FDCWD as a register has it.
 pub const CWD: u64 = AT_FDCWD as i64 as u64;
@@ -39,6 +40,29 @@ pub fn find(call: &mut Call<'_>, dirfd: u64, path: u64, at_flags: u32) -> Op<Pat
 /// A path argument; a null pointer is an empty path where AT_EMPTY_PATH allows that (Linux 6.11).
 pub fn path_or_empty(call: &Call<'_>, path: u64, at_flags: u32) -> Op<Box<[u8]>> {
     if path == 0 && at_flags & AT_EMPTY_PATH != 0 { Ok(Box::default()) } else { call.path(path) }
+}
+
+/// A struct that grows with Linux' versions, of which the caller has `size` bytes. Fewer than `least` is EINVAL; what it has less of than we
+/// is zero; what it has more must be: E2BIG else.
+pub fn extensible<T: FromBytes + IntoBytes>(call: &Call<'_>, at: u64, size: u64, least: usize) -> Op<T> {
+    const PAGE: usize = 4096;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size < least {
+        return fail(Errno::EINVAL);
+    }
+    if size > PAGE {
+        return fail(Errno::E2BIG);
+    }
+    let bytes: Vec<u8> = call.get_vec(at, size)?;
+    let (ours, rest) = bytes.split_at(size.min(size_of::<T>()));
+    if rest.iter().any(|byte| *byte != 0) {
+        return fail(Errno::E2BIG);
+    }
+    let mut value = T::new_zeroed();
+    if let Some(to) = value.as_mut_bytes().get_mut(..ours.len()) {
+        to.copy_from_slice(ours);
+    }
+    Ok(value)
 }
 
 /// EINVAL for flags other than `known`.

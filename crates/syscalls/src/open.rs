@@ -1,6 +1,6 @@
 //! Opening and closing: open(2), openat(2), openat2(2), creat(2), close(2), close_range(2), memfd_create(2).
 
-use crate::names::{CWD, base, only};
+use crate::names::{CWD, base, extensible, only};
 use abi::Errno;
 use abi::fs::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, OpenFlags, OpenHow as HowStruct};
 use abi::mm::{MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL};
@@ -33,20 +33,7 @@ fn open(call: &mut Call<'_>, dir: u64, path: u64, flags: u32, mode: u32) -> Op<R
 }
 
 pub fn sys_openat2(call: &mut Call<'_>, [dir, path, how, size, ..]: Args) -> Op<Ret> {
-    const SIZE: usize = size_of::<HowStruct>();
-    let size = size as usize;
-    if size < SIZE {
-        return fail(Errno::EINVAL);
-    }
-    if size > 4096 {
-        return fail(Errno::E2BIG);
-    }
-    let raw: HowStruct = call.get(how)?;
-    // A longer struct of a newer user: what this kernel does not know must be zero.
-    let rest: Vec<u8> = call.get_vec(how.wrapping_add(SIZE as u64), size - SIZE)?;
-    if rest.iter().any(|b| *b != 0) {
-        return fail(Errno::E2BIG);
-    }
+    let raw: HowStruct = extensible(call, how, size, size_of::<HowStruct>())?;
     let known = u64::from(OpenFlags::KNOWN.bits() | 3);
     let flags = OpenFlags::from_bits_retain(raw.flags as u32);
     let makes = flags.intersects(OpenFlags::CREAT) || flags.contains(OpenFlags::TMPFILE);

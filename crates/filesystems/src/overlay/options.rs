@@ -11,7 +11,7 @@ use kernel::task::Task;
 use kernel::vfs::{self, Base, FileType, FsType, Inode, MountArgs, WalkFlags};
 use std::sync::Arc;
 
-static TYPE: FsType = FsType { name: "overlay", user_mountable: true, nodev: true, mount };
+static TYPE: FsType = FsType { name: "overlay", user_mountable: true, nodev: true, option: check_option, mount };
 
 /// Makes the overlay known by its name.
 pub fn register(kernel: &Arc<Kernel>) {
@@ -58,25 +58,36 @@ impl Options {
     fn parsed(data: &[u8]) -> Op<Options> {
         let mut options = Options::default();
         for option in split(data, b',') {
-            let (key, value) = match option.iter().position(|byte| *byte == b'=') {
-                Some(at) => (option.get(..at).unwrap_or_default(), option.get(at + 1..).unwrap_or_default()),
-                None => (&*option, &b""[..]),
-            };
-            match (key, value) {
-                (b"lowerdir", paths) => options.lower = split(paths, b':').iter().map(|path| unescaped(path)).collect(),
-                (b"upperdir", path) => options.upper = Some(unescaped(path)),
-                (b"workdir", path) => options.work = Some(unescaped(path)),
-                // What this overlay does in any case, or never does.
-                (b"index" | b"metacopy" | b"nfs_export", b"off") => {}
-                (b"xino", b"off" | b"auto") | (b"redirect_dir", b"off" | b"nofollow" | b"on") | (b"volatile", b"") => {}
-                _ => return fail(Errno::EINVAL),
-            }
+            options.take(&option)?;
         }
         if options.lower.is_empty() || options.lower.iter().any(Vec::is_empty) {
             return fail(Errno::EINVAL);
         }
         Ok(options)
     }
+
+    fn take(&mut self, option: &[u8]) -> Op<()> {
+        let (key, value) = match option.iter().position(|byte| *byte == b'=') {
+            Some(at) => (option.get(..at).unwrap_or_default(), option.get(at + 1..).unwrap_or_default()),
+            None => (option, &b""[..]),
+        };
+        match (key, value) {
+            (b"lowerdir", paths) => self.lower = split(paths, b':').iter().map(|path| unescaped(path)).collect(),
+            // One layer more, below those that were named before.
+            (b"lowerdir+", path) => self.lower.push(unescaped(path)),
+            (b"upperdir", path) => self.upper = Some(unescaped(path)),
+            (b"workdir", path) => self.work = Some(unescaped(path)),
+            // What this overlay does in any case, or never does.
+            (b"index" | b"metacopy" | b"nfs_export", b"off") => {}
+            (b"xino", b"off" | b"auto") | (b"redirect_dir", b"off" | b"nofollow" | b"on") | (b"volatile", b"") => {}
+            _ => return fail(Errno::EINVAL),
+        }
+        Ok(())
+    }
+}
+
+fn check_option(option: &[u8]) -> Op<()> {
+    Options::default().take(option)
 }
 
 /// Parts between separators, of which a backslash takes the meaning; empty input has no parts.

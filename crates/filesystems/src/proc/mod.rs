@@ -19,7 +19,7 @@ use kernel::vfs::{FileType, FsType, Inode, Link, MountArgs};
 use kernel::{Io, Kernel, Op};
 use std::sync::Arc;
 
-static TYPE: FsType = FsType { name: "proc", user_mountable: true, nodev: true, mount };
+static TYPE: FsType = FsType { name: "proc", user_mountable: true, nodev: true, option: check_options, mount };
 
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);

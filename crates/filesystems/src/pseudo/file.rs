@@ -136,8 +136,12 @@ impl FileOps for TextFile {
     }
     fn ready(&self, want: Events) -> Events {
         let mut have = want & (Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM);
-        if self.content.queue().is_some() && *self.seen.lock() != self.content.generation() {
-            have |= Events::ERR | want & Events::PRI;
+        // A change is told once, as poll(2) of Linux' mounts does.
+        if self.content.queue().is_some() {
+            let now = self.content.generation();
+            if std::mem::replace(&mut *self.seen.lock(), now) != now {
+                have |= Events::ERR | want & Events::PRI;
+            }
         }
         have
     }

@@ -29,7 +29,7 @@ const MAGIC: u64 = 0x0102_1994;
 /// Bytes for contents where no limit is given. fallocate(2) could ask for all of the host's memory otherwise, and the host would end the kernel process with the guest.
 static MOST: OnceLock<u64> = OnceLock::new();
 
-static TYPE: FsType = FsType { name: "tmpfs", user_mountable: true, nodev: true, mount };
+static TYPE: FsType = FsType { name: "tmpfs", user_mountable: true, nodev: true, option: check_option, mount };
 
 /// Makes tmpfs and memfd_create(2) known.
 pub fn register(kernel: &Arc<Kernel>) {
@@ -48,6 +48,12 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
         gid: io.cred.fsgid,
     };
     Ok(make(defaults.parsed(args.data, args.kernel.memory_total)?))
+}
+
+/// Checks one mount option by itself.
+pub fn check_option(option: &[u8]) -> Op<()> {
+    let none = Options { size: None, inodes: None, perm: 0, uid: 0, gid: 0 };
+    none.parsed(option, PAGE).map(|_| ())
 }
 
 /// A new tmpfs; its root.

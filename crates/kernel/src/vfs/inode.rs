@@ -1,6 +1,7 @@
 //! Inodes and the file systems that own them. inode(7).
 
 use super::{Attr, Dentry, FileSystemOps, FileType, InodeLocks, InodeOps, TaskLock, Watches};
+use crate::cred::{Cap, Cred, UserNs};
 use crate::io::Io;
 use crate::locks::Leaf;
 use crate::op::Op;
@@ -18,6 +19,8 @@ pub struct FileSystem {
     pub rename_lock: TaskLock,
     /// The super block is read-only, for all of its mounts.
     pub read_only: AtomicBool,
+    /// The user namespace that it was mounted in; none for the initial one.
+    owner: OnceLock<Arc<UserNs>>,
     /// Open files that may write, through any mount.
     pub(super) writers: AtomicU32,
     /// How many mounts show it.
@@ -36,10 +39,26 @@ impl FileSystem {
             ops,
             rename_lock: TaskLock::new(),
             read_only: false.into(),
+            owner: OnceLock::new(),
             writers: AtomicU32::new(0),
             mounts: AtomicU32::new(0),
             root: Mutex::new(Weak::new()),
         })
+    }
+
+    /// Tells whose it is, once.
+    pub(super) fn set_owner(&self, owner: &Arc<UserNs>) {
+        if owner.parent.is_some() {
+            let _ = self.owner.set(owner.clone());
+        }
+    }
+
+    /// Whether `cred` may change the file system itself: CAP_SYS_ADMIN where it was mounted.
+    pub fn administered_by(&self, cred: &Cred) -> bool {
+        match self.owner.get() {
+            Some(owner) => cred.has_in(owner, Cap::SysAdmin),
+            None => cred.has(Cap::SysAdmin),
+        }
     }
 
     /// The dentry of the root inode, one for all mounts.

@@ -12,16 +12,22 @@ pub mod dcache;
 mod dentry;
 mod device;
 mod file;
+mod fsconfig;
 mod inode;
 pub mod locks;
 mod memfd;
 mod mount;
+mod mount_flags;
+mod mount_ns;
+mod mount_tree;
+mod mountinfo;
 mod mounts;
 pub mod namei;
 pub mod notify;
 mod open;
 mod ops;
 mod place;
+mod propagation;
 mod pts;
 mod tasklock;
 mod walk;
@@ -31,14 +37,16 @@ pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, has_device, open_device, register_device};
 pub use file::{File, Owner, PositionGuard};
+pub use fsconfig::{FsConfig, new_fs_config};
 pub use inode::{FileSystem, Inode};
 pub use locks::{InodeLocks, LockOwner, RecordLock};
 pub use memfd::{MakeMemfd, make_memfd, set_memfd_maker};
-pub use mount::{Mount, MountLinks, MountNs, Path};
-pub use mounts::{
-    MountLine, Propagation, attach, bind, copy_ns, mount_lines, mount_new, move_mount, pivot_root, register_ns,
-    remount, set_propagation, tree_of, umount,
-};
+pub use mount::{Mount, MountLinks, MountNs, MountTreeFile, Path};
+pub use mount_flags::{MountChange, change_mounts, remount, set_propagation};
+pub use mount_ns::{copy_ns, find_ns, register_ns};
+pub use mount_tree::tree_of;
+pub use mountinfo::{MountLine, mount_lines};
+pub use mounts::{attach, bind, clone_tree, make_mount, mount_new, move_mount, pivot_root, umount};
 pub use notify::{Inotify, Watches};
 pub use open::{OpenHow, Opened, PathOnly, open, open_file, open_path, opened};
 pub use ops::{
@@ -46,6 +54,7 @@ pub use ops::{
     Position, Rights, XattrOps,
 };
 pub use place::{Named, name_in_fs};
+pub use propagation::Propagation;
 pub use pts::{Pts, PtsInstance, PtsOptions, PtsTerminal};
 pub use tasklock::{FolderGuards, TaskGuard, TaskLock, lock_folders};
 pub use walk::{Base, Component, Name, WalkFlags, Walker, look_up, walk};

@@ -6,7 +6,7 @@
 use super::{Dentry, FileSystem};
 use crate::locks::MountTree;
 use lock::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A place in the tree of files: a dentry as seen through a mount.
@@ -38,8 +38,8 @@ pub struct Mount {
     pub flags: AtomicU32,
     /// Open files that may write: it can't become read-only.
     pub(super) writers: AtomicU32,
-    /// MNT_EXPIRE was asked once.
-    pub expiring: AtomicBool,
+    /// 0, or after MNT_EXPIRE 1 and how often walks came to the mount since.
+    pub(super) expiring: AtomicU32,
     /// Where it is mounted and what is mounted on it.
     pub tree: RwLock<MountLinks, MountTree>,
 }
@@ -56,6 +56,10 @@ pub struct MountLinks {
     pub peer_group: u64,
     pub master: u64,
     pub unbindable: bool,
+    /// It covers what a less privileged namespace may not see: it stays where it is as long as its parent does.
+    pub locked: bool,
+    /// Which of MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC cannot be taken away; MS_NOATIME: the flags about times stay.
+    pub locked_flags: u32,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -70,7 +74,7 @@ impl Mount {
             source: source.into(),
             flags: AtomicU32::new(flags),
             writers: AtomicU32::new(0),
-            expiring: AtomicBool::new(false),
+            expiring: AtomicU32::new(0),
             tree: RwLock::new(MountLinks::default()),
         })
     }
@@ -86,7 +90,12 @@ impl Mount {
         if dentry.mounted.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.tree.read().children.iter().rev().find(|(d, _)| Arc::ptr_eq(d, dentry)).map(|(_, m)| m.clone())
+        let found =
+            self.tree.read().children.iter().rev().find(|(d, _)| Arc::ptr_eq(d, dentry)).map(|(_, m)| m.clone());
+        if let Some(mount) = found.as_ref().filter(|m| m.expiring.load(Ordering::Relaxed) > 0) {
+            mount.expiring.fetch_add(1, Ordering::Relaxed);
+        }
+        found
     }
     /// Where this mount is attached.
     pub fn at(&self) -> Option<Path> {
@@ -112,6 +121,30 @@ impl Drop for Mount {
         if self.fs.mounts.fetch_sub(1, Ordering::AcqRel) == 1 {
             crate::wait::enqueue(Arc::new(Empty(self.root.clone())));
         }
+    }
+}
+
+/// Takes apart a tree of mounts that a descriptor had for itself. Queued, because a file may go under any lock.
+struct Detached(Arc<Mount>);
+
+impl crate::wait::Runnable for Detached {
+    fn run(self: Arc<Self>) {
+        super::mount_tree::release_detached(&self.0);
+    }
+}
+
+/// The file of open_tree(2) and fsmount(2): an O_PATH one that a tree of mounts goes with, unless it was mounted meanwhile.
+pub struct MountTreeFile(pub Arc<Mount>);
+
+impl super::FileOps for MountTreeFile {
+    fn position(&self) -> super::Position {
+        super::Position::Stream
+    }
+    fn release(&self) {
+        crate::wait::enqueue(Arc::new(Detached(self.0.clone())));
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }
 
@@ -149,7 +182,7 @@ struct Release(Arc<Mount>);
 
 impl crate::wait::Runnable for Release {
     fn run(self: Arc<Self>) {
-        super::mounts::release_ns(&self.0);
+        super::mount_ns::release_ns(&self.0);
     }
 }
 

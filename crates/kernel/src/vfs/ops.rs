@@ -21,6 +21,8 @@ pub struct FsType {
     pub user_mountable: bool,
     /// /proc/filesystems says `nodev`.
     pub nodev: bool,
+    /// Checks one option of the data string by itself, as fsconfig(2) does before anything is made: EINVAL for what is unknown or malformed.
+    pub option: fn(option: &[u8]) -> Op<()>,
     /// Makes a file system and returns its root.
     pub mount: fn(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>>,
 }

@@ -157,6 +157,9 @@ fn show_mountinfo(line: &MountLine, out: &mut Vec<u8>) {
     if line.master != 0 {
         out.extend_from_slice(format!(" master:{}", line.master).as_bytes());
     }
+    if line.propagate_from != 0 {
+        out.extend_from_slice(format!(" propagate_from:{}", line.propagate_from).as_bytes());
+    }
     if line.unbindable {
         out.extend_from_slice(b" unbindable");
     }
