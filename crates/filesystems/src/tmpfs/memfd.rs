@@ -48,7 +48,7 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     let mut shown = b"memfd:".to_vec();
     shown.extend_from_slice(name);
     let path = Path::new(hidden.mount.clone(), hidden.mount.root.nameless(&shown, inode.clone()));
-    Ok(File::opened(path, inode, file, OpenFlags::RDWR | OpenFlags::LARGEFILE))
+    Ok(File::memory(path, inode, file, OpenFlags::RDWR | OpenFlags::LARGEFILE))
 }
 
 /// F_GET_SEALS, F_ADD_SEALS. EINVAL for files that are no memfd.

@@ -13,7 +13,7 @@ use crate::loader::{self, ArgStrings};
 use crate::mm::Mm;
 use crate::op::{Op, fail};
 use crate::signal::{AltStack, SIGKILL};
-use crate::vfs::{self, Base, File, FileType, WalkFlags};
+use crate::vfs::{self, Base, Executed, File, FileType, WalkFlags};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use platform::{Platform, Script, Thread};
@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct Image {
     loaded: loader::Image,
     file: Arc<File>,
+    exe: Arc<Executed>,
     cred: Cred,
     /// AT_SECURE: the program has rights that its caller has not.
     secure: bool,
@@ -52,6 +53,7 @@ fn open_exec(io: &mut Io<'_>, base: &Base, path: &[u8], flags: WalkFlags) -> Op<
         return fail(Errno::EACCES);
     }
     vfs::access::check(io, &inode, vfs::access::EXEC)?;
+    vfs::may_execute(&inode)?;
     let flags = OpenFlags::empty();
     let ops = inode.ops.open(io, &inode, flags)?;
     Ok(File::opened(path, inode, ops, flags))
@@ -78,6 +80,7 @@ impl Image {
         };
         let mut open = |io: &mut Io<'_>, path: &[u8]| open_exec(io, base, path, WalkFlags::FOLLOW);
         let program = loader::prepare(io, &mut open, file, &name, args)?;
+        let exe = Executed::new(program.file.path.clone().ok_or(Errno::EACCES)?)?;
         let (cred, secure) = credentials(io, &program.file, old)?;
         let ids = loader::Ids { uid: cred.uid, euid: cred.euid, gid: cred.gid, egid: cred.egid, secure };
         let place = loader::Place {
@@ -90,7 +93,7 @@ impl Image {
         };
         let loaded = program.load(&place, ids)?;
         let end = program.end();
-        Ok(Image { loaded, file: program.file, cred, secure, comm: program.comm, end })
+        Ok(Image { loaded, file: program.file, exe, cred, secure, comm: program.comm, end })
     }
 
     /// The program's file, for messages.
@@ -208,7 +211,7 @@ impl Task {
 
     /// The point of no return: the task takes on the program; the script maps it, with `old` over another program's memory.
     fn become_program(self: &Arc<Self>, thread: &Arc<Thread>, image: Image, old: bool) -> Op<Script> {
-        let Image { loaded, file, cred, secure, comm, .. } = image;
+        let Image { loaded, file, exe, cred, secure, comm, .. } = image;
         let (script, state) = loaded.start(thread, old)?;
         thread.space().forget_rewritten();
         let mm = Mm::with_state(thread.space().clone(), state);
@@ -260,7 +263,8 @@ impl Task {
         self.group.dumpable.store(i32::from(!secure && may_read), Relaxed);
         self.set_cred(cred);
         self.set_comm(&comm);
-        *self.group.exe.lock() = file.path.clone();
+        let old_exe = self.group.exe.lock().replace(exe);
+        drop(old_exe);
         self.group.has_exec.store(true, Relaxed);
         self.release_vfork();
         drop(old_mm);

@@ -133,6 +133,8 @@ impl Task {
         if last {
             let timer = group.orderly.get().and_then(|t| t.lock().take());
             drop(timer);
+            let exe = group.exe.lock().take();
+            drop(exe);
             self.end_group();
         }
         group.thread_left.wake(Events::IN);

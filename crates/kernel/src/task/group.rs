@@ -6,7 +6,7 @@
 use super::{CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
-use crate::vfs::Path;
+use crate::vfs::Executed;
 use crate::wait::Queue;
 use lock::Mutex;
 use std::any::Any;
@@ -70,8 +70,8 @@ pub struct ThreadGroup {
     /// Of threads that ended, and of children that were waited for.
     pub(super) ended: Mutex<Usage, Leaf>,
     pub(super) waited_for: Mutex<Usage, Leaf>,
-    /// What /proc/PID/exe links to.
-    pub exe: Mutex<Option<Path>, Leaf>,
+    /// What /proc/PID/exe links to; nothing once the process has ended.
+    pub exe: Mutex<Option<Arc<Executed>>, Leaf>,
     /// Timers (itimers and POSIX timers), made when first used.
     pub timers: OnceLock<Arc<dyn GroupTimers>>,
     /// Watches RLIMIT_CPU, once there was one.

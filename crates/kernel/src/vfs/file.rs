@@ -39,6 +39,8 @@ pub struct File {
     pub owner: Mutex<Owner, Leaf>,
     /// With O_ASYNC: what sends the signals.
     pub asynchronous: Mutex<Option<Link>, Leaf>,
+    /// The regular file that it may write, which nobody may execute meanwhile (`busy`).
+    writing: Option<Arc<Inode>>,
     /// Who is told when it goes: epoll.
     closed: Mutex<Vec<Weak<dyn Wake>>, Leaf>,
 }
@@ -46,20 +48,31 @@ pub struct File {
 impl File {
     /// A file that was opened by a path.
     pub fn opened(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(Some(path), Some(inode), ops, flags)
+        Self::make(Some(path), Some(inode), ops, flags, true)
+    }
+
+    /// A memfd: it may be executed although its maker can write to it.
+    pub fn memory(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
+        Self::make(Some(path), Some(inode), ops, flags, false)
     }
 
     /// A file without a path or an inode: eventfd, epoll...
     pub fn anonymous(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(None, None, ops, flags)
+        Self::make(None, None, ops, flags, false)
     }
 
     /// A pipe or socket: no path, but an inode (`anon_inode`).
     pub fn pathless(inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(None, Some(inode), ops, flags)
+        Self::make(None, Some(inode), ops, flags, false)
     }
 
-    fn make(path: Option<Path>, inode: Option<Arc<Inode>>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
+    fn make(
+        path: Option<Path>,
+        inode: Option<Arc<Inode>>,
+        ops: Arc<dyn FileOps>,
+        flags: OpenFlags,
+        keeps_from_execution: bool,
+    ) -> Arc<File> {
         if let Some(inode) = inode.as_ref().filter(|_| !flags.contains(OpenFlags::PATH)) {
             inode.open_files.fetch_add(1, Ordering::Relaxed);
         }
@@ -67,8 +80,15 @@ impl File {
             mount.writers.fetch_add(1, Ordering::AcqRel);
             mount.fs.writers.fetch_add(1, Ordering::AcqRel);
         }
+        let writing = (keeps_from_execution && written_mount(path.as_ref(), inode.as_ref(), flags).is_some())
+            .then(|| inode.clone())
+            .flatten();
+        if let Some(inode) = &writing {
+            inode.writing.fetch_add(1, Ordering::AcqRel);
+        }
         Arc::new(File {
             id: crate::unique_id(),
+            writing,
             path,
             inode,
             ops,
@@ -252,6 +272,9 @@ impl Drop for File {
             }
         }
         self.ops.release();
+        if let Some(inode) = &self.writing {
+            inode.writing.fetch_sub(1, Ordering::AcqRel);
+        }
         if let Some(mount) = written_mount(self.path.as_ref(), self.inode.as_ref(), self.flags()) {
             mount.writers.fetch_sub(1, Ordering::AcqRel);
             mount.fs.writers.fetch_sub(1, Ordering::AcqRel);

@@ -86,6 +86,9 @@ pub struct Inode {
     bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
     /// Open file descriptions of it, O_PATH ones apart: the last one's end tells inotify of an unlinked file's.
     pub open_files: AtomicU32,
+    /// Open file descriptions of a regular file that may write, and processes whose program it is: `busy` keeps them apart.
+    pub(super) writing: AtomicU32,
+    pub(super) executing: AtomicU32,
     /// Made by O_TMPFILE without O_EXCL: it may get a name though it has none.
     pub linkable: AtomicBool,
 }
@@ -102,6 +105,8 @@ impl Inode {
             fifo: OnceLock::new(),
             bound: Mutex::new(None),
             open_files: AtomicU32::new(0),
+            writing: AtomicU32::new(0),
+            executing: AtomicU32::new(0),
             linkable: AtomicBool::new(false),
         })
     }

@@ -9,6 +9,7 @@ pub mod access;
 mod anon;
 mod attr;
 pub mod dcache;
+mod busy;
 mod dentry;
 mod device;
 mod file;
@@ -34,6 +35,7 @@ mod walk;
 
 pub use anon::{Anon, anon_inode, anon_path};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
+pub use busy::{Executed, may_execute, may_write};
 pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, has_device, open_device, register_device};
 pub use file::{File, Owner, PositionGuard};

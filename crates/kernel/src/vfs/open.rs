@@ -158,6 +158,9 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
             return fail(Errno::EPERM);
         }
     }
+    if writes {
+        super::may_write(&inode)?;
+    }
     let ops = match inode.kind {
         FileType::Fifo => return Ok(Opened::Fifo { path, inode }),
         _ => {
@@ -168,7 +171,11 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
             inode.ops.open(io, &inode, flags)?
         }
     };
-    Ok(Opened::File(opened(path, inode, ops, flags)))
+    let file = opened(path, inode.clone(), ops, flags);
+    if writes {
+        super::may_write(&inode)?;
+    }
+    Ok(Opened::File(file))
 }
 
 fn truncate(io: &mut Io<'_>, inode: &Arc<Inode>) -> Op<()> {

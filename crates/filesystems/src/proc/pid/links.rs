@@ -54,7 +54,7 @@ pub fn root(subject: &Subject) -> Node {
 pub fn exe(subject: &Subject) -> Node {
     link(subject, |t| {
         alive(t)?;
-        t.group.exe.lock().clone().ok_or(Errno::ENOENT.into())
+        t.group.exe.lock().as_ref().map(|exe| exe.path.clone()).ok_or(Errno::ENOENT.into())
     })
 }
 
