@@ -3,7 +3,7 @@
 //! The caller (the VFS) holds the folders' locks over changes, so that a whiteout and what it makes room for change as one.
 
 use super::node::{Node, NodeOps};
-use super::xattr::OPAQUE;
+use super::xattr::{DEVICE, OPAQUE};
 use super::{folder, is_whiteout, ops};
 use abi::Errno;
 use abi::fs::{RENAME_EXCHANGE, RENAME_NOREPLACE};
@@ -49,8 +49,8 @@ impl DirOps for NodeOps {
     }
 
     fn create(&self, io: &mut Io<'_>, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
-        if matches!(node.kind, NewKind::Char(0)) {
-            // That is a whiteout.
+        let like_whiteout = matches!(node.kind, NewKind::Char(0));
+        if like_whiteout && !self.0.overlay.private {
             return fail(Errno::EPERM);
         }
         let dir = self.0.copy_up(io, true)?;
@@ -67,6 +67,9 @@ impl DirOps for NodeOps {
             }
         };
         self.0.overlay.forget_upper(&upper);
+        if like_whiteout && let Some(xattr) = ops(&upper).xattr() {
+            xattr.set(io, DEVICE, b"y", 0)?;
+        }
         if hides && matches!(node.kind, NewKind::Dir) {
             self.0.make_opaque(io, &upper)?;
         }

@@ -42,6 +42,8 @@ pub(crate) struct Overlay {
     /// Absent: the overlay is read-only.
     upper: Option<Arc<Inode>>,
     lower: Arc<Inode>,
+    /// Nobody else sees the upper layer, so that it may hold what is no device 0:0 for Linux' overlay (`xattr::DEVICE`).
+    private: bool,
     /// What /proc/mounts shows.
     options: String,
     /// Nodes by the address of the layers' inodes that they hold.
@@ -62,7 +64,7 @@ pub fn cover(io: &mut Io<'_>, lower: Arc<Inode>, upper: Arc<Inode>) -> Op<Arc<In
         return fail(Errno::EINVAL);
     }
     copy_up::copy_root(io, &lower, &upper)?;
-    Overlay::root(vec![lower], Some(upper), String::new())
+    Overlay::root(vec![lower], Some(upper), String::new(), true)
 }
 
 impl FileSystemOps for OverlayFs {
@@ -90,7 +92,7 @@ impl FileSystemOps for OverlayFs {
 
 impl Overlay {
     /// Makes an overlay of `upper` over `lowers`, the topmost first; its root. EINVAL without a lower layer, or where their roots differ in type.
-    fn root(lowers: Vec<Arc<Inode>>, upper: Option<Arc<Inode>>, options: String) -> Op<Arc<Inode>> {
+    fn root(lowers: Vec<Arc<Inode>>, upper: Option<Arc<Inode>>, options: String, private: bool) -> Op<Arc<Inode>> {
         let Some(lower) = lowers.first().cloned() else { return fail(Errno::EINVAL) };
         let alike = lowers.iter().chain(&upper).all(|layer| layer.kind == lower.kind);
         if !alike || !matches!(lower.kind, FileType::Dir | FileType::Regular) {
@@ -100,6 +102,7 @@ impl Overlay {
             fs: OnceLock::new(),
             upper: upper.clone(),
             lower: lower.clone(),
+            private,
             options,
             nodes: Mutex::new(HashMap::new()),
             origins: Mutex::new(HashMap::new()),
@@ -138,9 +141,12 @@ impl Overlay {
     }
 }
 
-/// A character device 0:0.
+/// A character device 0:0 that a guest did not make.
 fn is_whiteout(io: &mut Io<'_>, inode: &Inode) -> Op<bool> {
-    Ok(inode.kind == FileType::Char && inode.attr(io)?.rdev == 0)
+    if inode.kind != FileType::Char || inode.attr(io)?.rdev != 0 {
+        return Ok(false);
+    }
+    Ok(ops(inode).xattr().is_none_or(|xattr| xattr.get(io, xattr::DEVICE).is_err()))
 }
 
 /// The folder's operations of a layer's inode.

@@ -45,7 +45,7 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
             Some(upper)
         }
     };
-    Overlay::root(lowers, upper, String::from_utf8_lossy(args.data).into_owned())
+    Overlay::root(lowers, upper, String::from_utf8_lossy(args.data).into_owned(), false)
 }
 
 /// A folder that an option names, as the mounting task sees it.

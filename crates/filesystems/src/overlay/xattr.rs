@@ -10,6 +10,9 @@ use kernel::vfs::XattrOps;
 /// Marks an upper folder through which nothing below shows.
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
+/// Marks a character device 0:0 of a private upper layer as one: else it is a whiteout.
+pub(crate) const DEVICE: &[u8] = b"trusted.overlay.device";
+
 /// Whether an attribute is the overlay's own.
 pub(crate) fn is_own(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.")
