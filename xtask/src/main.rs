@@ -10,6 +10,7 @@ mod links;
 mod packages;
 mod root;
 mod run;
+mod suites;
 mod test;
 
 use std::path::PathBuf;

@@ -22,6 +22,8 @@ pub const ENGINES: &[Need] = &[
     ("script", "bsdutils"),
     ("busybox", "busybox-static"),
 ];
+/// What building the conformance suites takes.
+pub const SUITES: &[Need] = &[("setfacl", "acl libacl1-dev"), ("gcc", "gcc libc6-dev")];
 pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
 pub const BENCH: &[Need] = &[
     ("gcc", "gcc libc6-dev"),

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs, container engines. The last line is
+//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs, conformance suites, container engines. The last line is
 //! "N passed, N failed, N skipped"; a known failure of expectations.toml counts as skipped.
 
 use std::collections::BTreeSet;
@@ -10,11 +10,11 @@ use guest_tests::place::Place;
 use guest_tests::suite::{self, Sums};
 use guest_tests::{programs, scripts};
 
-use crate::{build, check, checkout, packages, root, run};
+use crate::{build, check, checkout, packages, root, run, suites};
 
 #[derive(Args)]
 pub struct Options {
-    /// Only these stages (default: all): check, unit, native, guest, real, engines.
+    /// Only these stages (default: all): check, unit, native, guest, real, suites, engines.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<String>,
     /// Only guest programs and scripts whose FAMILY/NAME contains this.
@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 /// The stages in their order.
-const STAGES: [&str; 6] = ["check", "unit", "native", "guest", "real", "engines"];
+const STAGES: [&str; 7] = ["check", "unit", "native", "guest", "real", "suites", "engines"];
 
 /// The platform's fallbacks and hooks, files by the gofer alone, and a dentry cache that keeps nearly nothing, each of which must pass all guest
 /// tests by itself. The first, which forces a wait and a re-run at every wait point, is part of every run; the others are for `--matrix`.
@@ -71,6 +71,9 @@ pub fn test(options: &Options) -> Result<()> {
     }
     if wanted.iter().any(|stage| ["native", "guest", "real"].contains(stage)) {
         sums.add(guests(options, &wanted)?);
+    }
+    if wanted.contains("suites") {
+        sums.add(suites(options)?);
     }
     if wanted.contains("engines") {
         sums.add(engines(options)?);
@@ -181,18 +184,31 @@ fn engines(options: &Options) -> Result<Sums> {
     if let Err(error) = packages::install(packages::ENGINES) {
         println!("engines: {error:#}");
     }
+    counting(options, "engines", &ENGINES, &[])
+}
+
+/// Conformance suites of file systems, natively and in stockade: guest-tests/suites/NAME.sh.
+fn suites(options: &Options) -> Result<Sums> {
+    counting(options, "suites", &SUITES, &[suites::tools()?])
+}
+
+/// Scripts that take the binary and other paths, and count their own cases: guest-tests/STAGE/NAME.sh.
+fn counting(options: &Options, stage: &str, names: &[&str], more: &[std::path::PathBuf]) -> Result<Sums> {
     let binary = match &options.stockade {
         Some(binary) => std::path::absolute(binary)?,
         None => build::build()?,
     };
     let mut sums = Sums::default();
-    for name in ENGINES.into_iter().filter(|name| name.contains(&options.filter)) {
-        let script = checkout().join("guest-tests/engines").join(name).with_extension("sh");
-        let out = std::process::Command::new("bash").arg(script).arg(&binary).output()?;
+    for name in names.iter().filter(|name| name.contains(&options.filter)) {
+        let script = checkout().join("guest-tests").join(stage).join(name).with_extension("sh");
+        let out = std::process::Command::new("bash").arg(script).arg(&binary).args(more).output()?;
         let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         let counted = text.lines().rev().find_map(counts).unwrap_or(Sums { passed: 0, failed: 1, skipped: 0 });
-        println!("engines  {name:32} {} ok, {} failed, {} skipped", counted.passed, counted.failed, counted.skipped);
-        for line in text.lines().filter(|line| line.starts_with("FAILED") || line.starts_with("skipped:")) {
+        let Sums { passed, failed, skipped } = counted;
+        println!("{stage:8} {name:32} {passed} ok, {failed} failed, {skipped} skipped");
+        for line in
+            text.lines().filter(|line| ["FAILED", "skipped:", "note:"].iter().any(|word| line.starts_with(word)))
+        {
             println!("    {line}");
         }
         sums.add(counted);
@@ -200,6 +216,7 @@ fn engines(options: &Options) -> Result<Sums> {
     Ok(sums)
 }
 
+const SUITES: [&str; 2] = ["pjdfstest", "fsx"];
 const ENGINES: [&str; 3] = ["containerd", "docker", "podman"];
 
 /// "3 passed, 1 failed, 0 skipped".
