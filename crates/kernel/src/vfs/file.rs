@@ -137,13 +137,17 @@ impl File {
             (Position::Vfs, None) => {
                 let position = self.lock_position(&mut io)?;
                 let before = *io.done;
+                within_a_file(position.get(), to.left())?;
                 let result = self.ops.read(&mut io, Some(position.get()), to);
                 position.advance(io.done.saturating_sub(before));
                 let count = result?;
                 position.advance(count as u64);
                 count
             }
-            (_, at) => self.ops.read(&mut io, at, to)?,
+            (_, at) => {
+                within_a_file(at.unwrap_or(0), to.left())?;
+                self.ops.read(&mut io, at, to)?
+            }
         };
         if count > 0 {
             self.accessed(&mut io);
@@ -163,6 +167,7 @@ impl File {
             (Position::Vfs, None) => {
                 let position = self.lock_position(&mut io)?;
                 let before = *io.done;
+                within_a_file(position.get(), from.left())?;
                 let result = self.ops.write(&mut io, Some(if append { u64::MAX } else { position.get() }), from);
                 if append {
                     let count = result?;
@@ -180,7 +185,10 @@ impl File {
                 }
             }
             (Position::Vfs, Some(_)) if append => self.ops.write(&mut io, Some(u64::MAX), from)?,
-            (_, at) => self.ops.write(&mut io, at, from)?,
+            (_, at) => {
+                within_a_file(at.unwrap_or(0), from.left())?;
+                self.ops.write(&mut io, at, from)?
+            }
         };
         if count > 0 {
             self.modified();
@@ -236,6 +244,14 @@ impl File {
     /// The object behind the file, where it is one of `T`'s.
     pub fn ops_as<T: 'static>(&self) -> Option<&T> {
         self.ops.as_any().downcast_ref::<T>()
+    }
+}
+
+/// EINVAL for what would end beyond the largest offset.
+fn within_a_file(at: u64, count: usize) -> Op<()> {
+    match at.checked_add(count as u64) {
+        Some(end) if end <= i64::MAX as u64 => Ok(()),
+        _ => fail(Errno::EINVAL),
     }
 }
 
