@@ -273,4 +273,111 @@ TEST(many_lower_layers)
     FAILS(ENOENT, mount("overlay", "m2", "overlay", 0, "lowerdir=none:low"));
 }
 
+// The layers under a new mount, with more options.
+static void again(const char *options)
+{
+    OK(chdir(".."));
+    OK(umount("m"));
+    OK(mount("overlay", "m", "overlay", 0, options));
+    OK(chdir("m"));
+}
+
+TEST(layers_keep_what_was_changed)
+{
+    overlay();
+    write_file("dir/file", "changed"), write_file("new", "new");
+    OK(unlink("top"));
+    OK(unlink("dir/sub/deep")), OK(rmdir("dir/sub")), OK(mkdir("dir/sub", 0700));
+    again("lowerdir=low,upperdir=up,workdir=work");
+    STREQ(names("."), "dir link new");
+    text("dir/file", "changed"), text("new", "new");
+    STREQ(names("dir/sub"), ""); // still hides the lower one
+}
+
+TEST(renamed_folders_are_found_again)
+{
+    overlay();
+    again("lowerdir=low,upperdir=up,workdir=work,redirect_dir=on");
+    OK(rename("dir", "first"));
+    OK(mkdir("in", 0755));
+    OK(rename("first", "in/second"));
+    OK(rename("in/second/sub", "in/third")); // out of a renamed one
+    OK(mkdir("dir", 0700));
+    again("lowerdir=low,upperdir=up,workdir=work,redirect_dir=on");
+    STREQ(names("in"), "second third");
+    text("in/second/file", "below"), text("in/third/deep", "deep");
+    STREQ(names("in/second"), "file");
+    STREQ(names("dir"), "");
+    again("lowerdir=low,upperdir=up,workdir=work,redirect_dir=nofollow");
+    STREQ(names("in/second"), "");
+}
+
+TEST(folders_with_lower_parts_do_not_move_without_redirect)
+{
+    overlay();
+    again("lowerdir=low,upperdir=up,workdir=work,redirect_dir=off");
+    FAILS(EXDEV, rename("dir", "other"));
+    OK(mkdir("fresh", 0700));
+    FAILS(EXDEV, syscall(SYS_renameat2, AT_FDCWD, "dir", AT_FDCWD, "fresh", RENAME_EXCHANGE));
+    OK(rename("fresh", "fresh2"));
+    text("dir/file", "below");
+}
+
+TEST(files_may_be_whiteouts)
+{
+    overlay();
+    OK(chdir(".."));
+    OK(mkdir("mid", 0755)), OK(mkdir("mid/dir", 0755)), OK(mkdir("m2", 0755));
+    write_file("mid/dir/file", ""), write_file("mid/dir/empty", "");
+    if (setxattr("mid/dir/file", "trusted.overlay.whiteout", "", 0, 0) < 0)
+        SKIP("no trusted attributes here");
+    OK(setxattr("mid/dir", "trusted.overlay.opaque", "x", 1, 0));
+    OK(mount("overlay", "m2", "overlay", 0, "lowerdir=mid:low"));
+    STREQ(names("m2/dir"), "empty sub");
+    CHECK(!exists("m2/dir/file"));
+    text("m2/dir/sub/deep", "deep"); // x does not hide folders
+}
+
+TEST(marks_may_be_in_the_users_name_space)
+{
+    overlay();
+    OK(chdir(".."));
+    OK(mkdir("m2", 0755)), OK(mkdir("up2", 0755)), OK(mkdir("work2", 0755));
+    OK(mount("overlay", "m2", "overlay", 0, "lowerdir=low,upperdir=up2,workdir=work2,userxattr"));
+    OK(unlink("m2/dir/sub/deep")), OK(rmdir("m2/dir/sub")), OK(mkdir("m2/dir/sub", 0700));
+    char value[2] = "";
+    EQ(OK(getxattr("up2/dir/sub", "user.overlay.opaque", value, 2)), 1);
+    EQ(value[0], 'y');
+    FAILS(ENODATA, getxattr("m2/dir/sub", "user.overlay.opaque", value, 2));
+    FAILS(EINVAL, mount("overlay", "m", "overlay", 0, "lowerdir=low,upperdir=up,workdir=work,userxattr,redirect_dir=on"));
+}
+
+TEST(a_copy_up_that_does_not_fit_leaves_nothing)
+{
+    overlay();
+    OK(chdir(".."));
+    OK(mkdir("small", 0755)), OK(mkdir("m2", 0755));
+    OK(mount("x", "small", "tmpfs", 0, "size=256k"));
+    OK(mkdir("small/up", 0755)), OK(mkdir("small/work", 0755));
+    int big = OK(open("low/big", O_CREAT | O_RDWR, 0600));
+    static char block[4096];
+    memset(block, 'b', sizeof block);
+    for (int i = 0; i < 256; i++)
+        EQ(OK(write(big, block, sizeof block)), sizeof block);
+    OK(close(big));
+    OK(mount("overlay", "m2", "overlay", 0, "lowerdir=low,upperdir=small/up,workdir=small/work"));
+    FAILS(ENOSPC, open("m2/big", O_RDWR));
+    FAILS(ENOSPC, chmod("m2/big", 0644));
+    CHECK(!exists("small/up/big"));
+    struct statfs fs;
+    OK(statfs("small", &fs));
+    CHECK(fs.f_bfree > 50);
+    EQ(look("m2/big").st_size, 1 << 20);
+    EQ(look("m2/big").st_mode, S_IFREG | 0600);
+    big = OK(open("m2/big", O_RDWR | O_TRUNC)); // without its contents it fits
+    EQ(OK(write(big, "x", 1)), 1);
+    OK(close(big));
+    EQ(look("low/big").st_size, 1 << 20);
+}
+
 MAIN()

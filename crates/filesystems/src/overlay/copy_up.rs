@@ -174,7 +174,9 @@ fn finish(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>, attr: &Attr) 
             Err(Stop::Errno(Errno::EOPNOTSUPP)) => Vec::new(),
             other => other?,
         };
-        for name in names.iter().filter(|name| !super::xattr::is_own(name)) {
+        for name in
+            names.iter().filter(|name| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."))
+        {
             let value = match from.get(io, name) {
                 Err(Stop::Errno(Errno::ENODATA | Errno::EOPNOTSUPP)) => continue,
                 other => other?,

@@ -2,13 +2,14 @@
 //!
 //! The caller (the VFS) holds the folders' locks over changes, so that a whiteout and what it makes room for change as one.
 
+use super::folder;
 use super::node::{Node, NodeOps};
-use super::xattr::{DEVICE, OPAQUE};
-use super::{folder, is_whiteout, ops};
+use super::redirect::lower_path;
+use super::xattr::{DEVICE, OPAQUE, REDIRECT};
 use abi::Errno;
 use abi::fs::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use kernel::io::Io;
-use kernel::op::{Op, Stop, fail};
+use kernel::op::{Op, fail};
 use kernel::vfs::{DirOps, FileType, Inode, NewKind, NewNode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,13 +51,13 @@ impl DirOps for NodeOps {
 
     fn create(&self, io: &mut Io<'_>, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
         let like_whiteout = matches!(node.kind, NewKind::Char(0));
-        if like_whiteout && !self.0.overlay.private {
+        if like_whiteout && !self.0.overlay.ways.private {
             return fail(Errno::EPERM);
         }
         let dir = self.0.copy_up(io, true)?;
         let hides = self.0.below_has(io, name)?;
         let _changing = self.0.hide(name);
-        remove_whiteout(io, &dir, name)?;
+        self.0.remove_whiteout(io, &dir, name)?;
         let upper = match folder(&dir)?.create(io, name, node) {
             Ok(upper) => upper,
             Err(stop) => {
@@ -67,8 +68,8 @@ impl DirOps for NodeOps {
             }
         };
         self.0.overlay.forget_upper(&upper);
-        if like_whiteout && let Some(xattr) = ops(&upper).xattr() {
-            xattr.set(io, DEVICE, b"y", 0)?;
+        if like_whiteout {
+            self.0.overlay.mark(io, &upper, DEVICE, b"y")?;
         }
         if hides && matches!(node.kind, NewKind::Dir) {
             self.0.make_opaque(io, &upper)?;
@@ -81,7 +82,7 @@ impl DirOps for NodeOps {
         let upper = target.copy_up(io, true)?;
         let dir = self.0.copy_up(io, true)?;
         let _changing = self.0.hide(name);
-        remove_whiteout(io, &dir, name)?;
+        self.0.remove_whiteout(io, &dir, name)?;
         folder(&dir)?.link(io, name, &upper)?;
         target.links.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -111,7 +112,7 @@ impl DirOps for NodeOps {
         let hides = self.0.below_has(io, name)?;
         let _changing = self.0.hide(name);
         if let Some(upper) = target.upper.get() {
-            clear_whiteouts(io, upper)?;
+            self.0.clear_whiteouts(io, upper)?;
             folder(&dir)?.rmdir(io, name, upper)?;
             target.overlay.forget_upper(upper);
         }
@@ -146,18 +147,20 @@ impl DirOps for NodeOps {
         {
             return fail(Errno::ENOTEMPTY);
         }
+        moved.may_move()?;
         let (dir, new_dir) = (self.0.copy_up(io, true)?, to.copy_up(io, true)?);
         let upper = moved.named_up(io, &dir, name)?;
+        moved.mark_redirect(io, &upper)?;
         let leaves = self.0.below_has(io, name)?;
         let hides = to.below_has(io, new_name)?;
         let _changing = (self.0.hide(name), to.hide(new_name));
         if let Some(upper) = victim.as_ref().and_then(|victim| victim.upper.get())
             && upper.kind == FileType::Dir
         {
-            clear_whiteouts(io, upper)?;
+            self.0.clear_whiteouts(io, upper)?;
         }
         let in_the_way = match folder(&new_dir)?.lookup(io, new_name)? {
-            Some(inode) if is_whiteout(io, &inode)? => {
+            Some(inode) if self.0.overlay.is_whiteout(io, &inode)? => {
                 folder(&new_dir)?.unlink(io, new_name, &inode)?;
                 None
             }
@@ -205,9 +208,13 @@ impl NodeOps {
         new_name: &[u8],
         other: &Arc<Node>,
     ) -> Op<()> {
+        moved.may_move()?;
+        other.may_move()?;
         let (dir, new_dir) = (self.0.copy_up(io, true)?, to.copy_up(io, true)?);
         let upper = moved.named_up(io, &dir, name)?;
         let other_upper = other.named_up(io, &new_dir, new_name)?;
+        moved.mark_redirect(io, &upper)?;
+        other.mark_redirect(io, &other_upper)?;
         let _changing = (self.0.hide(name), to.hide(new_name));
         let ops = folder(&dir)?;
         ops.rename(io, name, &upper, &new_dir, new_name, Some(&other_upper), RENAME_EXCHANGE)?;
@@ -244,7 +251,7 @@ impl Node {
         if let Some(dir) = self.upper.get()
             && let Some(found) = folder(dir)?.lookup(io, name)?
         {
-            if is_whiteout(io, &found)? {
+            if self.overlay.is_whiteout(io, &found)? {
                 return Ok(None);
             }
             if let Some(node) = Node::known(&self.overlay, &found)
@@ -258,8 +265,12 @@ impl Node {
             if let Some(stack) = self.overlay.stack_of(&found) {
                 return Node::find(&self.overlay, Some(found), stack, at()).map(Some);
             }
-            if is_opaque(io, &found)? {
+            if self.is_opaque(io, &found)? {
                 return Node::find(&self.overlay, Some(found), Arc::from([]), at()).map(Some);
+            }
+            if let Some(stack) = self.redirected(io, &found)? {
+                self.overlay.set_stack(&found, stack.clone());
+                return Node::find(&self.overlay, Some(found), stack, at()).map(Some);
             }
             upper = Some(found);
         }
@@ -270,7 +281,7 @@ impl Node {
                 _ => folder(dir)?.lookup(io, name)?,
             };
             let Some(found) = found else { continue };
-            if is_whiteout(io, &found)? {
+            if self.overlay.is_whiteout(io, &found)? {
                 break;
             }
             if found.kind != FileType::Dir {
@@ -279,7 +290,7 @@ impl Node {
                 }
                 break;
             }
-            let opaque = self.lower.len() > 1 && is_opaque(io, &found)?;
+            let opaque = self.lower.len() > 1 && self.is_opaque(io, &found)?;
             stack.push(found);
             if opaque {
                 break;
@@ -305,7 +316,7 @@ impl Node {
         }
         for dir in self.lower.iter() {
             if let Some(found) = folder(dir)?.lookup(io, name)? {
-                return Ok(!is_whiteout(io, &found)?);
+                return Ok(!self.overlay.is_whiteout(io, &found)?);
             }
         }
         Ok(false)
@@ -318,6 +329,21 @@ impl Node {
             folder(dir)?.link(io, name, &upper)?;
         }
         Ok(upper)
+    }
+
+    /// EXDEV for a folder with lower parts, where nothing could tell the next mount of these layers that it was renamed.
+    fn may_move(&self) -> Op<()> {
+        let stays = self.kind == FileType::Dir && !self.lower.is_empty() && !self.overlay.ways.redirect;
+        if stays { fail(Errno::EXDEV) } else { Ok(()) }
+    }
+
+    /// Says on a folder that is about to be renamed where its lower parts are.
+    fn mark_redirect(self: &Arc<Self>, io: &mut Io<'_>, upper: &Arc<Inode>) -> Op<()> {
+        if self.kind != FileType::Dir || self.lower.is_empty() || self.overlay.ways.private {
+            return Ok(());
+        }
+        let path = lower_path(io, self)?;
+        if self.overlay.mark(io, upper, REDIRECT, &path)? { Ok(()) } else { fail(Errno::EXDEV) }
     }
 
     /// A folder was moved in the upper layer: it takes its lower parts along, and merges with nothing at its new name.
@@ -336,10 +362,7 @@ impl Node {
     fn make_opaque(&self, io: &mut Io<'_>, upper: &Arc<Inode>) -> Op<()> {
         self.overlay.set_stack(upper, Arc::from([]));
         // For the next one who mounts this upper layer; in memory it is not needed.
-        match ops(upper).xattr().map(|xattr| xattr.set(io, OPAQUE, b"y", 0)) {
-            None | Some(Ok(()) | Err(Stop::Errno(Errno::EOPNOTSUPP | Errno::EPERM))) => Ok(()),
-            Some(failed) => failed,
-        }
+        self.overlay.mark(io, upper, OPAQUE, b"y").map(|_| ())
     }
 
     /// One of a file's names is gone.
@@ -360,30 +383,28 @@ impl Node {
     }
 }
 
-fn is_opaque(io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<bool> {
-    match ops(dir).xattr().map(|xattr| xattr.get(io, OPAQUE)) {
-        Some(Ok(value)) => Ok(value == b"y"),
-        None | Some(Err(Stop::Errno(_))) => Ok(false),
-        Some(Err(stop)) => Err(stop),
-    }
-}
-
 /// Hides a lower name.
 fn whiteout(io: &mut Io<'_>, dir: &Arc<Inode>, name: &[u8]) -> Op<()> {
     folder(dir)?.create(io, name, &NewNode { kind: NewKind::Char(0), perm: 0, uid: 0, gid: 0 }).map(|_| ())
 }
 
-fn remove_whiteout(io: &mut Io<'_>, dir: &Arc<Inode>, name: &[u8]) -> Op<()> {
-    match folder(dir)?.lookup(io, name)? {
-        Some(inode) if is_whiteout(io, &inode)? => folder(dir)?.unlink(io, name, &inode),
-        _ => Ok(()),
+impl Node {
+    fn is_opaque(&self, io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<bool> {
+        Ok(self.overlay.marked(io, dir, OPAQUE)?.as_deref() == Some(b"y"))
     }
-}
 
-/// Empties an upper folder that shows no names: only whiteouts are left in it.
-fn clear_whiteouts(io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<()> {
-    for entry in super::listing::names(io, dir)? {
-        remove_whiteout(io, dir, &entry.name)?;
+    fn remove_whiteout(&self, io: &mut Io<'_>, dir: &Arc<Inode>, name: &[u8]) -> Op<()> {
+        match folder(dir)?.lookup(io, name)? {
+            Some(inode) if self.overlay.is_whiteout(io, &inode)? => folder(dir)?.unlink(io, name, &inode),
+            _ => Ok(()),
+        }
     }
-    Ok(())
+
+    /// Empties an upper folder that shows no names: only whiteouts are left in it.
+    fn clear_whiteouts(&self, io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<()> {
+        for entry in super::listing::names(io, dir)? {
+            self.remove_whiteout(io, dir, &entry.name)?;
+        }
+        Ok(())
+    }
 }

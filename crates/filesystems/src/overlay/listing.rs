@@ -1,7 +1,7 @@
 //! Merged listings: upper names first, then those of each lower folder that nothing above hides.
 
 use super::node::Node;
-use super::{folder, is_whiteout, ops};
+use super::{Overlay, folder, ops};
 use kernel::io::Io;
 use kernel::locks::FileState;
 use kernel::op::Op;
@@ -24,16 +24,13 @@ impl Node {
     pub fn entries(&self, io: &mut Io<'_>) -> Op<Vec<Entry>> {
         let Some(upper) = self.upper.get() else {
             // A single lower folder shows as it is, but for its own whiteouts.
-            return merge(io, Vec::new(), HashSet::new(), &self.lower);
+            return merge(io, &self.overlay, Vec::new(), HashSet::new(), &self.lower);
         };
         let mut merged = Vec::new();
         let mut hidden = HashSet::new();
+        let files = self.overlay.has_file_whiteouts(io, upper)?;
         for mut entry in names(io, upper)? {
-            let whiteout = entry.kind == FileType::Char
-                && match folder(upper)?.lookup(io, &entry.name)? {
-                    Some(inode) => is_whiteout(io, &inode)?,
-                    None => continue,
-                };
+            let Some(whiteout) = hides(io, &self.overlay, upper, &entry, files)? else { continue };
             if !self.lower.is_empty() {
                 hidden.insert(entry.name.clone());
             }
@@ -42,7 +39,7 @@ impl Node {
                 merged.push(entry);
             }
         }
-        merge(io, merged, hidden, &self.lower)
+        merge(io, &self.overlay, merged, hidden, &self.lower)
     }
 
     /// Whether a folder shows no names.
@@ -54,21 +51,19 @@ impl Node {
 /// Adds the names of lower folders to those above.
 fn merge(
     io: &mut Io<'_>,
+    overlay: &Overlay,
     mut merged: Vec<Entry>,
     mut hidden: HashSet<Box<[u8]>>,
     lowers: &[Arc<Inode>],
 ) -> Op<Vec<Entry>> {
     let last = lowers.len().saturating_sub(1);
     for (at, lower) in lowers.iter().enumerate() {
+        let files = overlay.has_file_whiteouts(io, lower)?;
         for entry in names(io, lower)? {
             if hidden.contains(&entry.name) {
                 continue;
             }
-            let whiteout = entry.kind == FileType::Char
-                && match folder(lower)?.lookup(io, &entry.name)? {
-                    Some(inode) => is_whiteout(io, &inode)?,
-                    None => continue,
-                };
+            let Some(whiteout) = hides(io, overlay, lower, &entry, files)? else { continue };
             if at < last {
                 hidden.insert(entry.name.clone());
             }
@@ -78,6 +73,17 @@ fn merge(
         }
     }
     Ok(merged)
+}
+
+/// Whether an entry of a layer's folder is a whiteout; None: it went meanwhile. `files`: those may be, too.
+fn hides(io: &mut Io<'_>, overlay: &Overlay, dir: &Arc<Inode>, entry: &Entry, files: bool) -> Op<Option<bool>> {
+    if entry.kind != FileType::Char && !(files && entry.kind == FileType::Regular) {
+        return Ok(Some(false));
+    }
+    match folder(dir)?.lookup(io, &entry.name)? {
+        Some(inode) => overlay.is_whiteout(io, &inode).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The names of a layer's folder.

@@ -4,8 +4,8 @@
 //! up first. In the upper layer a character device 0:0 (a whiteout) hides a lower name, and the attribute `trusted.overlay.opaque` says that nothing
 //! below shows through. `node` is one file or folder, `copy_up` brings it up, `dir` changes names, `listing` merges them, `file` is an open lower file.
 //!
-//! Unlike Linux' default, names of one lower file stay one file after it was copied up, and folders with lower parts can be renamed: the overlay
-//! remembers both (`Overlay::linked`, `Overlay::stacks`) as long as it is mounted. Locks: the leaves of `Overlay` and of `Node`, held over nothing.
+//! Unlike Linux' default, names of one lower file stay one file after it was copied up, and over a private upper layer folders with lower parts can be
+//! renamed: the overlay remembers both (`Overlay::linked`, `Overlay::stacks`) as long as it is mounted. Locks: the leaves of `Overlay` and of `Node`, held over nothing.
 
 mod copy_up;
 mod dir;
@@ -13,6 +13,7 @@ mod file;
 mod listing;
 mod node;
 mod options;
+mod redirect;
 mod xattr;
 
 pub use options::register;
@@ -42,8 +43,9 @@ pub(crate) struct Overlay {
     /// Absent: the overlay is read-only.
     upper: Option<Arc<Inode>>,
     lower: Arc<Inode>,
-    /// Nobody else sees the upper layer, so that it may hold what is no device 0:0 for Linux' overlay (`xattr::DEVICE`).
-    private: bool,
+    ways: Ways,
+    /// The roots of the lower layers, topmost first.
+    roots: Stack,
     /// What /proc/mounts shows.
     options: String,
     /// Nodes by the address of the layers' inodes that they hold.
@@ -56,6 +58,20 @@ pub(crate) struct Overlay {
     linked: Mutex<Vec<Arc<Node>>, Leaf>,
 }
 
+/// How an overlay works, by its mount options.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
+    /// Nobody else sees the upper layer, now or later: folders with lower parts are renamed without a mark that says so, devices 0:0 can
+    /// be made, and whiteouts are devices only.
+    private: bool,
+    /// `redirect_dir=on`: a folder with lower parts can be renamed; else that is EXDEV.
+    redirect: bool,
+    /// Not `redirect_dir=nofollow`.
+    follow: bool,
+    /// `userxattr`: marks are in the name space that everybody may write.
+    user_marks: bool,
+}
+
 struct OverlayFs(Arc<Overlay>);
 
 /// An overlay of a fresh `upper` over one lower root: owner, permissions and attributes of the root are the lower one's; a regular file is copied at once.
@@ -64,7 +80,8 @@ pub fn cover(io: &mut Io<'_>, lower: Arc<Inode>, upper: Arc<Inode>) -> Op<Arc<In
         return fail(Errno::EINVAL);
     }
     copy_up::copy_root(io, &lower, &upper)?;
-    Overlay::root(vec![lower], Some(upper), String::new(), true)
+    let ways = Ways { private: true, redirect: true, follow: false, user_marks: false };
+    Overlay::root(vec![lower], Some(upper), String::new(), ways)
 }
 
 impl FileSystemOps for OverlayFs {
@@ -92,7 +109,7 @@ impl FileSystemOps for OverlayFs {
 
 impl Overlay {
     /// Makes an overlay of `upper` over `lowers`, the topmost first; its root. EINVAL without a lower layer, or where their roots differ in type.
-    fn root(lowers: Vec<Arc<Inode>>, upper: Option<Arc<Inode>>, options: String, private: bool) -> Op<Arc<Inode>> {
+    fn root(lowers: Vec<Arc<Inode>>, upper: Option<Arc<Inode>>, options: String, ways: Ways) -> Op<Arc<Inode>> {
         let Some(lower) = lowers.first().cloned() else { return fail(Errno::EINVAL) };
         let alike = lowers.iter().chain(&upper).all(|layer| layer.kind == lower.kind);
         if !alike || !matches!(lower.kind, FileType::Dir | FileType::Regular) {
@@ -102,7 +119,8 @@ impl Overlay {
             fs: OnceLock::new(),
             upper: upper.clone(),
             lower: lower.clone(),
-            private,
+            ways,
+            roots: lowers.as_slice().into(),
             options,
             nodes: Mutex::new(HashMap::new()),
             origins: Mutex::new(HashMap::new()),
@@ -141,12 +159,24 @@ impl Overlay {
     }
 }
 
-/// A character device 0:0 that a guest did not make.
-fn is_whiteout(io: &mut Io<'_>, inode: &Inode) -> Op<bool> {
-    if inode.kind != FileType::Char || inode.attr(io)?.rdev != 0 {
-        return Ok(false);
+impl Overlay {
+    /// Whether a layer's inode hides the names below: a character device 0:0 that a guest did not make, or an empty file with a mark.
+    fn is_whiteout(&self, io: &mut Io<'_>, inode: &Inode) -> Op<bool> {
+        match inode.kind {
+            FileType::Char if inode.attr(io)?.rdev == 0 => {
+                Ok(!self.ways.private || self.marked(io, inode, xattr::DEVICE)?.is_none())
+            }
+            FileType::Regular if !self.ways.private && inode.attr(io)?.size == 0 => {
+                Ok(self.marked(io, inode, xattr::WHITEOUT)?.is_some())
+            }
+            _ => Ok(false),
+        }
     }
-    Ok(ops(inode).xattr().is_none_or(|xattr| xattr.get(io, xattr::DEVICE).is_err()))
+
+    /// Whether files of a layer's folder may be whiteouts, which a listing wants to know.
+    fn has_file_whiteouts(&self, io: &mut Io<'_>, dir: &Inode) -> Op<bool> {
+        Ok(!self.ways.private && self.marked(io, dir, xattr::OPAQUE)?.as_deref() == Some(b"x"))
+    }
 }
 
 /// The folder's operations of a layer's inode.

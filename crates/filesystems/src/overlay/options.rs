@@ -2,7 +2,7 @@
 //!
 //! The work folder must be there, as Linux wants it, but is not used: a copy is made without a name (`copy_up`).
 
-use super::Overlay;
+use super::{Overlay, Ways};
 use abi::Errno;
 use kernel::Kernel;
 use kernel::io::Io;
@@ -23,6 +23,13 @@ struct Options {
     lower: Vec<Vec<u8>>,
     upper: Option<Vec<u8>>,
     work: Option<Vec<u8>>,
+    ways: Ways,
+}
+
+impl Default for Ways {
+    fn default() -> Ways {
+        Ways { private: false, redirect: false, follow: true, user_marks: false }
+    }
 }
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
@@ -45,7 +52,7 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
             Some(upper)
         }
     };
-    Overlay::root(lowers, upper, String::from_utf8_lossy(args.data).into_owned(), false)
+    Overlay::root(lowers, upper, String::from_utf8_lossy(args.data).into_owned(), options.ways)
 }
 
 /// A folder that an option names, as the mounting task sees it.
@@ -60,6 +67,11 @@ impl Options {
         for option in split(data, b',') {
             options.take(&option)?;
         }
+        if options.ways.user_marks && options.ways.redirect {
+            // Anybody could send the overlay to any folder of the lower layers.
+            return fail(Errno::EINVAL);
+        }
+        options.ways.follow &= !options.ways.user_marks;
         if options.lower.is_empty() || options.lower.iter().any(Vec::is_empty) {
             return fail(Errno::EINVAL);
         }
@@ -79,7 +91,11 @@ impl Options {
             (b"workdir", path) => self.work = Some(unescaped(path)),
             // What this overlay does in any case, or never does.
             (b"index" | b"metacopy" | b"nfs_export", b"off") => {}
-            (b"xino", b"off" | b"auto") | (b"redirect_dir", b"off" | b"nofollow" | b"on") | (b"volatile", b"") => {}
+            (b"xino", b"off" | b"auto") | (b"volatile", b"") | (b"uuid", b"auto" | b"null" | b"off") => {}
+            (b"redirect_dir", b"on") => (self.ways.redirect, self.ways.follow) = (true, true),
+            (b"redirect_dir", b"off" | b"follow") => (self.ways.redirect, self.ways.follow) = (false, true),
+            (b"redirect_dir", b"nofollow") => (self.ways.redirect, self.ways.follow) = (false, false),
+            (b"userxattr", b"") => self.ways.user_marks = true,
             _ => return fail(Errno::EINVAL),
         }
         Ok(())
