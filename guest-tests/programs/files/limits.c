@@ -1,27 +1,8 @@
-// A tmpfs whose mount names no size has one: tmpfs(5). Nobody gets all memory of the machine by one call.
-#include "check.h"
-#include <sys/mount.h>
-#include <sys/statfs.h>
-
-TEST(allocation_beyond_the_default_size)
-{
-    OK(mkdir("t", 0700));
-    OK(mount("none", "t", "tmpfs", 0, NULL));
-    int fd = OK(open("t/f", O_RDWR | O_CREAT, 0600));
-    FAILS(ENOSPC, fallocate(fd, 0, 0, 1L << 46));
-    FAILS(ENOSPC, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1L << 46));
-    OK(ftruncate(fd, 1L << 40)); // a hole takes nothing
-    struct statfs fs;
-    OK(fstatfs(fd, &fs));
-    CHECK(fs.f_blocks > 0 && fs.f_blocks < 1L << 34);
-    EQ(fs.f_bfree, fs.f_blocks);
-    close(fd);
-    OK(umount("t"));
-}
 // The ends of what paths, folders and files may be: path_resolution(7), NAME_MAX, PATH_MAX, the largest file offset.
 #include "check.h"
 #include <dirent.h>
 #include <sys/mount.h>
+#include <sys/statfs.h>
 
 // A tmpfs as working folder, where one can be mounted; else what is there.
 static void on_tmpfs(const char *options)
@@ -172,6 +153,23 @@ TEST(a_full_tmpfs_says_so_and_goes_on)
     EQ(made, 8); // with the root and "file" ten
     OK(unlink("f0"));
     OK(mkdir("d", 0755));
+}
+
+// A tmpfs whose mount names no size has one: tmpfs(5). Nobody gets all memory of the machine by one call.
+TEST(allocation_beyond_the_default_size)
+{
+    OK(mkdir("t", 0700));
+    OK(mount("none", "t", "tmpfs", 0, NULL));
+    int fd = OK(open("t/f", O_RDWR | O_CREAT, 0600));
+    FAILS(ENOSPC, fallocate(fd, 0, 0, 1L << 46));
+    FAILS(ENOSPC, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1L << 46));
+    OK(ftruncate(fd, 1L << 40)); // a hole takes nothing
+    struct statfs fs;
+    OK(fstatfs(fd, &fs));
+    CHECK(fs.f_blocks > 0 && fs.f_blocks < 1L << 34);
+    EQ(fs.f_bfree, fs.f_blocks);
+    close(fd);
+    OK(umount("t"));
 }
 
 MAIN()

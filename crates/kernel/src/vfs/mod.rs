@@ -8,8 +8,8 @@
 pub mod access;
 mod anon;
 mod attr;
-pub mod dcache;
 mod busy;
+pub mod dcache;
 mod dentry;
 mod device;
 mod file;
