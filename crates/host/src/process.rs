@@ -20,13 +20,23 @@ pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
 }
 
-/// Waits until any child has ended, and leaves it unreaped: its process id and wait status. ECHILD: there is none.
-pub fn wait_any() -> Result<(i32, i32), Errno> {
-    // SAFETY: all zeros is a valid siginfo.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the host fills in the siginfo.
-    let r = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL) };
-    check(r as i64)?;
+/// A child that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    pub pid: i32,
+    /// As wait(2) gives it.
+    pub status: i32,
+    /// The most memory that was resident at once, KiB.
+    pub peak_kb: u64,
+}
+
+/// Waits until any child has ended, and leaves it unreaped. ECHILD: there is none.
+pub fn wait_any() -> Result<Ended, Errno> {
+    // SAFETY: all zeros is a valid siginfo, and a valid rusage.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: the host fills in both. Only the host call itself, not the C library's function, knows the last argument.
+    check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_ALL, 0, &raw mut info, options, &raw mut usage) })?;
     // SAFETY: a siginfo of SIGCHLD has both fields.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let status = match info.si_code {
@@ -34,7 +44,7 @@ pub fn wait_any() -> Result<(i32, i32), Errno> {
         libc::CLD_DUMPED => status & 0x7f | 0x80,
         _ => status & 0x7f,
     };
-    Ok((pid, status))
+    Ok(Ended { pid, status, peak_kb: usage.ru_maxrss as u64 })
 }
 
 /// Removes a child that has ended from the process table.

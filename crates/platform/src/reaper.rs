@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::Errno;
+use host::process::Ended;
 
 use crate::core::{Core, Newborn};
 use crate::sync::lock;
@@ -14,8 +15,8 @@ use crate::thread::At;
 pub(crate) fn run(core: &'static Core) {
     loop {
         match host::process::wait_any() {
-            Ok((pid, status)) => {
-                ended(core, pid, status);
+            Ok(child) => {
+                ended(core, child);
                 crate::worker::settle();
             }
             Err(Errno::EINTR) => {}
@@ -25,7 +26,8 @@ pub(crate) fn run(core: &'static Core) {
     }
 }
 
-fn ended(core: &'static Core, pid: i32, status: i32) {
+fn ended(core: &'static Core, child: Ended) {
+    let Ended { pid, status, peak_kb } = child;
     core.trace(|| format!("host process {pid} ended with status {status:x}"));
     let space = lock(&core.spaces).remove(&pid);
     let Some(space) = space else {
@@ -36,7 +38,7 @@ fn ended(core: &'static Core, pid: i32, status: i32) {
         }
         return host::process::reap(pid); // a child that never rang, or not a stub at all
     };
-    let threads = space.end();
+    let threads = space.end(peak_kb);
     let mut guests = Vec::new();
     for thread in &threads {
         lock(&thread.shard.zygote).pool.retain(|t| !Arc::ptr_eq(t, thread));

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use abi::Errno;
 use host::HostFd;
@@ -59,12 +60,20 @@ impl Default for VdsoInfo {
     }
 }
 
+const ALIVE: u32 = 0;
+const AWAITED: u32 = 1;
+const ENDED: u32 = 2;
+
 /// A guest address space: one host process.
 pub struct Space {
     core: &'static Core,
     host_pid: i32,
     mailboxes: Mutex<Option<Mailboxes>, Files>,
     dead: AtomicBool,
+    /// The most that was resident, in KiB, once the host has ended the process; 0 before.
+    peak: AtomicU64,
+    /// `ALIVE`, `AWAITED` (somebody sleeps on this word) or `ENDED`.
+    ended: AtomicU32,
     /// A thread that has the address space.
     access: AtomicI32,
     /// The shard whose load it adds to.
@@ -95,6 +104,8 @@ impl Space {
             host_pid,
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
+            peak: AtomicU64::new(0),
+            ended: AtomicU32::new(ALIVE),
             access: AtomicI32::new(host_pid),
             counted: OnceLock::new(),
             inner: Mutex::new(inner),
@@ -231,7 +242,27 @@ impl Space {
         self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))
     }
 
-    /// VmHWM of /proc/PID/status: the most that was resident, in KiB. `None` once the process has ended.
+    /// The most that was resident at once, in KiB, if the host has ended the process.
+    pub fn last_peak_kb(&self) -> Option<u64> {
+        (self.ended.load(Ordering::Acquire) == ENDED).then(|| self.peak.load(Ordering::Relaxed))
+    }
+
+    /// As `last_peak_kb`, of a process that is about to end: sleeps until the host has ended it. `None`: that takes more than a second.
+    pub fn await_peak_kb(&self) -> Option<u64> {
+        if self.ended.compare_exchange(ALIVE, AWAITED, Ordering::AcqRel, Ordering::Acquire) != Err(ENDED) {
+            let start = Instant::now();
+            crate::worker::block_in_place(|| {
+                while self.last_peak_kb().is_none()
+                    && let Some(rest) = Duration::from_secs(1).checked_sub(start.elapsed())
+                {
+                    host::futex::wait(&self.ended, AWAITED, Some(rest));
+                }
+            });
+        }
+        self.last_peak_kb()
+    }
+
+    /// The most that was resident at once so far, in KiB: VmHWM of /proc/PID/status. `None` once the process has ended.
     pub fn peak_kb(&self) -> Option<u64> {
         let text = self.core.proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -299,6 +330,11 @@ impl Space {
         lock(&self.inner).left.push((slot, 0));
     }
 
+    /// Whether it has had one host thread only, so that what the host counts for the process is that thread's.
+    pub(crate) fn had_one_thread(&self) -> bool {
+        lock(&self.inner).windows.len() == 1
+    }
+
     pub(crate) fn mailbox(&self, slot: u64) -> Option<crate::mailbox::Slot> {
         lock(&self.mailboxes).as_ref().map(|m| m.slot(slot))
     }
@@ -330,8 +366,12 @@ impl Space {
     }
 
     /// The host process has ended: its threads, whose guests are to be told. Its memory is not touched from here on.
-    pub(crate) fn end(&self) -> Vec<Arc<Thread>> {
+    pub(crate) fn end(&self, peak_kb: u64) -> Vec<Arc<Thread>> {
         self.dead.store(true, Ordering::Release);
+        self.peak.store(peak_kb, Ordering::Relaxed);
+        if self.ended.swap(ENDED, Ordering::AcqRel) == AWAITED {
+            host::futex::wake(&self.ended, i32::MAX);
+        }
         if let Some(shard) = self.counted.get() {
             shard.load.fetch_sub(1, Ordering::Relaxed);
         }

@@ -323,8 +323,11 @@ impl Thread {
         Ok(st.files.len() as u32 - 1)
     }
 
-    /// CPU time of this host thread, ns; 0 if it cannot be read any more. Costs an open of a file in procfs.
+    /// CPU time of this host thread, ns; 0 if it cannot be read any more. Costs an open of a file in procfs, if the process has had several.
     pub fn cpu_time(&self) -> u64 {
+        if self.space.had_one_thread() {
+            return self.space.cpu_time();
+        }
         self.core
             .proc_file(&format!("{}/task/{}/schedstat", self.space.host_pid(), self.host_tid))
             .and_then(|text| text.split_ascii_whitespace().next()?.parse().ok())

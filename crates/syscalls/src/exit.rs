@@ -42,6 +42,7 @@ struct Report {
     code: i32,
     status: ExitStatusOrSignal,
     usage: Usage,
+    child: Arc<ThreadGroup>,
 }
 
 enum ExitStatusOrSignal {
@@ -51,6 +52,10 @@ enum ExitStatusOrSignal {
 }
 
 impl Report {
+    /// May sleep.
+    fn rusage(&self) -> crate::rlimit::Rusage {
+        crate::rlimit::rusage_of(&self.usage, self.child.peak().max(self.child.children_peak()))
+    }
     fn wait_status(&self) -> i32 {
         match self.status {
             ExitStatusOrSignal::Exit(status) => status.wait_status(),
@@ -82,7 +87,7 @@ pub fn sys_wait4(call: &mut Call<'_>, [pid, status_at, options, usage_at, ..]: A
     let Some(report) = wait(call, &which, options | WEXITED)? else { return Ok(0.into()) };
     call.put_if(status_at, &report.wait_status())?;
     if usage_at != 0 {
-        call.put(usage_at, &crate::rlimit::rusage_of(&report.usage))?;
+        call.put(usage_at, &report.rusage())?;
     }
     Ok(report.pid.into())
 }
@@ -124,7 +129,7 @@ pub fn sys_waitid(call: &mut Call<'_>, [kind, id, info_at, options, usage_at, _]
     if usage_at != 0
         && let Some(report) = &report
     {
-        call.put(usage_at, &crate::rlimit::rusage_of(&report.usage))?;
+        call.put(usage_at, &report.rusage())?;
     }
     Ok(0.into())
 }
@@ -203,7 +208,7 @@ fn take_report(child: &Arc<ThreadGroup>, task: &kernel::task::Task, options: u32
     let info = child_info(child, &task.group, code, 0);
     let mut usage = child.usage();
     usage.add(&child.children_usage());
-    let report = Report { pid: info.pid(), uid: info.uid(), code, status, usage };
+    let report = Report { pid: info.pid(), uid: info.uid(), code, status, usage, child: child.clone() };
     if !keep && matches!(report.status, ExitStatusOrSignal::Exit(_)) {
         child.reap();
     }

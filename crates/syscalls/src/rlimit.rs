@@ -89,20 +89,21 @@ pub struct Rusage {
     nivcsw: i64,
 }
 
-pub fn rusage_of(usage: &Usage) -> Rusage {
+/// `peak`: the most memory that was resident at once, bytes.
+pub fn rusage_of(usage: &Usage, peak: u64) -> Rusage {
     let utime = [(usage.cpu / 1_000_000_000) as i64, (usage.cpu % 1_000_000_000 / 1000) as i64];
-    Rusage { utime, maxrss: (usage.peak / 1024) as i64, nvcsw: usage.waits as i64, ..Rusage::default() }
+    Rusage { utime, maxrss: (peak / 1024) as i64, nvcsw: usage.waits as i64, ..Rusage::default() }
 }
 
 pub fn sys_getrusage(call: &mut Call<'_>, [who, at, ..]: Args) -> Op<Ret> {
     let group = &call.task.group;
-    let usage = match who as i32 {
-        0 => group.usage(),
+    let (usage, peak) = match who as i32 {
+        0 => (group.usage(), group.peak()),
         // Memory is the process', also when a thread asks.
-        1 => Usage { peak: group.usage().peak, ..call.task.usage() },
-        -1 => group.children_usage(),
+        1 => (call.task.usage(), group.peak()),
+        -1 => (group.children_usage(), group.children_peak()),
         _ => return fail(Errno::EINVAL),
     };
-    call.put(at, &rusage_of(&usage))?;
+    call.put(at, &rusage_of(&usage, peak))?;
     Ok(().into())
 }

@@ -92,12 +92,13 @@ impl Random {
     /// Fresh from the host.
     pub fn draw() -> Random {
         let mut random = Random::default();
-        for place in &mut random.places {
-            let mut word = [0; 8];
-            host::random::fill(&mut word);
-            *place = u64::from_ne_bytes(word);
+        let mut drawn = [0; 56];
+        host::random::fill(&mut drawn);
+        let (places, bytes) = drawn.split_at(size_of_val(&random.places));
+        for (place, word) in random.places.iter_mut().zip(places.chunks_exact(8)) {
+            *place = word.iter().fold(0, |place, byte| place << 8 | u64::from(*byte));
         }
-        host::random::fill(&mut random.bytes);
+        random.bytes.copy_from_slice(bytes);
         random
     }
 }

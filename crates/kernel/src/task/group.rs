@@ -3,7 +3,7 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
-use super::{CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage};
+use super::{CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Executed;
@@ -70,6 +70,9 @@ pub struct ThreadGroup {
     /// Of threads that ended, and of children that were waited for.
     pub(super) ended: Mutex<Usage, Leaf>,
     pub(super) waited_for: Mutex<Usage, Leaf>,
+    /// Memory that it left, and memory of its children that were waited for.
+    pub(super) left: Mutex<Peak, Leaf>,
+    pub(super) children_left: Mutex<Peak, Leaf>,
     /// What /proc/PID/exe links to; nothing once the process has ended.
     pub exe: Mutex<Option<Arc<Executed>>, Leaf>,
     /// Timers (itimers and POSIX timers), made when first used.
@@ -165,6 +168,8 @@ impl ThreadGroup {
             has_exec: AtomicBool::new(false),
             ended: Mutex::new(Usage::default()),
             waited_for: Mutex::new(Usage::default()),
+            left: Mutex::default(),
+            children_left: Mutex::default(),
             exe: Mutex::new(None),
             timers: OnceLock::new(),
             cpu_limit: OnceLock::new(),

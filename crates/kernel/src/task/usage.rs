@@ -5,6 +5,7 @@
 
 use super::{Task, ThreadGroup};
 use crate::mm::Mm;
+use platform::Space;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -60,8 +61,6 @@ pub struct Usage {
     pub cpu: u64,
     pub waits: u64,
     pub io: IoUsage,
-    /// The most memory that was resident at once, bytes.
-    pub peak: u64,
 }
 
 impl Usage {
@@ -69,12 +68,51 @@ impl Usage {
         self.cpu += other.cpu;
         self.waits += other.waits;
         self.io.add(&other.io);
-        self.peak = self.peak.max(other.peak);
+    }
+}
+
+/// The most memory that was resident at once in any of some address spaces. The host tells it when it ends their processes, and only who
+/// asks waits for that.
+#[derive(Clone, Default)]
+pub struct Peak {
+    bytes: u64,
+    open: Vec<Arc<Space>>,
+}
+
+impl Peak {
+    fn add_space(&mut self, space: Arc<Space>) {
+        self.open.push(space);
+        self.settle();
+    }
+
+    fn add(&mut self, other: &Peak) {
+        self.bytes = self.bytes.max(other.bytes);
+        self.open.extend(other.open.iter().cloned());
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let bytes = &mut self.bytes;
+        self.open.retain(|space| match space.last_peak_kb() {
+            Some(kb) => {
+                *bytes = kb.saturating_mul(1024).max(*bytes);
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// May sleep.
+    fn wait(mut self) -> u64 {
+        for space in std::mem::take(&mut self.open) {
+            self.bytes = space.await_peak_kb().unwrap_or(0).saturating_mul(1024).max(self.bytes);
+        }
+        self.bytes
     }
 }
 
 impl Task {
-    /// Of this thread so far; memory belongs to the process.
+    /// Of this thread so far.
     pub fn usage(&self) -> Usage {
         let c = &self.counters;
         let io = IoUsage {
@@ -83,7 +121,7 @@ impl Task {
             syscr: c.reads.load(Relaxed),
             syscw: c.writes.load(Relaxed),
         };
-        Usage { cpu: self.cpu_time(), waits: self.waits(), io, peak: 0 }
+        Usage { cpu: self.cpu_time(), waits: self.waits(), io }
     }
 
     /// Voluntary context switches.
@@ -91,11 +129,9 @@ impl Task {
         self.counters.waits.load(Relaxed)
     }
 
-    /// The task leaves this address space, which nobody else uses: the host forgets its peak with it.
+    /// The task leaves this address space, which nobody else uses, so that its process ends.
     pub(super) fn keep_peak(&self, mm: &Mm) {
-        let peak = mm.peak_bytes();
-        let mut ended = self.group.ended.lock();
-        ended.peak = ended.peak.max(peak);
+        self.group.left.lock().add_space(mm.space().clone());
     }
 }
 
@@ -112,10 +148,20 @@ impl ThreadGroup {
         for task in &tasks {
             sum.add(&task.usage());
         }
-        if let Some(mm) = tasks.iter().find_map(|t| t.mm()) {
-            sum.peak = sum.peak.max(mm.peak_bytes());
-        }
         sum
+    }
+
+    /// The most memory that was resident at once, bytes. May sleep.
+    pub fn peak(&self) -> u64 {
+        let now = self.tasks().iter().find_map(|t| t.mm()).map_or(0, |mm| mm.peak_bytes());
+        let left = self.left.lock().clone();
+        left.wait().max(now)
+    }
+
+    /// As `peak`, of any of its children that were waited for, or theirs.
+    pub fn children_peak(&self) -> u64 {
+        let left = self.children_left.lock().clone();
+        left.wait()
     }
 
     /// CPU time of all its threads, living and dead, ns.
@@ -137,6 +183,9 @@ impl ThreadGroup {
         self.ended.lock().add(&own);
         sum.io = IoUsage::default();
         self.waited_for.lock().add(&sum);
+        let mut left = child.left.lock().clone();
+        left.add(&child.children_left.lock().clone());
+        self.children_left.lock().add(&left);
     }
 }
 
@@ -145,10 +194,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_add_up_and_peaks_do_not() {
+    fn amounts_add_up() {
         let io = IoUsage { rchar: 1, wchar: 2, syscr: 3, syscw: 4 };
-        let mut sum = Usage { cpu: 5, waits: 1, io, peak: 100 };
-        sum.add(&Usage { cpu: 1, waits: 1, io, peak: 70 });
-        assert_eq!(sum, Usage { cpu: 6, waits: 2, io: IoUsage { rchar: 2, wchar: 4, syscr: 6, syscw: 8 }, peak: 100 });
+        let mut sum = Usage { cpu: 5, waits: 1, io };
+        sum.add(&Usage { cpu: 1, waits: 1, io });
+        assert_eq!(sum, Usage { cpu: 6, waits: 2, io: IoUsage { rchar: 2, wchar: 4, syscr: 6, syscw: 8 } });
     }
 }
