@@ -75,6 +75,7 @@ impl Shard {
             thread.space.count_on(self);
         }
         if newborn.kind == Kind::Fresh {
+            self.core.volunteer(tid);
             // It goes on to take a frame, and rings FRESH with that.
             let mut st = lock(&thread.state);
             st.birth = Some(Birth { cookie: [0; 2], hello: false, result: None });

@@ -82,6 +82,15 @@ impl Core {
         String::from_utf8(text).ok()
     }
 
+    /// Has the host kill this process, and those that it forks, before any other when memory runs out. Zygotes stay behind: without them nothing starts any more.
+    pub fn volunteer(&self, pid: i32) {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let Some(proc) = self.proc.as_ref() else { return };
+        let file = openat(proc, format!("{pid}/oom_score_adj"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        // One that is gone already needs none.
+        let _ = file.map(|file| host::rustix::io::write(file, b"1000"));
+    }
+
     /// As `proc_file`, for texts of any length. The host makes them while it reads: may sleep.
     pub fn long_proc_file(&self, path: &str) -> Option<String> {
         use host::rustix::fs::{Mode, OFlags, openat};

@@ -257,10 +257,6 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
 
         // Rights and limits.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if fd >= 0 {
-            libc::write(fd, c"1000".as_ptr().cast(), 4);
-        }
         let limit = |what, n| libc::setrlimit(what, &libc::rlimit { rlim_cur: n, rlim_max: n });
         limit(libc::RLIMIT_CORE, 1);
         limit(libc::RLIMIT_NOFILE, 16);
