@@ -43,6 +43,7 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "force-rerun=on"],
     &["--platform", "force-trap=on"],
     &["--platform", "sync-wakeup=off"],
+    &["--platform", "killable=off"],
     &["--platform", "park=off"],
     &["--platform", "eager=on"],
     &["--platform", "patching=off"],

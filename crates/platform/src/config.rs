@@ -11,6 +11,8 @@ pub struct Config {
     pub shards: usize,
     /// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, where the host has it (Linux 6.6).
     pub sync_wakeup: bool,
+    /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, where the host has it (Linux 5.19). Without it a signal would interrupt a direct notification before its answer, so there are none.
+    pub killable: bool,
     /// Long waits leave the list of open notifications.
     pub park: bool,
     /// Guest code maps private anonymous memory by itself, in an arena.
@@ -36,6 +38,7 @@ impl Default for Config {
         Config {
             shards: 0,
             sync_wakeup: true,
+            killable: true,
             park: true,
             memory: true,
             local: true,

@@ -89,18 +89,19 @@ impl Seed {
 
     /// Has a zygote made for a shard, bound to a core, and takes its listener. Sleeps for some hundred microseconds.
     pub fn zygote(&self, shard: usize, core: usize, config: &Config) -> Result<Zygote, StartError> {
-        match self.order(
-            shard,
-            core,
-            [config.force_trap, config.local],
-            notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV,
-        ) {
-            // Before Linux 5.19 a kick would interrupt a direct notification before its answer: so there are none, and the stub masks signals in its doorbells.
-            Err(StartError::Stub { errno: Errno::EINVAL, .. }) => {
-                self.order(shard, core, [true, config.local], notify::FILTER_FLAGS)
+        if config.killable {
+            match self.order(
+                shard,
+                core,
+                [config.force_trap, config.local],
+                notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV,
+            ) {
+                Err(StartError::Stub { errno: Errno::EINVAL, .. }) => {} // before Linux 5.19
+                other => return other,
             }
-            other => other,
         }
+        // No direct notifications: a kick would interrupt one before its answer. In its doorbells the stub masks signals.
+        self.order(shard, core, [true, config.local], notify::FILTER_FLAGS)
     }
 
     fn order(

@@ -27,13 +27,14 @@ pub fn run() -> Vec<Probe> {
         probe(
             "seccomp user notification",
             actions().contains("user_notif"),
-            "system calls of guests go by signals and futexes, several times slower",
+            "stockade cannot run: each call of a guest comes by it; boot a kernel with CONFIG_SECCOMP_FILTER",
         ),
         probe(
             "WAIT_KILLABLE_RECV (Linux 5.19)",
             since(5, 19),
             "a guest's thread is never signalled while its call is being served, so kills come later",
         ),
+        probe("WAIT_KILLABLE_RECV (Linux 5.19)", since(5, 19), "each system call of a guest costs a signal on top"),
         probe(
             "wake-up on the same core (Linux 6.6)",
             since(6, 6),

@@ -31,7 +31,7 @@ fn main() {
         }
         let binary = build.join(name);
         compile(source, &binary);
-        for mode in ["", "--trap", "--nosync"] {
+        for mode in ["", "--trap", "--nosync", "--nokillable"] {
             let (status, output) = run(&binary, &[mode.to_string()]);
             let ok = status == 0;
             println!("{} {name} {mode}", if ok { "ok    " } else { "FAILED" });
@@ -104,6 +104,7 @@ fn inside(args: &[String]) {
             "" => {}
             "--trap" => config.force_trap = true,
             "--nosync" => config.sync_wakeup = false,
+            "--nokillable" => config.killable = false,
             "--nopark" => config.park = false,
             "--trace" => config.trace = true,
             "--one" => config.shards = 1,

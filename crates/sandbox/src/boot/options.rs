@@ -19,6 +19,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
         match key.as_str() {
             "shards" => p.shards = number(key, value)?,
             "sync-wakeup" => p.sync_wakeup = switch(key, value)?,
+            "killable" => p.killable = switch(key, value)?,
             "park" => p.park = switch(key, value)?,
             "memory" => p.memory = switch(key, value)?,
             "local" => p.local = switch(key, value)?,
@@ -29,7 +30,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
             _ => {
-                let known = "shards, sync-wakeup, park, memory, local, patching, polling, eager, force-trap, trace, force-rerun";
+                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, eager, force-trap, trace, force-rerun";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }
