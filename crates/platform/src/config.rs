@@ -64,7 +64,7 @@ pub enum StartError {
     )]
     Stub { step: u32, errno: abi::Errno },
     #[error(
-        "a listener exists already in this chain of seccomp filters (another container manager's interception): switch that off for this container"
+        "this process is below a seccomp filter with a listener of its own, and the host allows no second one: start stockade outside of it, or switch it off there (LXD and Incus: security.syscalls.intercept.*; OCI: linux.seccomp.listenerPath; not inside another stockade's kernel process)"
     )]
     SecondListener,
     #[error("no thread can be started: {0}; raise `ulimit -u` or the cgroup's pids.max")]

@@ -30,9 +30,9 @@ pub fn run() -> Vec<Probe> {
             "stockade cannot run: each call of a guest comes by it; boot a kernel with CONFIG_SECCOMP_FILTER",
         ),
         probe(
-            "WAIT_KILLABLE_RECV (Linux 5.19)",
-            since(5, 19),
-            "a guest's thread is never signalled while its call is being served, so kills come later",
+            "no seccomp listener above this process",
+            host::seccomp::notify::listener_is_possible() != Err(abi::Errno::EBUSY),
+            "stockade cannot run below a filter with a listener (docs/adr/0008-another-listener-above.md)",
         ),
         probe("WAIT_KILLABLE_RECV (Linux 5.19)", since(5, 19), "each system call of a guest costs a signal on top"),
         probe(

@@ -1,10 +1,10 @@
 //! Listeners for seccomp user notification (seccomp_unotify(2)).
 //!
-//! None of these calls sleeps but [`recv`], which waits for the next notification, and [`add_fd`], which waits until the (waiting) target has run for a moment.
+//! None of these calls sleeps for long but [`recv`], which waits for the next notification, and [`add_fd`], which waits until the (waiting) target has run for a moment.
 //! Neighbours: `bpf`. Owns no locks.
 
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use abi::Errno;
 
@@ -21,6 +21,25 @@ pub const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
 pub const FILTER_FLAGS: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 /// Once received, a notification is interrupted by SIGKILL only (Linux 5.19).
 pub const WAIT_KILLABLE_RECV: u64 = 1 << 5;
+
+/// Whether a filter with a listener can be installed below this process. EBUSY: a filter above has one already.
+pub fn listener_is_possible() -> Result<(), Errno> {
+    // In a thread of its own: a filter cannot be taken off again.
+    let probe = std::thread::spawn(|| {
+        let mut code = [crate::seccomp::bpf::ret(crate::seccomp::bpf::ALLOW)];
+        let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+        // SAFETY: numbers; of this thread alone, which ends.
+        crate::check(i64::from(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }))?;
+        // SAFETY: the program and its instructions live through the call; the filter is this thread's alone and allows everything.
+        let fd = crate::check(unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, FILTER_FLAGS, &raw const program)
+        })?;
+        // SAFETY: the host has just made this descriptor, and nobody else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+        Ok(())
+    });
+    probe.join().unwrap_or(Err(Errno::EAGAIN))
+}
 
 /// Waits for a notification. ENOENT: its thread died or was interrupted meanwhile; EINTR: a signal came here. Try again after both.
 pub fn recv(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
