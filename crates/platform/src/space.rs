@@ -70,6 +70,7 @@ pub struct Space {
     host_pid: i32,
     mailboxes: Mutex<Option<Mailboxes>, Files>,
     dead: AtomicBool,
+    killed: AtomicBool,
     /// The most that was resident, in KiB, once the host has ended the process; 0 before.
     peak: AtomicU64,
     /// `ALIVE`, `AWAITED` (somebody sleeps on this word) or `ENDED`.
@@ -104,6 +105,7 @@ impl Space {
             host_pid,
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             peak: AtomicU64::new(0),
             ended: AtomicU32::new(ALIVE),
             access: AtomicI32::new(host_pid),
@@ -152,7 +154,7 @@ impl Space {
 
     /// Ends the host process (with the next `flush`); `gone` of its guests follows.
     pub fn kill(&self) {
-        if !self.dead.load(Ordering::Acquire) {
+        if !self.dead.load(Ordering::Acquire) && !self.killed.swap(true, Ordering::AcqRel) {
             queue(Out::Kill(self.host_pid));
         }
     }

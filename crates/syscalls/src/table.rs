@@ -124,7 +124,7 @@ calls! {
     9 mmap [ptr size prot hex fd size] => framed mem::sys_mmap;
     10 mprotect [ptr size prot] => framed mem::sys_mprotect;
     11 munmap [ptr size] => framed mem::sys_munmap;
-    12 brk [ptr] => framed mem::sys_brk;
+    12 brk [ptr] => full mem::sys_brk;
     13 rt_sigaction [signal ptr ptr size] => full signal::sys_rt_sigaction;
     14 rt_sigprocmask [int ptr ptr size] => full signal::sys_rt_sigprocmask;
     15 rt_sigreturn [] => framed signal::sys_rt_sigreturn;

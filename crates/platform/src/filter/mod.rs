@@ -160,6 +160,17 @@ fn futex(otherwise: u32) -> [sock_filter; 8] {
     ]
 }
 
+/// arch_prctl of guest code on the loaded number: it sets its fs base by itself, as it can by an instruction where the processor has that.
+fn thread_pointer() -> [sock_filter; 5] {
+    const SET_FS: u32 = 0x1002;
+    [equal(158, 0, 4), load(arg(0)), equal(SET_FS, 0, 1), ret(ALLOW), ret(TRAP)]
+}
+
+/// brk of guest code on the loaded number: a question for the break changes nothing, so it needs no signal.
+fn break_query() -> [sock_filter; 7] {
+    [equal(12, 0, 6), load(arg(0)), equal(0, 0, 3), load(arg(0) + 4), equal(0, 0, 1), ret(NOTIFY), ret(TRAP)]
+}
+
 fn stub_rules() -> Vec<sock_filter> {
     let mut code = vec![load(NR)];
     for &(nr, _, rule, _) in STUB {
@@ -209,6 +220,10 @@ pub(crate) fn program(region: &Region, force_trap: bool, with_local: bool) -> Ve
     }
     if with_local {
         code.extend(local(other));
+        code.extend(thread_pointer());
+    }
+    if !force_trap {
+        code.extend(break_query());
     }
     code.extend(arena::rules(&region.arena));
     for &(nr, _) in REFUSED {

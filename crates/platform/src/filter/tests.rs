@@ -26,6 +26,15 @@ fn guest_calls_go_where_they_belong() {
     assert_eq!(guest(110, [0; 6]), NOTIFY);
     assert_eq!(guest(9, [0; 6]), TRAP);
     assert_eq!(guest(462, [0; 6]), TRAP);
+    assert_eq!(guest(12, [0; 6]), NOTIFY);
+    assert_eq!(run(&program(&region(), true, true), ARCH_X86_64, 12, 0x1000, [0; 6]), Some(TRAP));
+    for at in [1, 1 << 32, 0x60_0000, u64::MAX] {
+        assert_eq!(guest(12, [at, 0, 0, 0, 0, 0]), TRAP, "{at:x}");
+    }
+    for code in (0x0ff0..0x1100).chain([0, u64::MAX]) {
+        let verdict = if code == 0x1002 { ALLOW } else { TRAP };
+        assert_eq!(guest(158, [code, u64::MAX, 0, 0, 0, 0]), verdict, "{code:x}");
+    }
     assert_eq!(guest(435, [0; 6]), errno(ENOSYS));
     assert_eq!(guest(202, [0, 128, 0, 0, 0, 0]), ALLOW);
     assert_eq!(guest(202, [0, 6, 0, 0, 0, 0]), NOTIFY);
