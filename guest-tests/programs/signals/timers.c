@@ -106,7 +106,8 @@ TEST(posix_timer_overrun)
     siginfo_t info;
     EQ(sigwaitinfo(&set, &info), SIGRTMIN);
     CHECK(info.si_overrun >= 10);
-    CHECK(timer_getoverrun(timer) >= 10);
+    sleep_ms(5); // another signal waits by now, which does not count yet
+    EQ(timer_getoverrun(timer), info.si_overrun);
     OK(timer_delete(timer));
 }
 

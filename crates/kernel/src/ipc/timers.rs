@@ -45,6 +45,8 @@ struct State {
     interval: Nanos,
     /// Expirations beyond the one that the last signal told of.
     overrun: u64,
+    /// Of the signal before that one: the last that was taken, while that one is pending.
+    taken: u64,
     armed: Option<reactor::Timer>,
 }
 
@@ -159,7 +161,7 @@ impl Timer {
         let old = Self::setting(&state, now);
         state.next = at.map(|at| if absolute { at } else { now.saturating_add(at) });
         state.interval = interval;
-        state.overrun = 0;
+        (state.overrun, state.taken) = (0, 0);
         self.arm(&mut state, 0);
         old
     }
@@ -169,9 +171,23 @@ impl Timer {
         Self::setting(&self.state.lock(), now)
     }
 
-    /// timer_getoverrun(2): of the last signal.
+    /// timer_getoverrun(2): of the last signal that was taken.
     pub fn overrun(&self) -> i32 {
-        self.state.lock().overrun.min(i32::MAX as u64) as i32
+        let pending = self.has_pending();
+        let state = self.state.lock();
+        let overrun = if pending { state.taken } else { state.overrun };
+        overrun.min(i32::MAX as u64) as i32
+    }
+
+    fn has_pending(&self) -> bool {
+        let Some(group) = self.group.upgrade() else { return false };
+        match &self.notify {
+            Notify::None | Notify::Interval { .. } => false,
+            Notify::Process { sig, .. } => group.signals.lock().pending.add_overrun(*sig, self.id, 0),
+            Notify::Thread { task, sig, .. } => {
+                task.upgrade().is_some_and(|t| t.signals.lock().pending.add_overrun(*sig, self.id, 0))
+            }
+        }
     }
 
     fn setting(state: &State, now: Nanos) -> Setting {
@@ -255,6 +271,7 @@ impl Wake for Timer {
         // An interval that is shorter than what it takes to tell is counted, not told.
         let rest = match told {
             Told::New => {
+                state.taken = state.overrun;
                 state.overrun = count - 1;
                 50_000
             }
