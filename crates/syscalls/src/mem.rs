@@ -45,7 +45,11 @@ pub(crate) fn perform(call: &Call<'_>, mm: Arc<Mm>, work: Work) -> Op<Ret> {
     let (script, failure) = work.into_script(&thread);
     match script {
         Ok(script) => {
-            let on_done = Box::new(move |_: &_, result: i64, at: u32| Next::Value(failure.undo(&mm, result, at)));
+            let on_done = Box::new(move |_: &_, result: i64, at: u32| {
+                let anew = failure.plan_anew(result);
+                let value = failure.undo(&mm, result, at);
+                if anew { Next::Again } else { Next::Value(value) }
+            });
             Ok(Ret::Stub(Box::new(StubWork::Script { script, on_done })))
         }
         // The stub takes no more files: nothing was done.

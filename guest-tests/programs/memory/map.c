@@ -360,4 +360,43 @@ TEST(maps_names_stack_and_heap)
     CHECK(strstr(text, "[vdso]"));
 }
 
+static char *volatile wished;
+static volatile bool enough;
+static void *wish(void *arg)
+{
+    (void)arg;
+    while (!enough) {
+        char *at = wished, *got = mmap(at, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (got == MAP_FAILED)
+            return "no memory";
+        memset(got, 1, 65536);
+        if (munmap(got, 65536))
+            return "munmap";
+    }
+    return NULL;
+}
+
+// A wish takes no place that another thread has got meanwhile.
+TEST(wishes_beside_other_maps)
+{
+    pthread_t thread;
+    wished = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    OK(munmap(wished, 65536));
+    ZERO(pthread_create(&thread, NULL, wish, NULL));
+    for (int64_t end = now_ns(CLOCK_MONOTONIC) + 200000000; now_ns(CLOCK_MONOTONIC) < end;) {
+        char *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(p != MAP_FAILED);
+        wished = p;
+        memset(p, 2, 65536);
+        for (int round = 0; round < 20; round++)
+            for (int i = 0; i < 65536; i += 4096)
+                EQ(p[i], 2);
+        OK(munmap(p, 65536));
+    }
+    enough = true;
+    void *what;
+    ZERO(pthread_join(thread, &what));
+    CHECK(!what);
+}
+
 MAIN()

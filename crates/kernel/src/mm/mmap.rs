@@ -131,6 +131,11 @@ impl State {
             }
         };
         let mut work = Work::new(Answer::Value(range.start as i64));
+        // Guest code maps memory in the arena by itself at any time: nothing of that may be replaced.
+        if ask.flags & MAP_FIXED == 0 && state.arena.start < range.end && range.start < state.arena.end {
+            host_flags |= MAP_FIXED_NOREPLACE;
+            work.wish = !fixed;
+        }
         // A stack has its room at once: it would not grow when the kernel process touches it.
         let range = if flags.contains(AreaFlags::GROWSDOWN) {
             host_flags |= MAP_NORESERVE;

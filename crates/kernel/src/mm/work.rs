@@ -4,6 +4,7 @@
 
 use super::area::Area;
 use abi::Errno;
+use abi::mm::{MAP_FIXED, MAP_FIXED_NOREPLACE};
 use host::HostFd;
 use platform::{Arg, Op, Script, Then, Thread};
 use std::ops::Range;
@@ -26,6 +27,8 @@ pub struct Work {
     /// The call's value where the stub fails, in place of the host's error (brk never fails).
     pub(super) on_failure: Option<i64>,
     pub(super) undo: Undo,
+    /// The place was free when the map was looked at, and is taken only if it still is: else the call is planned anew.
+    pub(super) wish: bool,
 }
 
 /// A host file for the stub.
@@ -72,6 +75,7 @@ impl Work {
             answer: Answer::Value(value),
             on_failure: None,
             undo: Undo::default(),
+            wish: false,
         }
     }
 
@@ -90,9 +94,9 @@ impl Work {
         self.ops.push(Op::Call { nr, args: args.map(Arg::Val), may_fail: true });
     }
 
-    /// Adds an mmap of `file` from `offset` on, or of anonymous memory, at the fixed place `range`. `flags` are without MAP_FIXED.
+    /// Adds an mmap of `file` from `offset` on, or of anonymous memory, at the fixed place `range`: MAP_FIXED unless `flags` say MAP_FIXED_NOREPLACE.
     pub(super) fn map(&mut self, range: &Range<u64>, prot: u32, flags: u32, file: Option<(Donation, u64)>) -> u32 {
-        let flags = flags | abi::mm::MAP_FIXED;
+        let flags = if flags & MAP_FIXED_NOREPLACE != 0 { flags } else { flags | MAP_FIXED };
         let (fd, offset) = match file {
             Some((fd, offset)) => {
                 self.files.push(fd);
@@ -131,8 +135,8 @@ impl Work {
     /// The script for a thread that is in the kernel with its registers, its files attached; and what to do when it fails. Where
     /// attaching fails the map must be put back with `Failure::undo`.
     pub fn into_script(self, thread: &Thread) -> (Result<Script, Errno>, Failure) {
-        let Work { mut ops, files, answer, on_failure, undo } = self;
-        let failure = Failure { undo, value: on_failure };
+        let Work { mut ops, files, answer, on_failure, undo, wish } = self;
+        let failure = Failure { undo, value: on_failure, wish };
         let mut numbers = Vec::with_capacity(files.len());
         for file in files {
             match file.attach(thread) {
@@ -162,9 +166,15 @@ impl Work {
 pub struct Failure {
     undo: Undo,
     value: Option<i64>,
+    wish: bool,
 }
 
 impl Failure {
+    /// Whether another thread was faster at a place that was only wished for.
+    pub fn plan_anew(&self, result: i64) -> bool {
+        self.wish && result == Errno::EEXIST.ret()
+    }
+
     /// Puts the map back from operation `at` on; the call's value for the host's answer `result`.
     pub fn undo(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
         // What was taken out is dropped after the lock: it may be the last reference to a file.
