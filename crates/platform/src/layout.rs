@@ -160,7 +160,7 @@ pub struct Frame {
     pub restorer: u64,
     pub mask: u64,
     pub stack: [u64; 3],
-    /// 0: below the guest's stack pointer and red zone.
+    /// Top of the alternate stack, unless the stack pointer is on it already. 0: below the guest's stack pointer and red zone.
     pub on_stack: u64,
     pub set_rax: u64,
     pub rax: u64,

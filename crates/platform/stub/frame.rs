@@ -61,9 +61,16 @@ pub unsafe fn build(p: *mut Private, frame: *mut u64) -> bool {
         }
         let fp = *frame.add(uc::FPSTATE);
         let fp_len = if fp != 0 { fp_len(fp) } else { 0 };
-        let top = if f.on_stack != 0 { f.on_stack } else { (*frame.add(uc::RSP)).wrapping_sub(RED_ZONE) };
+        let sp = *frame.add(uc::RSP);
+        let alternate = |at: u64| at.wrapping_sub(f.stack[0]).wrapping_sub(1) < f.stack[2];
+        // A handler of the alternate stack that is interrupted keeps what is there.
+        let top = if f.on_stack != 0 && !alternate(sp) { f.on_stack } else { sp.wrapping_sub(RED_ZONE) };
         let guest_fp = top.wrapping_sub(fp_len) & !63;
         let at = (guest_fp.wrapping_sub(8 + UC_LEN + INFO_LEN) & !15).wrapping_sub(8);
+        // It may not overflow, sigaltstack(2).
+        if f.on_stack != 0 && !alternate(at) {
+            return false;
+        }
         let mut context = [0u64; uc::WORDS];
         let mut i = 0;
         while i < uc::WORDS {

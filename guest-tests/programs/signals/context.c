@@ -246,6 +246,59 @@ TEST(alternate_stack)
     FAILS(EINVAL, sigaltstack(&st, NULL));
 }
 
+TEST(handlers_one_after_the_other_on_the_alternate_stack)
+{
+    static char area[65536];
+    static volatile int count, spoilt;
+    static volatile char *volatile places[2];
+    void count_up(int signal)
+    {
+        volatile char here[64];
+        memset((char *)here, signal, sizeof here);
+        if (count < 2)
+            places[count] = here;
+        count++;
+        syscall(SYS_getpid); // here at the latest the second one comes
+        for (size_t i = 0; i < sizeof here; i++)
+            spoilt |= here[i] != signal;
+    }
+    stack_t st = {.ss_sp = area, .ss_size = sizeof area};
+    OK(sigaltstack(&st, NULL));
+    struct sigaction sa = {.sa_handler = count_up, .sa_flags = SA_ONSTACK};
+    OK(sigaction(SIGUSR1, &sa, NULL));
+    OK(sigaction(SIGUSR2, &sa, NULL));
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGUSR1), sigaddset(&both, SIGUSR2);
+    OK(sigprocmask(SIG_BLOCK, &both, NULL));
+    raise(SIGUSR1);
+    raise(SIGUSR2);
+    OK(sigprocmask(SIG_UNBLOCK, &both, NULL));
+    EQ(count, 2);
+    EQ(spoilt, 0);
+    CHECK(places[0] >= area && places[0] < area + sizeof area && places[1] >= area && places[1] < area + sizeof area);
+    CHECK(places[0] != places[1]);
+}
+
+TEST(the_alternate_stack_does_not_overflow)
+{
+    static char around[1 << 18];
+    void again(int signal)
+    {
+        raise(signal);
+    }
+    pid_t child = FORK({
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        stack_t st = {.ss_sp = around + sizeof around - 32768, .ss_size = 32768};
+        OK(sigaltstack(&st, NULL));
+        struct sigaction sa = {.sa_handler = again, .sa_flags = SA_ONSTACK | SA_NODEFER};
+        OK(sigaction(SIGUSR1, &sa, NULL));
+        raise(SIGUSR1);
+    });
+    WAIT_STATUS(child, KILLED(SIGSEGV));
+}
+
 TEST(alternate_stack_cannot_change_under_itself)
 {
     static volatile int result, error;
