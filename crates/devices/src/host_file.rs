@@ -1,7 +1,7 @@
 //! Host files that the caller of the runtime donated: standard input, output and error without a terminal.
 //!
-//! Regular files share their offset with the host; pipes, sockets and devices are streams whose readiness the reactor watches. The host's
-//! description is not ours alone, so its flags are never changed. Opened again by /proc/self/fd/N it is the same stream, or the same
+//! Regular files, and devices like /dev/null that are always ready, share their offset with the host; pipes, sockets and other devices are
+//! streams whose readiness the reactor watches. The host's description is not ours alone, so its flags are never changed. Opened again by /proc/self/fd/N it is the same stream, or the same
 //! file with an offset of its own. Locks: `Leaf` around attributes that a guest changed. open(2), proc_pid_fd(5).
 
 use abi::Errno;
@@ -35,10 +35,8 @@ pub fn open(fd: Arc<HostFd>) -> Op<Arc<File>> {
         return fail(Errno::EBADF);
     }
     let kind = object.kind;
-    let ops: Arc<dyn FileOps> = match kind {
-        FileType::Regular => Arc::new(Shared(object.clone())),
-        _ => Arc::new(Stream(object.clone())),
-    };
+    let ops: Arc<dyn FileOps> =
+        if object.has_offset() { Arc::new(Shared(object.clone())) } else { Arc::new(Stream(object.clone())) };
     let fs = HOST_FS.0.clone();
     // The VFS would put a pipe of its own behind a FIFO; opened again, this one leads to the host's. stat shows the true type.
     let opened_as = if kind == FileType::Fifo { FileType::Regular } else { kind };
@@ -46,7 +44,7 @@ pub fn open(fd: Arc<HostFd>) -> Op<Arc<File>> {
         Inode::new(&fs, object.ino, opened_as, Box::new(HostInode { object, changed: Mutex::new(SetAttr::default()) }));
     let root = Dentry::root(inode.clone());
     let mount = Mount::new(fs, root.clone(), b"host", 0);
-    let keep = OpenFlags::from_bits_retain(3) | OpenFlags::APPEND;
+    let keep = OpenFlags::from_bits_retain(3) | OpenFlags::APPEND | OpenFlags::LARGEFILE;
     Ok(File::opened(Path::new(mount, root), inode, ops, flags & keep))
 }
 
@@ -108,11 +106,21 @@ impl Object {
         (!flags.readable() || have.readable()) && (!flags.writable() || have.writable())
     }
 
-    fn label(&self) -> String {
+    fn has_offset(&self) -> bool {
         match self.kind {
-            FileType::Fifo => format!("pipe:[{}]", self.ino),
-            FileType::Socket => format!("socket:[{}]", self.ino),
-            FileType::Char if self.rdev == (1, 3) => "/dev/null".into(),
+            FileType::Regular => true,
+            FileType::Char => self.watch.is_none() && host::stream::seek(&self.fd, 0, abi::fs::SEEK_CUR).is_ok(),
+            _ => false,
+        }
+    }
+
+    fn label(&self) -> String {
+        match (self.kind, self.rdev) {
+            (FileType::Fifo, _) => format!("pipe:[{}]", self.ino),
+            (FileType::Socket, _) => format!("socket:[{}]", self.ino),
+            (FileType::Char, (1, 3)) => "/dev/null".into(),
+            (FileType::Char, (1, 5)) => "/dev/zero".into(),
+            (FileType::Char, (1, 7)) => "/dev/full".into(),
             _ => format!("host:[{}]", self.ino),
         }
     }
@@ -304,7 +312,7 @@ fn write_with(from: &mut dyn Source, mut write: impl FnMut(&[u8], u64) -> Result
     Ok(done)
 }
 
-/// A regular file with the host's offset.
+/// A regular file, or a device like /dev/null, with the host's offset.
 struct Shared(Arc<Object>);
 
 impl FileOps for Shared {
@@ -329,7 +337,7 @@ impl FileOps for Shared {
         Ok(host::stream::seek(&self.0.fd, offset, whence)?)
     }
     fn mappable(&self) -> Option<&dyn Mappable> {
-        Some(&*self.0)
+        if self.0.kind == FileType::Regular { Some(&*self.0) } else { None }
     }
     fn sync(&self, _io: &mut Io<'_>, data_only: bool) -> Op<()> {
         Ok(block_in_place(|| host::file::sync(&self.0.fd, data_only))?)
@@ -430,6 +438,7 @@ impl InodeOps for HostInode {
         })
     }
     fn set_attr(&self, _io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
+        // O_TRUNC means nothing to what is no regular file; ftruncate(2) does not get here for it.
         if let Some(size) = change.size
             && self.object.kind == FileType::Regular
         {

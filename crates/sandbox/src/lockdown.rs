@@ -45,8 +45,6 @@ pub const TABLE: &[Allow] = &[
     allow!(fcntl, [Is32(1, 4)], "F_SETFL: O_NONBLOCK and O_APPEND of donated files"),
     allow!(fcntl, [Is32(1, 1033)], "F_ADD_SEALS: mailboxes and guests' memfds"),
     allow!(fcntl, [Is32(1, 1034)], "F_GET_SEALS: guests' memfds"),
-    allow!(fcntl, [Is32(1, 1032)], "F_GETPIPE_SZ: a donated pipe"),
-    allow!(fcntl, [Is32(1, 1031)], "F_SETPIPE_SZ: a donated pipe"),
     allow!(socketpair, [Is32(0, 1)], "AF_UNIX: further connections to a gofer"),
     allow!(process_vm_readv, "read memory of guests"),
     allow!(process_vm_writev, "write memory of guests"),

@@ -240,6 +240,10 @@ pub fn sys_ftruncate(call: &mut Call<'_>, [fd, size, ..]: Args) -> Op<Ret> {
 
 fn truncate(call: &mut Call<'_>, subject: &Subject, size: u64) -> Op<Ret> {
     let attr: Attr = subject.inode.attr(&mut call.io())?;
+    // A pipe of the host is opened like a file, but is none.
+    if attr.kind != FileType::Regular {
+        return fail(Errno::EINVAL);
+    }
     if size > attr.size && size > call.task.group.limit(Resource::Fsize) {
         call.task.signal_self(kernel::signal::SIGXFSZ);
         return fail(Errno::EFBIG);

@@ -126,6 +126,23 @@ impl Place {
         Answer { status, out: read(&out), err: read(&err) }
     }
 
+    /// Runs a shell script in which `$RUN` is a foreground `run x` of this place; status, output, errors.
+    pub fn shell(&self, script: &str) -> (i32, String, String) {
+        let command = self.command(&["run", "x"]);
+        let words: Vec<String> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|w| w.to_string_lossy().into_owned())
+            .collect();
+        let mut shell = Command::new("bash");
+        shell.arg("-c").arg(script).env("RUN", words.join(" ")).current_dir(self.bundle()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let output = shell.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
     /// Succeeds, or shows why not.
     pub fn ok(&self, args: &[&str]) -> String {
         let answer = self.run(args);
