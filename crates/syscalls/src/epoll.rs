@@ -11,8 +11,6 @@ use kernel::{Args, Call, Op, Ret, Stop, fail};
 
 /// The most events that one call may ask for: INT_MAX / sizeof(struct epoll_event).
 const MAX_EVENTS: i32 = i32::MAX / 12;
-/// The most that are told at once; a caller asks again for the rest.
-const BATCH: usize = 1024;
 
 pub fn sys_epoll_create(call: &mut Call<'_>, [size, ..]: Args) -> Op<Ret> {
     if size as i32 <= 0 {
@@ -86,7 +84,7 @@ fn wait(call: &mut Call<'_>, epfd: u64, events: u64, max: i32, timeout: Option<N
     }
     let mut io = call.io();
     io.nonblock = timeout == Some(0);
-    let fired = match epoll.wait(&mut io, BATCH.min(max as usize)) {
+    let fired = match epoll.wait(&mut io, max as usize) {
         Ok(fired) => fired,
         Err(Stop::Errno(Errno::EAGAIN | Errno::ETIMEDOUT)) => return Ok(Ret::Value(0)),
         // Never restarted, signal(7).

@@ -25,12 +25,17 @@ fn may_change(call: &Call<'_>, other: &Task) -> bool {
     [theirs.uid, theirs.euid].contains(&mine.euid) || mine.has_in(&theirs.user_ns, Cap::SysNice)
 }
 
+/// As `target`, but there is just no task with a negative number.
+fn affinity_target(call: &Call<'_>, pid: u64) -> Op<Arc<Task>> {
+    if (pid as i32) < 0 { fail(Errno::ESRCH) } else { target(call, pid) }
+}
+
 pub fn sys_sched_getaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> Op<Ret> {
-    let task = target(call, pid)?;
     let bytes = call.task.kernel.cpus.div_ceil(64) * 8;
     if (size as usize) < bytes || size % 8 != 0 {
         return fail(Errno::EINVAL);
     }
+    let task = affinity_target(call, pid)?;
     let mut mask = vec![0u8; bytes];
     for cpu in task.affinity() {
         if let Some(byte) = mask.get_mut(cpu / 8) {
@@ -43,7 +48,7 @@ pub fn sys_sched_getaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> 
 
 pub fn sys_sched_setaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> Op<Ret> {
     let mask = call.get_vec::<u8>(at, (size as usize).min(1024))?;
-    let task = target(call, pid)?;
+    let task = affinity_target(call, pid)?;
     if !may_change(call, &task) {
         return fail(Errno::EPERM);
     }

@@ -266,6 +266,23 @@ TEST(writable_again)
     EQ(ready(e, 100), 1);
 }
 
+TEST(all_that_is_ready_at_once)
+{
+    struct rlimit l;
+    OK(getrlimit(RLIMIT_NOFILE, &l));
+    if (l.rlim_max < 3100)
+        SKIP("too few descriptors");
+    l.rlim_cur = l.rlim_max;
+    OK(setrlimit(RLIMIT_NOFILE, &l));
+    int ep = OK(epoll_create1(0)), fd = OK(eventfd(1, 0));
+    struct epoll_event event = {.events = EPOLLIN};
+    static struct epoll_event got[4000];
+    for (int i = 0; i < 3000; i++)
+        OK(epoll_ctl(ep, EPOLL_CTL_ADD, OK(dup(fd)), &event));
+    EQ(epoll_wait(ep, got, 4000, 0), 3000);
+    EQ(epoll_wait(ep, got, 100, 0), 100);
+}
+
 TEST(many_descriptors)
 {
     int e = OK(epoll_create1(0));

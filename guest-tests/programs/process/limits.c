@@ -191,6 +191,7 @@ TEST(affinity)
 {
     cpu_set_t set, one;
     OK(sched_getaffinity(0, sizeof set, &set));
+    FAILS(ESRCH, sched_getaffinity(-1, sizeof set, &set));
     int count = CPU_COUNT(&set);
     CHECK(count > 0);
     EQ(count, sysconf(_SC_NPROCESSORS_ONLN));
@@ -202,6 +203,7 @@ TEST(affinity)
         }
     OK(sched_setaffinity(0, sizeof one, &one));
     OK(sched_getaffinity(0, sizeof set, &set));
+    FAILS(ESRCH, sched_getaffinity(-1, sizeof set, &set));
     EQ(CPU_COUNT(&set), 1);
     CPU_ZERO(&one);
     FAILS(EINVAL, sched_setaffinity(0, sizeof one, &one));
