@@ -354,14 +354,27 @@ fn failed(step: u16) -> (u16, u16) {
     (step, last_errno().raw_os_error() as u16)
 }
 
+/// Bit N: descriptor N was open when [`remember_open`] was called.
+static OPEN: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+
+/// Notes which descriptors the process was started with; to be called before it opens any.
+pub fn remember_open() {
+    // SAFETY: F_GETFD on a number changes nothing.
+    let open = |number: &RawFd| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0;
+    let _ = OPEN.set((0..64).filter(open).fold(0, |bits, number| bits | 1 << number));
+}
+
 /// A descriptor that this process was started with (see [`Spawn::fds`]); close-on-exec from now on. Each number can be taken once.
 pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     static TAKEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let bit = 1u64.checked_shl(u32::try_from(number).ok()?)?;
+    if OPEN.get().is_some_and(|open| open & bit == 0) {
+        return None;
+    }
     if TAKEN.fetch_or(bit, std::sync::atomic::Ordering::Relaxed) & bit != 0 {
         return None;
     }
-    // SAFETY: fcntl on a number; a descriptor that is open here is the starter's gift, and the test above gives each number to one owner.
+    // SAFETY: fcntl on a number; a descriptor that was open at the start is the starter's gift, and the test above gives each number to one owner.
     unsafe {
         if libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) < 0 { None } else { Some(OwnedFd::from_raw_fd(number)) }
     }

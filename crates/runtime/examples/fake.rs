@@ -184,6 +184,10 @@ impl Machine for Fake {
         Ok(Stats { cpu_total_ns: 1, memory_bytes: 2, pids: 3 })
     }
 
+    fn limit_tasks(&self, _: &str, _: Option<u64>) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn pause(&self, _: &str, paused: bool) -> Result<(), Failure> {
         self.0.lock().unwrap().paused = paused;
         Ok(())

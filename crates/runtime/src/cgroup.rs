@@ -42,6 +42,12 @@ impl Cgroup {
     pub fn plan(wanted: &Wanted<'_>) -> Result<Cgroup> {
         let mut plan = Cgroup { folders: Vec::new(), unified: is_unified() };
         let limits = wanted.resources.map(settings).transpose()?.unwrap_or_default();
+        if wanted.systemd && !Path::new("/run/systemd/system").is_dir() {
+            bail!(
+                "--systemd-cgroup: systemd cgroup flag passed, but systemd support for managing cgroups is not available: no systemd runs on this host \
+                 (/run/systemd/system is missing); leave the flag out, and give linux.cgroupsPath as a path"
+            );
+        }
         if wanted.path.is_none() && limits.is_empty() {
             return Ok(plan);
         }
@@ -106,13 +112,17 @@ impl Cgroup {
         Cgroup { folders: folders.to_vec(), unified: is_unified() }
     }
 
-    /// New limits for a container that exists.
+    /// New limits for a container that exists. Without a cgroup only the limit of tasks can change, which the container's kernel keeps.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
         let limits = settings(resources)?;
-        if self.folders.is_empty() && !limits.is_empty() {
-            bail!(
-                "the container has no cgroup; it was made without linux.cgroupsPath and limits, or by a user without rights"
-            );
+        if self.folders.is_empty() {
+            return match limits.iter().find(|setting| setting.legacy != Some("pids.max")) {
+                Some(setting) => bail!(
+                    "field linux.resources.{}: the container has no cgroup on the host; it was made without linux.cgroupsPath and limits, or by a user without rights",
+                    setting.field
+                ),
+                None => Ok(()),
+            };
         }
         limits.iter().try_for_each(|setting| self.set(setting))
     }
@@ -209,15 +219,14 @@ fn settings(resources: &LinuxResources) -> Result<Vec<Setting>> {
             }
         }
     }
-    if let Some(limit) = resources.pids().as_ref().map(|p| p.limit()).filter(|n| *n > 0) {
-        let limit = limit.saturating_add(OVERHEAD_PIDS);
-        let field = "pids.limit";
+    if let Some(limit) = resources.pids().as_ref().map(|p| p.limit()).filter(|n| *n != 0) {
+        let word = if limit < 0 { "max".to_string() } else { limit.saturating_add(OVERHEAD_PIDS).to_string() };
         list.push(Setting {
-            field,
+            field: "pids.limit",
             legacy: Some("pids.max"),
-            legacy_value: limit.to_string(),
+            legacy_value: word.clone(),
             unified: Some("pids.max"),
-            unified_value: limit.to_string(),
+            unified_value: word,
         });
     }
     if let Some(cpu) = resources.cpu() {
@@ -297,40 +306,58 @@ fn hierarchies(unified: bool) -> Result<Vec<(Vec<String>, PathBuf, String)>> {
 
 /// Where the container's folder goes below `mount`.
 fn place(wanted: &Wanted<'_>, mount: &Path, own: &str) -> Result<PathBuf> {
+    let text = wanted.path.map(Path::to_string_lossy);
+    if wanted.systemd {
+        return Ok(mount.join(unit(text.as_deref().unwrap_or_default(), wanted.id)?));
+    }
     let own = own.trim_start_matches('/');
-    let Some(path) = wanted.path else { return Ok(mount.join(own).join(wanted.id)) };
-    let text = path.to_string_lossy();
-    let relative = if wanted.systemd {
-        let parts: Vec<&str> = text.split(':').collect();
-        let [slice, prefix, name] = parts[..] else {
-            bail!("field linux.cgroupsPath: {text:?} must have the form \"slice:prefix:name\" with --systemd-cgroup")
-        };
-        return Ok(mount.join(slices(slice)).join(format!("{prefix}-{name}.scope")));
-    } else {
-        path
-    };
-    if relative.components().any(|c| c == std::path::Component::ParentDir) {
+    let (Some(path), Some(text)) = (wanted.path, text) else { return Ok(mount.join(own).join(wanted.id)) };
+    if path.components().any(|c| c == std::path::Component::ParentDir) {
         return Err(anyhow!("field linux.cgroupsPath: {text:?} may not hold \"..\""));
     }
-    match relative.strip_prefix("/") {
+    match path.strip_prefix("/") {
         Ok(absolute) => Ok(mount.join(absolute)),
-        Err(_) => Ok(mount.join(own).join(relative)),
+        Err(_) => Ok(mount.join(own).join(path)),
     }
 }
 
-/// "a-b.slice" lies in "a.slice".
-fn slices(slice: &str) -> PathBuf {
-    let stem = slice.trim_end_matches(".slice");
+/// The folder of a systemd unit by "slice:prefix:name": `prefix-name.scope` in the slice, or the slice that the name is.
+fn unit(text: &str, id: &str) -> Result<PathBuf> {
+    let (slice, prefix, name) = match text.split(':').collect::<Vec<_>>()[..] {
+        [""] => ("", "stockade", id),
+        [slice, prefix, name] => (slice, prefix, name),
+        _ => bail!(
+            "field linux.cgroupsPath: expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {text:?} instead"
+        ),
+    };
+    let name = if name.ends_with(".slice") { name.to_string() } else { format!("{prefix}-{name}.scope") };
+    if name.contains('/') {
+        bail!("field linux.cgroupsPath: {text:?}: the name of a unit holds no \"/\"");
+    }
+    let default = if host::rustix::process::geteuid().is_root() { "system.slice" } else { "user.slice" };
+    Ok(slices(if slice.is_empty() { default } else { slice })?.join(name))
+}
+
+/// "a-b.slice" lies in "a.slice"; "-.slice" is the root (systemd.slice(5)).
+fn slices(slice: &str) -> Result<PathBuf> {
+    let invalid = || anyhow!("field linux.cgroupsPath: invalid slice name: {slice:?}");
+    let stem = slice.strip_suffix(".slice").filter(|s| !s.is_empty() && !s.contains('/')).ok_or_else(invalid)?;
     let mut path = PathBuf::new();
+    if stem == "-" {
+        return Ok(path);
+    }
     let mut name = String::new();
-    for part in stem.split('-').filter(|p| !p.is_empty()) {
+    for part in stem.split('-') {
+        if part.is_empty() {
+            return Err(invalid());
+        }
         if !name.is_empty() {
             name.push('-');
         }
         name.push_str(part);
         path.push(format!("{name}.slice"));
     }
-    path
+    Ok(path)
 }
 
 /// Version 2: each parent must hand the controllers down.
@@ -374,9 +401,12 @@ mod tests {
 
     #[test]
     fn slices_nest() {
-        assert_eq!(slices("system.slice"), PathBuf::from("system.slice"));
-        assert_eq!(slices("user-1000.slice"), PathBuf::from("user.slice/user-1000.slice"));
-        assert_eq!(slices("-.slice"), PathBuf::new());
+        assert_eq!(slices("system.slice").unwrap(), PathBuf::from("system.slice"));
+        assert_eq!(slices("user-1000.slice").unwrap(), PathBuf::from("user.slice/user-1000.slice"));
+        assert_eq!(slices("-.slice").unwrap(), PathBuf::new());
+        for wrong in ["system", ".slice", "a--b.slice", "-a.slice", "a-.slice", "../a.slice", "/.slice"] {
+            assert!(slices(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -389,7 +419,13 @@ mod tests {
         assert_eq!(at(Some("/a/b"), false).unwrap(), PathBuf::from("/c/a/b"));
         assert_eq!(at(Some("a"), false).unwrap(), PathBuf::from("/c/own/a"));
         assert_eq!(at(Some("system.slice:docker:1"), true).unwrap(), PathBuf::from("/c/system.slice/docker-1.scope"));
-        assert!(at(Some("/a"), true).is_err());
+        assert_eq!(at(Some("a-b.slice::c.slice"), true).unwrap(), PathBuf::from("/c/a.slice/a-b.slice/c.slice"));
+        let default = if host::rustix::process::geteuid().is_root() { "/c/system.slice" } else { "/c/user.slice" };
+        assert_eq!(at(None, true).unwrap(), Path::new(default).join("stockade-x.scope"));
+        assert_eq!(at(Some(":p:n"), true).unwrap(), Path::new(default).join("p-n.scope"));
+        for wrong in ["/a", "a:b", "a.slice:b:c:d", "system.slice:a:../../b", "system.slice:a/b:c"] {
+            assert!(at(Some(wrong), true).is_err(), "{wrong}");
+        }
         assert!(at(Some("/a/../b"), false).is_err());
     }
 }

@@ -259,8 +259,8 @@ pub struct Exec {
     pub cap: Vec<String>,
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Accepted for runc's sake: the container has one cgroup
-    #[arg(long, hide = true)]
+    /// Cgroup to run in, below the container's: only "/", the container's own
+    #[arg(long, value_name = "[CONTROLLERS:]PATH")]
     pub cgroup: Vec<String>,
     #[arg(long)]
     pub ignore_paused: bool,

@@ -26,6 +26,7 @@ use crate::hooks;
 use crate::janitor::Janitor;
 use crate::launch::{Launch, Sandbox};
 use crate::log::timestamp;
+use crate::probe;
 use crate::state::{Folder, Life, Lock, State, start_time};
 
 /// A container that waits for `start`.
@@ -225,12 +226,15 @@ fn start(
 
 /// The boot configuration that the global flags ask for.
 pub fn boot_config(context: &Context, foreground: bool) -> Result<BootConfig> {
+    probe::check(&context.global.platform)?;
     let mut platform = Vec::new();
     for setting in &context.global.platform {
         let Some((key, value)) = setting.split_once('=') else {
             bail!("--platform {setting}: must have the form KEY=VALUE")
         };
-        platform.push((key.to_string(), value.to_string()));
+        if key != probe::PRETENDED {
+            platform.push((key.to_string(), value.to_string()));
+        }
     }
     Ok(BootConfig {
         foreground,

@@ -28,6 +28,7 @@ use crate::commands::Context;
 
 /// The whole program; `boot` makes the kernel in the kernel process. Returns the exit status.
 pub fn main(boot: Boot) -> u8 {
+    host::spawn::remember_open();
     match std::env::args_os().nth(1).as_deref().and_then(|a| a.to_str()) {
         Some("sandbox") => return internal::sandbox(boot),
         Some("gofer") => return internal::gofer(),

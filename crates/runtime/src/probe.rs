@@ -4,6 +4,8 @@
 
 use std::fs;
 
+use anyhow::{Context, Result, bail};
+
 /// One feature.
 pub struct Probe {
     pub what: &'static str,
@@ -12,16 +14,35 @@ pub struct Probe {
     pub without: &'static str,
 }
 
+/// The oldest kernel that stockade runs on: its seccomp notification has what is needed.
+const OLDEST: (u32, u32) = (5, 15);
+
+/// The setting of `--platform` that stands for the host's version in tests.
+pub const PRETENDED: &str = "host-kernel";
+
+/// Refuses a host that is too old. What else a host may lack is found out, and told, by the step that needs it.
+pub fn check(settings: &[String]) -> Result<()> {
+    let (version, text) = version(settings)?;
+    if version < OLDEST {
+        bail!(
+            "the host's kernel is Linux {text}, and stockade needs {}.{} or later for seccomp notifications; boot a newer kernel",
+            OLDEST.0,
+            OLDEST.1
+        );
+    }
+    Ok(())
+}
+
 /// Asks for all of them; less than a millisecond.
-pub fn run() -> Vec<Probe> {
-    let version = version();
+pub fn run(settings: &[String]) -> Result<Vec<Probe>> {
+    let (version, _) = version(settings)?;
     let since = |major, minor| version >= (major, minor);
     let read = |path: &str| fs::read_to_string(path).ok().and_then(|t| t.trim().parse::<u64>().ok());
     let probe = |what, present, without| Probe { what, present, without };
-    vec![
+    Ok(vec![
         probe(
             "Linux 5.15",
-            since(5, 15),
+            version >= OLDEST,
             "stockade cannot run: seccomp notification lacks what it needs; boot a newer kernel",
         ),
         probe(
@@ -63,14 +84,23 @@ pub fn run() -> Vec<Probe> {
             unmasked_proc(),
             "the sandbox has no procfs of its own: memory use and CPU time of guests are not known",
         ),
-    ]
+    ])
 }
 
-fn version() -> (u32, u32) {
-    let uname = host::rustix::system::uname();
-    let text = uname.release().to_string_lossy().into_owned();
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+/// The host's, as numbers and in its own words; or what a test puts in its place.
+fn version(settings: &[String]) -> Result<((u32, u32), String)> {
+    let pretended = settings.iter().rev().find_map(|s| s.strip_prefix(PRETENDED)?.strip_prefix('='));
+    let text = match pretended {
+        Some(text) => text.to_string(),
+        None => host::rustix::system::uname().release().to_string_lossy().into_owned(),
+    };
+    let numbers = parse(&text).with_context(|| format!("{text:?} is no version of a kernel, such as 6.1.0"))?;
+    Ok((numbers, text))
+}
+
+fn parse(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 fn actions() -> String {
@@ -91,4 +121,30 @@ fn unmasked_proc() -> bool {
             .lines()
             .any(|l| l.split(' ').nth(4).is_some_and(|p| p.starts_with("/proc/") && p != "/proc/sys/fs/binfmt_misc"))
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read() {
+        assert_eq!(parse("6.18.5-amd64"), Some((6, 18)));
+        assert_eq!(parse("5.4-rc1"), Some((5, 4)));
+        assert_eq!(parse("6"), None);
+        assert_eq!(parse("x.y"), None);
+    }
+
+    #[test]
+    fn old_kernels_are_refused() {
+        let at = |text: &str| check(&[format!("host-kernel={text}")]);
+        assert!(at("5.15.0").is_ok() && at("6.1.0-13-amd64").is_ok() && check(&[]).is_ok());
+        for old in ["5.14.21", "4.18.0-553.el8.x86_64", "3.10.0"] {
+            let error = at(old).unwrap_err().to_string();
+            assert!(error.contains(old) && error.contains("needs 5.15"), "{error}");
+        }
+        let old = run(&["host-kernel=5.10.0".into()]).unwrap();
+        assert!(old.iter().any(|p| p.what == "Linux 5.15" && !p.present));
+    }
 }

@@ -6,26 +6,9 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use common::{Place, wait_for};
-
-/// Runs a shell script in which `$RUN` is a foreground `run x` of this place; status, output, errors.
-fn shell(place: &Place, script: &str) -> (i32, String, String) {
-    let command = place.command(&["run", "x"]);
-    let words: Vec<String> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|w| w.to_string_lossy().into_owned())
-        .collect();
-    let mut shell = Command::new("bash");
-    shell.arg("-c").arg(script).env("RUN", words.join(" ")).current_dir(place.bundle()).stdin(Stdio::null());
-    for (name, value) in command.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    let output = shell.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
-}
 
 /// One line of errors with these words, and nothing left.
 fn one_line(place: &Place, (status, _, err): (i32, String, String), words: &[&str]) {
@@ -90,12 +73,66 @@ fn fields_that_this_kernel_cannot_keep() {
 }
 
 #[test]
+fn a_host_that_is_too_old() {
+    let place = Place::real();
+    let old = "--platform=host-kernel=5.10.0-8-amd64";
+    let words = ["the host's kernel is Linux 5.10.0-8-amd64", "needs 5.15 or later", "boot a newer kernel"];
+    for command in ["run", "create"] {
+        place.fails(&[old, command, "x"], 1, &words);
+        place.assert_empty();
+    }
+    place.fails(&[old, "do", "--rootfs", "rootfs", "true"], 1, &words);
+    assert!(place.ok(&[old, "features", "--host"]).contains("Linux 5.15: stockade cannot run"));
+    place.assert_empty();
+}
+
+#[test]
+fn a_host_without_user_namespaces() {
+    let place = Place::real();
+    // A user namespace of its own, in which there can be no further ones.
+    let script = "exec unshare -Ur bash -c 'echo 0 > /proc/sys/user/max_user_namespaces || exit 9; exec $RUN'";
+    let (status, out, err) = place.shell(script);
+    if status == 9 || err.contains("unshare: ") {
+        eprintln!("skipped: {err}");
+        return;
+    }
+    one_line(&place, (status, out, err), &["namespaces", "user.max_*_namespaces"]);
+}
+
+#[test]
+fn cgroups_that_cannot_be_had() {
+    let place = Place::real();
+    if !Path::new("/run/systemd/system").exists() {
+        place.config(&["true"], |c| c["linux"]["cgroupsPath"] = "system.slice:a:b".into());
+        place.fails(
+            &["--systemd-cgroup", "run", "x"],
+            1,
+            &["--systemd-cgroup", "no systemd runs on this host", "leave the flag out"],
+        );
+        place.assert_empty();
+    }
+    place.config(&["sleep", "100"], |_| ());
+    place.ok(&["run", "-d", "x"]);
+    place.ok(&["exec", "--cgroup", "/", "x", "true"]);
+    place.fails(&["exec", "--cgroup", "memory:/a", "x", "true"], 255, &["exec failed: --cgroup memory:/a", "give /"]);
+    // The container's kernel keeps the limit of tasks by itself, others need a cgroup.
+    place.fails(&["update", "--memory", "100000000", "x"], 1, &["memory.limit", "has no cgroup on the host"]);
+    place.ok(&["update", "--pids-limit", "5", "x"]);
+    let many = place.run(&["exec", "x", "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 100 & done"]);
+    assert!(many.err.contains("can't fork"), "{}", many.err);
+    place.ok(&["update", "--pids-limit", "-1", "x"]);
+    place.ok(&["exec", "x", "sh", "-c", "true & wait"]);
+    place.ok(&["delete", "-f", "x"]);
+    place.assert_empty();
+}
+
+#[test]
 fn no_room_for_addresses() {
     let place = Place::real();
-    let answer = shell(&place, "ulimit -v 100000; exec $RUN");
+    let answer = place.shell("ulimit -v 100000; exec $RUN");
     one_line(&place, answer, &["limit of address space", "ulimit -v unlimited"]);
     // Only a soft limit: lifted for the sandbox.
-    assert_eq!(shell(&place, "ulimit -S -v 100000; exec $RUN").0, 0);
+    assert_eq!(place.shell("ulimit -S -v 100000; exec $RUN").0, 0);
     place.assert_empty();
 }
 
@@ -132,7 +169,7 @@ fn a_full_disk() {
     let script = "exec unshare -Urm bash -c 'mkdir full && mount -t tmpfs -o size=4k full full && (cat /dev/zero > full/zero) 2> /dev/null
         RUN=${RUN/$STATES/$PWD/full/s}; $RUN; status=$?; ls -A full/s; exit $status'";
     let script = format!("export STATES={}; {script}", place.states().display());
-    let (status, out, err) = shell(&place, &script);
+    let (status, out, err) = place.shell(&script);
     if err.contains("unshare") {
         eprintln!("skipped, this host allows no user namespaces: {err}");
         return;
@@ -153,7 +190,7 @@ fn no_process_can_be_made() {
             place.binary.display(),
             place.dir.join("b/rootfs").display()
         );
-        let (status, _, err) = shell(&place, &script);
+        let (status, _, err) = place.shell(&script);
         if err.contains("setpriv") || err.contains("ermission denied") {
             eprintln!("skipped: {}", err.trim());
             return;
@@ -174,15 +211,15 @@ fn streams_that_are_closed_or_whose_reader_is_gone() {
     let place = Place::real();
     // A stream that is closed is /dev/null to the program: no file that it opens later becomes its standard output.
     place.config(&["sh", "-c", "echo x; echo $? >&2; cat; exit 3"], |_| ());
-    assert_eq!(shell(&place, "exec $RUN >&- <&-"), (3, String::new(), "0\n".into()));
+    assert_eq!(place.shell("exec $RUN >&- <&-"), (3, String::new(), "0\n".into()));
     // SIGPIPE does not reach PID 1, which then sees EPIPE; it ends what `do` runs.
     place.config(&["sh", "-c", "while echo x; do :; done"], |_| ());
-    let (status, out, err) = shell(&place, "$RUN | head -n 1; echo ${PIPESTATUS[0]}");
+    let (status, out, err) = place.shell("$RUN | head -n 1; echo ${PIPESTATUS[0]}");
     assert_eq!((status, out.as_str()), (0, "x\n0\n"), "{err}");
     assert!(err.contains("Broken pipe"), "{err}");
     let binary = place.binary.display();
     let script =
         format!("{binary} do --rootfs rootfs sh -c 'while echo x; do :; done' | head -n 1; echo ${{PIPESTATUS[0]}}");
-    assert_eq!(shell(&place, &script).1, "x\n141\n");
+    assert_eq!(place.shell(&script).1, "x\n141\n");
     place.assert_empty();
 }

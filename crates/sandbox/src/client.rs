@@ -141,6 +141,10 @@ impl Client {
         Ok(send(&self.socket, &Request::Resize { container: container.into(), pid, rows, cols }, &[], true)?)
     }
 
+    pub fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), ClientError> {
+        self.done(&Request::LimitTasks { container: container.into(), limit }, &[])
+    }
+
     pub fn pause(&self, container: &str, paused: bool) -> Result<(), ClientError> {
         self.done(&Request::Pause { container: container.into(), paused, quiet: false }, &[])
     }

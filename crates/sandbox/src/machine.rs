@@ -43,6 +43,8 @@ pub trait Machine: Send + Sync {
     /// A new size of the console that came with process `pid`.
     fn resize(&self, container: &str, pid: Pid, rows: u16, cols: u16) -> Result<(), Failure>;
     fn stats(&self, container: &str) -> Result<Stats, Failure>;
+    /// At most this many tasks in the container, from now on.
+    fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), Failure>;
     /// Stops all tasks of the container, or lets them go on.
     fn pause(&self, container: &str, paused: bool) -> Result<(), Failure>;
     /// The sandbox is about to exit: bring what must reach the host (files that are not yet written) there.

@@ -88,6 +88,11 @@ pub enum Request {
     Stats {
         container: String,
     },
+    /// At most this many tasks, or any number.
+    LimitTasks {
+        container: String,
+        limit: Option<u64>,
+    },
     /// `quiet`: as for `Signal`.
     Pause {
         container: String,

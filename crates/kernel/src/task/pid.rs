@@ -88,8 +88,8 @@ impl PidNs {
     }
 
     /// At most this many numbers at once, those of nested namespaces included; EAGAIN beyond, as in a pids cgroup.
-    pub fn set_limit(&self, limit: u64) {
-        self.table.lock().limit = usize::try_from(limit).ok();
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.table.lock().limit = limit.and_then(|n| usize::try_from(n).ok());
     }
 
     /// No more births: its init has exited.

@@ -26,7 +26,7 @@ const ID: &str = "do";
 
 pub fn run(context: &Context, args: Do) -> Result<u8> {
     if context.global.verbose {
-        for line in features::missing() {
+        for line in features::missing(context)? {
             eprintln!("stockade: host: {line}");
         }
     }

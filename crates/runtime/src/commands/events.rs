@@ -76,6 +76,9 @@ pub fn update(context: &Context, args: Update) -> Result<u8> {
         None => from_flags(&args)?,
     };
     Cgroup::of(&state.cgroups).update(&resources)?;
+    if let Some(pids) = resources.pids().as_ref().map(|p| p.limit()).filter(|n| *n != 0) {
+        folder.connect()?.limit_tasks(&args.id, u64::try_from(pids).ok())?;
+    }
     Ok(0)
 }
 

@@ -30,6 +30,14 @@ pub fn run(context: &Context, args: Exec) -> Result<u8> {
         Life::Paused => bail!("cannot exec in a paused container (use --ignore-paused to override)"),
         Life::Stopped | Life::Creating => bail!("cannot exec in a stopped container"),
     }
+    for given in &args.cgroup {
+        let path = given.rsplit_once(':').map_or(given.as_str(), |(_, path)| path);
+        if path.trim_matches('/') != "" {
+            bail!(
+                "--cgroup {given}: all processes of a container are in one cgroup of the host, with the kernel that serves them; give / or leave it out"
+            );
+        }
+    }
     let signals = foreground::watch()?;
     let mut spec = process_spec(context, &args, &state)?;
     let mut slave: Option<OwnedFd> = None;

@@ -10,7 +10,7 @@ use crate::probe;
 use crate::process::CAPABILITIES;
 
 pub fn run(context: &Context, args: Features) -> Result<u8> {
-    let missing = missing();
+    let missing = missing(context)?;
     if args.host || context.global.verbose {
         let text = if missing.is_empty() {
             "nothing is missing on this host\n".to_string()
@@ -51,8 +51,9 @@ pub fn run(context: &Context, args: Features) -> Result<u8> {
 }
 
 /// What the host lacks, one line each: what, and what it costs.
-pub fn missing() -> Vec<String> {
-    probe::run().into_iter().filter(|p| !p.present).map(|p| format!("{}: {}", p.what, p.without)).collect()
+pub fn missing(context: &Context) -> Result<Vec<String>> {
+    let all = probe::run(&context.global.platform)?;
+    Ok(all.into_iter().filter(|p| !p.present).map(|p| format!("{}: {}", p.what, p.without)).collect())
 }
 
 /// From the one table of system calls.

@@ -52,9 +52,7 @@ impl Container {
         let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
         let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
             .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
-        if let Some(limit) = spec.limits.pids {
-            pid_ns.set_limit(limit);
-        }
+        pid_ns.set_limit(spec.limits.pids);
         let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
         let (mount_ns, root) = super::mounts::build(kernel, &spec, files.gofer, &user_ns)?;
         let namespaces = Namespaces {

@@ -172,6 +172,11 @@ impl Machine for Sandbox {
         Ok(stats)
     }
 
+    fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), Failure> {
+        self.container(container)?.pid_ns.set_limit(limit);
+        Ok(())
+    }
+
     fn pause(&self, container: &str, paused: bool) -> Result<(), Failure> {
         let container = self.container(container)?;
         if paused {
