@@ -7,6 +7,7 @@ use crate::cred::Cred;
 use crate::io::{Io, Sink, Source, UserMemory};
 use crate::locks::Leaf;
 use crate::op::{Op, Restart, Stop, fail};
+use crate::task::NetNs;
 use crate::time::{Deadline, Nanos};
 use crate::vfs::{Anon, File, FileOps, Position, anon_inode};
 use crate::wait::{Events, Queue};
@@ -80,6 +81,14 @@ pub struct Incoming {
     pub control: Vec<Control>,
 }
 
+/// What /proc/PID/net tells of a socket.
+pub struct Shown {
+    pub listening: bool,
+    pub connected: bool,
+    /// Its own address without the family.
+    pub name: Vec<u8>,
+}
+
 /// What a family implements. Addresses are the bytes of a sockaddr, family included.
 pub trait SocketOps: Send + Sync {
     fn bind(&self, io: &mut Io<'_>, address: &[u8]) -> Op<()>;
@@ -113,6 +122,8 @@ pub trait SocketOps: Send + Sync {
     fn identity(&self) -> (u32, u32, u32);
     /// Whether a broken connection makes SIGPIPE: streams.
     fn sigpipe(&self) -> bool;
+    /// None for a socket of another namespace.
+    fn shown(&self, net: &NetNs) -> Option<Shown>;
     fn as_any(&self) -> &dyn Any;
 }
 

@@ -91,6 +91,21 @@ impl Core {
         let _ = file.map(|file| host::rustix::io::write(file, b"1000"));
     }
 
+    /// Bytes of a file of procfs; what is behind its end stays as it is. May sleep.
+    pub fn proc_file_at(&self, path: &str, at: u64, into: &mut [u8]) -> Option<()> {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let proc = self.proc.as_ref()?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match host::rustix::io::pread(&file, rest, at + done as u64).ok()? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Some(())
+    }
+
     /// As `proc_file`, for texts of any length. The host makes them while it reads: may sleep.
     pub fn long_proc_file(&self, path: &str) -> Option<String> {
         use host::rustix::fs::{Mode, OFlags, openat};

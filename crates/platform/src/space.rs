@@ -239,6 +239,17 @@ impl Space {
         self.core.long_proc_file(&format!("{}/smaps", self.access.load(Ordering::Relaxed)))
     }
 
+    /// /proc/PID/pagemap of the host's process from a page's number on. `None` once it has ended. May sleep.
+    pub fn pagemap(&self, first: u64, into: &mut [u64]) -> Option<()> {
+        let path = format!("{}/pagemap", self.access.load(Ordering::Relaxed));
+        let mut bytes = vec![0u8; into.len() * 8];
+        self.core.proc_file_at(&path, first.checked_mul(8)?, &mut bytes)?;
+        for (word, from) in into.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*from);
+        }
+        Some(())
+    }
+
     /// /proc/PID/status of the host's process. May sleep.
     pub fn status(&self) -> Option<String> {
         self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))

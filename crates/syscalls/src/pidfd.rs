@@ -58,19 +58,26 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
         return fail(Errno::EINVAL);
     }
     let file = call.file(fd)?;
-    let pidfd = file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
+    // A descriptor of /proc/PID does as well.
+    let (pid, thread) = match file.ops_as::<PidFd>() {
+        Some(pidfd) => (pidfd.pid.clone(), pidfd.thread),
+        None => {
+            let inode = file.inode.as_ref().ok_or(Errno::EBADF)?;
+            (inode.ops.stands_for().and_then(|any| any.downcast().ok()).ok_or(Errno::EBADF)?, false)
+        }
+    };
     let mine = call.task.pid.ns().ok_or(Errno::EINVAL)?;
-    if pidfd.pid.number_in(&mine) == 0 && pidfd.pid.ns().is_none_or(|ns| ns.id != mine.id) {
+    if pid.number_in(&mine) == 0 && pid.ns().is_none_or(|ns| ns.id != mine.id) {
         return fail(Errno::EINVAL);
     }
     let sig = sig as i32;
     if !(0..=64).contains(&sig) {
         return fail(Errno::EINVAL);
     }
-    let to_thread = flags == PIDFD_SIGNAL_THREAD || flags == 0 && pidfd.thread;
+    let to_thread = flags == PIDFD_SIGNAL_THREAD || flags == 0 && thread;
     let raw = if info == 0 { None } else { Some(call.get::<[u8; 128]>(info)?) };
     let group = || -> Op<Arc<ThreadGroup>> {
-        let group = pidfd.pid.group().or_else(|| pidfd.pid.task().map(|t| t.group.clone()));
+        let group = pid.group().or_else(|| pid.task().map(|t| t.group.clone()));
         group.filter(|g| g.state() != GroupState::Reaped).ok_or(Errno::ESRCH.into())
     };
     let make = |own: bool| match raw {
@@ -90,7 +97,7 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
     if flags == PIDFD_SIGNAL_PROCESS_GROUP {
         let info = make(false)?;
         let mut out = fail(Errno::ESRCH);
-        for member in group_members(call.task, &pidfd.pid) {
+        for member in group_members(call.task, &pid) {
             match deliver(call.task, &member, None, sig, info) {
                 Ok(()) => out = Ok(()),
                 Err(stop) if out.is_err() => out = Err(stop),
@@ -101,7 +108,7 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
     }
     let group = group()?;
     let info = make(Arc::ptr_eq(&group, &call.task.group))?;
-    let thread = if to_thread { Some(pidfd.pid.task().ok_or(Errno::ESRCH)?) } else { None };
+    let thread = if to_thread { Some(pid.task().ok_or(Errno::ESRCH)?) } else { None };
     deliver(call.task, &group, thread.as_ref(), sig, info).map(Ret::from)
 }
 

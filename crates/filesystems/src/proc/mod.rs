@@ -1,12 +1,14 @@
 //! proc: processes and the kernel as files. proc(5).
 //!
-//! `pid` has a process' folder, `system` the files about the machine, `sysctl` /proc/sys, `net` /proc/net. All of it is made of
+//! `pid` has a process' folder, `system` the files about the machine, `sysctl` /proc/sys, `ipc` System V objects. All of it is made of
 //! `pseudo` nodes; each file tells what is true here, and what is not there has no file. Locks: none of its own.
 
 mod access;
 pub(crate) mod cpu;
+mod ipc;
+mod locks;
 mod memory;
-mod net;
+mod opened;
 mod pid;
 mod sysctl;
 mod system;
@@ -31,6 +33,7 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     let ns = Task::of(io).and_then(|task| task.pid.ns());
     let mut tree = Tree::new();
     system::add(&mut tree, args.kernel);
+    ipc::add(&mut tree);
     sysctl::add(&mut tree);
     tree.add("self", Node::link(|io: &mut Io<'_>| own_name(io, false)));
     tree.add("thread-self", Node::link(|io: &mut Io<'_>| own_name(io, true)));

@@ -110,11 +110,6 @@ fn fs_knobs(sys: Put<'_>) {
     sys("fs/inotify/max_user_instances", value(128));
     sys("fs/inotify/max_user_watches", value(1_048_576));
     sys("fs/epoll/max_user_watches", value(1_048_576));
-    sys("fs/mqueue/msg_max", value(10));
-    sys("fs/mqueue/msgsize_max", value(8192));
-    sys("fs/mqueue/queues_max", value(256));
-    sys("fs/mqueue/msg_default", value(10));
-    sys("fs/mqueue/msgsize_default", value(8192));
 }
 
 fn net_knobs(sys: Put<'_>) {
@@ -123,7 +118,7 @@ fn net_knobs(sys: Put<'_>) {
     sys("net/core/rmem_max", value(212_992));
     sys("net/core/wmem_default", value(212_992));
     sys("net/core/wmem_max", value(212_992));
-    sys("net/unix/max_dgram_qlen", value(512));
+    sys("net/unix/max_dgram_qlen", value(10));
     sys("net/ipv4/ip_local_port_range", value("32768\t60999"));
     sys("net/ipv4/ip_unprivileged_port_start", value(1024));
 }

@@ -2,7 +2,7 @@
 //!
 //! Locks: `Leaf` around the load averages.
 
-use super::{caller, memory};
+use super::{caller, locks, memory};
 use crate::pseudo::{Node, Tree};
 use kernel::cred::Cap;
 use kernel::locks::Leaf;
@@ -34,22 +34,10 @@ pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
     text("modules", |_, _| Ok(Vec::new()));
     text("misc", |_, _| Ok(Vec::new()));
     text("cgroups", |_, _| Ok(b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_vec()));
-    text("locks", |_, _| Ok(Vec::new()));
-    text("sysvipc/msg", |_, _| Ok(sysv(MSG)));
-    text("sysvipc/sem", |_, _| Ok(sysv(SEM)));
-    text("sysvipc/shm", |_, _| Ok(sysv(SHM)));
+    text("locks", |io, k| locks::locks(io, k));
     let kernel = kernel.clone();
     tree.add("kmsg", Node { perm: 0o400, ..Node::text(move |io: &mut Io<'_>| kmsg(io, &kernel)) });
     tree.add_folder("driver").add_folder("tty").add_folder("fs").add_folder("bus");
-}
-
-const MSG: &str = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n";
-const SEM: &str = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
-const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
-
-/// There is no System V IPC that keeps a list here.
-fn sysv(header: &str) -> Vec<u8> {
-    header.into()
 }
 
 /// The guests' clocks are the host's, so the machine is as old as the host's CLOCK_BOOTTIME says.
@@ -159,8 +147,9 @@ fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     let (running, _) = tasks(kernel);
     let boot = kernel::time::realtime().saturating_sub(since_boot()) / 1_000_000_000;
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
-    out.push_str(&format!("ctxt {}\n", switches(kernel)));
-    out.push_str(&format!("btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\n"));
+    // Interrupts are the host's.
+    out.push_str(&format!("intr 0\nctxt {}\n", switches(kernel)));
+    out.push_str(&format!("btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n"));
     Ok(out.into())
 }
 

@@ -86,6 +86,13 @@ impl InodeOps for NodeInode {
         if only_size && matches!(self.node.body, Body::File(_)) { Ok(()) } else { fail(Errno::EPERM) }
     }
 
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        match &self.node.body {
+            Body::Folder(folder) => folder.process().map(|pid| pid as Arc<dyn Any + Send + Sync>),
+            _ => None,
+        }
+    }
+
     fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
         match &self.node.body {
             Body::Folder(folder) => Ok(Arc::new(FolderFile { ino: self.ino, folder: folder.clone() })),

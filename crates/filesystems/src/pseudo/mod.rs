@@ -13,6 +13,7 @@ pub use tree::Tree;
 
 use kernel::cred::Cred;
 use kernel::locks::InodeState;
+use kernel::task::Pid;
 use kernel::vfs::{Attr, FileSystem, FileSystemOps, FileType, Inode, Link, PtsInstance, SetAttr, StatFs};
 use kernel::{Io, Op, fail};
 use lock::Mutex;
@@ -93,6 +94,10 @@ pub trait Folder: Send + Sync {
     }
     /// Owner and group now, where they may change (a process that changes its credentials).
     fn owner(&self) -> Option<(u32, u32)> {
+        None
+    }
+    /// The process whose folder it is.
+    fn process(&self) -> Option<Arc<Pid>> {
         None
     }
 }

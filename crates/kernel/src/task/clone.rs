@@ -190,6 +190,7 @@ impl Task {
         );
         group.exit_signal.store(exit_signal, Relaxed);
         group.oom_score_adj.store(self.group.oom_score_adj.load(Relaxed), Relaxed);
+        group.coredump_filter.store(self.group.coredump_filter.load(Relaxed), Relaxed);
         group.dumpable.store(self.group.dumpable.load(Relaxed), Relaxed);
         let exe = self.group.exe.lock().clone();
         *group.exe.lock() = exe;

@@ -10,7 +10,7 @@ use crate::vfs::Executed;
 use crate::wait::Queue;
 use lock::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// How a process or thread ended.
@@ -62,6 +62,8 @@ pub struct ThreadGroup {
     /// It ends thread by thread, each of which lets its robust locks go first; the timer kills what does not come.
     pub(super) orderly: OnceLock<Mutex<Option<crate::reactor::Timer>, Leaf>>,
     pub oom_score_adj: AtomicI32,
+    /// /proc/PID/coredump_filter.
+    pub coredump_filter: AtomicU32,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicI32,
     /// PR_SET_CHILD_SUBREAPER.
@@ -163,6 +165,7 @@ impl ThreadGroup {
             exiting: OnceLock::new(),
             orderly: OnceLock::new(),
             oom_score_adj: AtomicI32::new(0),
+            coredump_filter: AtomicU32::new(0x33),
             dumpable: AtomicI32::new(1),
             subreaper: AtomicBool::new(false),
             has_exec: AtomicBool::new(false),

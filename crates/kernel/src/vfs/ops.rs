@@ -77,6 +77,10 @@ pub trait InodeOps: Any + Send + Sync {
     /// Opens the inode: regular files, folders and devices; a file system that holds device nodes passes them on to
     /// `open_device`. FIFOs, sockets, symlinks don't come here.
     fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>>;
+    /// What calls may take it for: /proc/PID is a process (`task::Pid`).
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
     /// The folder's operations, for folders.
     fn dir(&self) -> Option<&dyn DirOps> {
         None

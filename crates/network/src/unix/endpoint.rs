@@ -21,7 +21,7 @@ use std::sync::{Arc, Weak};
 pub const DEFAULT_BUFFER: usize = 212_992;
 /// The least that SO_SNDBUF makes of it.
 pub const SMALLEST_BUFFER: usize = 4608;
-/// Datagrams that wait at a socket whose peer the sender is not, /proc/sys/net/unix/max_dgram_qlen.
+/// Datagrams that wait at a socket whose peer the sender is not: /proc/sys/net/unix/max_dgram_qlen shows it.
 const MAX_DATAGRAMS: usize = 10;
 
 pub const READ_SHUT: u8 = 1;
@@ -107,6 +107,11 @@ impl Endpoint {
             inbox: Mutex::new(Inbox::default()),
             queue: Queue::new(),
         })
+    }
+
+    /// Whether it belongs to the network namespace with these names.
+    pub fn is_in(&self, names: &Arc<Names>) -> bool {
+        Arc::ptr_eq(&self.names, names)
     }
 
     /// socketpair(2).

@@ -19,8 +19,8 @@ use abi::tty::TIOCOUTQ;
 use address::{Address, Names};
 use endpoint::{Endpoint, Kind, SMALLEST_BUFFER};
 use kernel::io::{Io, Sink, Source, UserMemory};
-use kernel::socket::{Family, Incoming, Outgoing, Sender, SocketOps};
-use kernel::task::Task;
+use kernel::socket::{Family, Incoming, Outgoing, Sender, Shown, SocketOps};
+use kernel::task::{NetNs, Task};
 use kernel::wait::{Events, Queue};
 use kernel::{Op, fail};
 use std::any::Any;
@@ -208,6 +208,19 @@ impl SocketOps for UnixSocket {
 
     fn sigpipe(&self) -> bool {
         self.0.kind == Kind::Stream
+    }
+
+    fn shown(&self, net: &NetNs) -> Option<Shown> {
+        if !self.0.is_in(&Names::of(net).ok()?) {
+            return None;
+        }
+        let listening = self.0.is_listening();
+        let state = self.0.state.lock();
+        let (connected, name) = (state.peer.is_some(), state.name.clone());
+        drop(state);
+        // A path is told without the zero that ends it in a sockaddr.
+        let name = if let Address::Path(path) = name { path } else { name.bytes().split_off(2) };
+        Some(Shown { listening, connected, name })
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,14 +1,17 @@
 //! /proc/PID and /proc/PID/task/TID. proc_pid(5).
 //!
 //! A `Subject` names a process or a thread without keeping it alive; each file looks it up anew and says ESRCH when it has gone. The tables
-//! below say what there is: `BOTH` for processes and threads, `PROCESS` for processes alone. Neighbours: `stat`, `status`, `maps`, `fd`, ...
+//! below say what there is: `BOTH` for processes and threads, `PROCESS` and `THREAD` for one of them. Neighbours: `stat`, `status`, `maps`, `fd`, ...
 
 mod fd;
 mod idmap;
 mod links;
+mod map_files;
 mod maps;
 mod mem;
 mod mounts;
+mod net;
+mod pagemap;
 mod small;
 mod stat;
 mod status;
@@ -104,9 +107,9 @@ static BOTH: &[Row] = &[
     row("arch_status", 0o444, Entry::Text(small::arch_status)),
     row("auxv", 0o400, Entry::Secret(mem::auxv)),
     row("cgroup", 0o444, Entry::Text(small::cgroup)),
-    row("children", 0o444, Entry::Text(small::children)),
     row("cmdline", 0o444, Entry::Text(mem::cmdline)),
     row("comm", 0o644, Entry::Knob(small::comm, small::set_comm)),
+    row("coredump_filter", 0o644, Entry::Knob(small::coredump_filter, small::set_coredump_filter)),
     row("cwd", 0o777, Entry::Node(links::cwd)),
     row("environ", 0o400, Entry::Secret(mem::environ)),
     row("exe", 0o777, Entry::Node(links::exe)),
@@ -120,11 +123,12 @@ static BOTH: &[Row] = &[
     row("mem", 0o600, Entry::Node(mem::mem)),
     row("mountinfo", 0o444, Entry::Node(mounts::mountinfo)),
     row("mounts", 0o444, Entry::Node(mounts::mounts)),
-    row("net", 0o555, Entry::Node(|_| super::net::node())),
+    row("net", 0o555, Entry::Node(net::node)),
     row("ns", 0o511, Entry::Node(links::namespaces)),
     row("oom_adj", 0o644, Entry::Knob(small::oom_adj, small::set_oom_adj)),
     row("oom_score", 0o444, Entry::Text(small::oom_score)),
     row("oom_score_adj", 0o644, Entry::Knob(small::oom_score_adj, small::set_oom_score_adj)),
+    row("pagemap", 0o400, Entry::Node(pagemap::pagemap)),
     row("personality", 0o400, Entry::Secret(small::personality)),
     row("projid_map", 0o644, Entry::Text(idmap::projid_map)),
     row("root", 0o777, Entry::Node(links::root)),
@@ -132,6 +136,7 @@ static BOTH: &[Row] = &[
     row("setgroups", 0o644, Entry::Knob(idmap::setgroups, idmap::set_setgroups)),
     row("smaps", 0o444, Entry::Secret(maps::smaps)),
     row("smaps_rollup", 0o444, Entry::Secret(maps::smaps_rollup)),
+    row("stack", 0o400, Entry::Secret(small::stack)),
     row("stat", 0o444, Entry::Text(stat::stat)),
     row("statm", 0o444, Entry::Text(stat::statm)),
     row("status", 0o444, Entry::Text(status::status)),
@@ -141,10 +146,13 @@ static BOTH: &[Row] = &[
 ];
 
 static PROCESS: &[Row] = &[
+    row("map_files", 0o500, Entry::Node(map_files::folder)),
     row("mountstats", 0o400, Entry::Node(mounts::mountstats)),
     row("task", 0o555, Entry::Node(|subject| Node::folder(0o555, Threads(subject.clone())))),
     row("timerslack_ns", 0o666, Entry::Knob(small::timerslack, small::set_timerslack)),
 ];
+
+static THREAD: &[Row] = &[row("children", 0o444, Entry::Text(small::children))];
 
 /// /proc/PID.
 pub(super) fn process_node(group: &Arc<ThreadGroup>, ns: &Arc<PidNs>) -> Node {
@@ -156,7 +164,7 @@ struct PidFolder(Subject);
 
 impl PidFolder {
     fn rows(&self) -> impl Iterator<Item = &'static Row> {
-        let more: &'static [Row] = if self.0.thread.is_none() { PROCESS } else { &[] };
+        let more: &'static [Row] = if self.0.thread.is_none() { PROCESS } else { THREAD };
         BOTH.iter().chain(more)
     }
 
@@ -189,6 +197,10 @@ impl Folder for PidFolder {
     }
     fn owner(&self) -> Option<(u32, u32)> {
         owner(&self.0)
+    }
+    fn process(&self) -> Option<Arc<Pid>> {
+        let whole = self.0.thread.is_none();
+        self.0.group.upgrade().filter(|_| whole).map(|group| group.pid.clone())
     }
 }
 

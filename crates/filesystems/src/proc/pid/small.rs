@@ -4,7 +4,7 @@ use super::Target;
 use crate::pseudo::parse_number;
 use abi::Errno;
 use kernel::cred::Cap;
-use kernel::task::{Limits, Task};
+use kernel::task::{Limits, Task, ThreadGroup};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,10 +23,9 @@ pub fn cgroup(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
 }
 
 pub fn children(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    let numbers = t.group.children().into_iter().filter(|child| {
-        // Of a thread: those that it forked itself.
-        t.whole || child.links.lock().parent_task.as_ptr() == Arc::as_ptr(&t.task)
-    });
+    // Those that the thread forked itself.
+    let own = |child: &Arc<ThreadGroup>| child.links.lock().parent_task.as_ptr() == Arc::as_ptr(&t.task);
+    let numbers = t.group.children().into_iter().filter(own);
     let numbers: Vec<i32> = numbers.map(|c| c.pid.number_in(&t.ns)).filter(|n| *n != 0).collect();
     text(numbers.iter().map(|n| format!("{n} ")).collect::<String>())
 }
@@ -144,6 +143,32 @@ pub fn syscall(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
             text(format!("{nr}{args} 0x0 0x0\n"))
         }
         None => text("running\n"),
+    }
+}
+
+/// Which kinds of memory a core dump would hold, core(5); kept, although there are no dumps.
+pub fn coredump_filter(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let filter = t.group.coredump_filter.load(Relaxed);
+    text(if t.mm().is_some() { format!("{filter:08x}\n") } else { String::new() })
+}
+
+pub fn set_coredump_filter(_io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let value = u32::try_from(parse_number(data)?).map_err(|_| Errno::EINVAL)?;
+    if t.mm().is_none() {
+        return fail(Errno::ESRCH);
+    }
+    t.group.coredump_filter.store(value & 0x1ff, Relaxed);
+    Ok(())
+}
+
+/// A task that waits has no stack in the kernel, only its call.
+pub fn stack(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    if !io.cred.has(Cap::SysAdmin) {
+        return fail(Errno::EACCES);
+    }
+    match String::from_utf8(wchan(io, t)?) {
+        Ok(name) if name != "0" => text(format!("[<0>] {name}\n")),
+        _ => text(""),
     }
 }
 

@@ -1,0 +1,117 @@
+// Files of a process about its memory: proc_pid_pagemap(5), proc_pid_map_files(5), proc_pid_coredump_filter(5); its children and waits.
+#include "check.h"
+#include <dirent.h>
+#include <sys/mman.h>
+
+static char text[1 << 16];
+
+static uint64_t page_flags(int fd, const void *at)
+{
+    uint64_t entry;
+    EQ(pread(fd, &entry, 8, (uintptr_t)at / 4096 * 8), 8);
+    return entry;
+}
+
+TEST(pagemap)
+{
+    int fd = OK(open("/proc/self/pagemap", O_RDONLY));
+    char *p = mmap(NULL, 16 << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(p != MAP_FAILED);
+    OK(madvise(p, 16 << 12, MADV_NOHUGEPAGE));
+    p[0x3000] = 1;
+    const uint64_t present = 1ull << 63, file = 1ull << 61;
+    EQ(page_flags(fd, p) & present, 0);
+    EQ(page_flags(fd, p + 0x3000) & (present | file), present);
+    uint64_t many[16];
+    EQ(pread(fd, many, sizeof many, (uintptr_t)p / 4096 * 8), sizeof many);
+    for (int i = 0; i < 16; i++)
+        EQ(many[i] & present, i == 3 ? present : 0);
+    OK(munmap(p, 16 << 12));
+    EQ(page_flags(fd, p + 0x3000), 0);
+    FAILS(EINVAL, pread(fd, many, 7, 0));
+    FAILS(EINVAL, pread(fd, many, 8, 4));
+    // Code comes from a file.
+    EQ(page_flags(fd, (void *)page_flags) & (present | file), present | file);
+}
+
+TEST(map_files)
+{
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    OK(ftruncate(fd, 8192));
+    char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(p != MAP_FAILED);
+    strcpy(p, "mapped");
+    char name[60], path[100], link[200], wanted[200];
+    snprintf(name, sizeof name, "%lx-%lx", (long)p, (long)p + 8192);
+    snprintf(path, sizeof path, "/proc/self/map_files/%s", name);
+    DIR *d = opendir("/proc/self/map_files");
+    CHECK(d);
+    bool found = false;
+    struct dirent *e;
+    while ((e = readdir(d)))
+        found |= !strcmp(e->d_name, name);
+    CHECK(found);
+    closedir(d);
+    CHECK(getcwd(wanted, sizeof wanted - 2));
+    strcat(wanted, "/f");
+    link[OK(readlink(path, link, sizeof link - 1))] = 0;
+    STREQ(link, wanted);
+    int again = OK(open(path, O_RDONLY));
+    EQ(read(again, link, 6), 6);
+    CHECK(!memcmp(link, "mapped", 6));
+    struct stat st;
+    OK(lstat(path, &st));
+    EQ(st.st_mode, S_IFLNK | 0600);
+    OK(munmap(p, 4096));
+    FAILS(ENOENT, lstat(path, &st));
+}
+
+TEST(coredump_filter)
+{
+    read_file("/proc/self/coredump_filter", text, sizeof text);
+    STREQ(text, "00000033\n");
+    int fd = OK(open("/proc/self/coredump_filter", O_WRONLY));
+    EQ(write(fd, "0x7f\n", 5), 5);
+    FAILS(EINVAL, write(fd, "x", 1));
+    read_file("/proc/self/coredump_filter", text, sizeof text);
+    STREQ(text, "0000007f\n");
+    WAIT_OK(FORK({
+        read_file("/proc/self/coredump_filter", text, sizeof text);
+        STREQ(text, "0000007f\n");
+    }));
+}
+
+TEST(children_and_stack)
+{
+    pid_t child = FORK({ pause(); });
+    char path[80], wanted[40];
+    FAILS(ENOENT, access("/proc/self/children", F_OK));
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    if (!access(path, F_OK)) {
+        read_file(path, text, sizeof text);
+        snprintf(wanted, sizeof wanted, "%d ", child);
+        STREQ(text, wanted);
+    }
+    snprintf(path, sizeof path, "/proc/%d/stack", child);
+    if (!access(path, F_OK)) {
+        OK(kill(child, 0));
+        EVENTUALLY((read_file(path, text, sizeof text), !strncmp(text, "[<0>] ", 6)));
+    }
+    kill(child, SIGKILL);
+    WAIT_STATUS(child, KILLED(SIGKILL));
+}
+
+TEST(a_folder_of_proc_as_a_pidfd)
+{
+    pid_t child = FORK({ pause(); });
+    char path[60];
+    snprintf(path, sizeof path, "/proc/%d", child);
+    int dir = OK(open(path, O_RDONLY | O_DIRECTORY));
+    OK(syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0));
+    OK(syscall(SYS_pidfd_send_signal, dir, SIGKILL, NULL, 0));
+    WAIT_STATUS(child, KILLED(SIGKILL));
+    FAILS(ESRCH, syscall(SYS_pidfd_send_signal, dir, SIGKILL, NULL, 0));
+    int other = OK(open("/proc/self/task", O_RDONLY | O_DIRECTORY));
+    FAILS(EBADF, syscall(SYS_pidfd_send_signal, other, 0, NULL, 0));
+}
+MAIN()
