@@ -24,7 +24,12 @@ fn a_file_shares_its_offset() {
     assert_eq!(written(">", "old", "echo guest; echo more").0, "first\nguest\nmore\nlast\n");
     // Children of the guest, and a seek, move it for all.
     assert_eq!(written(">", "", "(echo a); echo b | cat; echo c >&2").0, "first\na\nb\nlast\n");
-    assert_eq!(written("1<>", "0123456789abcdef", "dd bs=1 seek=2 count=1 conv=notrunc if=/bin/sh 2> /dev/null; echo x").0.len(), 16);
+    assert_eq!(
+        written("1<>", "0123456789abcdef", "dd bs=1 seek=2 count=1 conv=notrunc if=/bin/sh 2> /dev/null; echo x")
+            .0
+            .len(),
+        16
+    );
 }
 
 #[test]

@@ -149,7 +149,9 @@ fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
     // Interrupts are the host's.
     out.push_str(&format!("intr 0\nctxt {}\n", switches(kernel)));
-    out.push_str(&format!("btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n"));
+    out.push_str(&format!(
+        "btime {boot}\nprocesses {last}\nprocs_running {running}\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n"
+    ));
     Ok(out.into())
 }
 

@@ -157,10 +157,11 @@ static THREAD: &[Row] = &[row("children", 0o444, Entry::Text(small::children))];
 /// /proc/PID.
 pub(super) fn process_node(group: &Arc<ThreadGroup>, ns: &Arc<PidNs>) -> Node {
     let subject = Subject { group: Arc::downgrade(group), thread: None, ns: ns.clone() };
-    Node::folder(0o555, PidFolder(subject)).identified(identity(&group.pid))
+    Node::folder(0o555, PidFolder(subject, Some(group.pid.clone()))).identified(identity(&group.pid))
 }
 
-struct PidFolder(Subject);
+/// The second: the process whose folder it is, also when that has ended; none for a thread's.
+struct PidFolder(Subject, Option<Arc<Pid>>);
 
 impl PidFolder {
     fn rows(&self) -> impl Iterator<Item = &'static Row> {
@@ -199,8 +200,7 @@ impl Folder for PidFolder {
         owner(&self.0)
     }
     fn process(&self) -> Option<Arc<Pid>> {
-        let whole = self.0.thread.is_none();
-        self.0.group.upgrade().filter(|_| whole).map(|group| group.pid.clone())
+        self.1.clone()
     }
 }
 
@@ -245,7 +245,7 @@ impl Threads {
     fn node(&self, group: &Arc<ThreadGroup>, task: &Arc<Task>) -> Node {
         let thread = Some(Arc::downgrade(task));
         let subject = Subject { group: Arc::downgrade(group), thread, ns: self.0.ns.clone() };
-        Node::folder(0o555, PidFolder(subject)).identified(identity(&task.pid))
+        Node::folder(0o555, PidFolder(subject, None)).identified(identity(&task.pid))
     }
 
     fn threads(&self) -> Op<(Arc<ThreadGroup>, Vec<Arc<Task>>)> {

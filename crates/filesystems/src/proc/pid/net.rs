@@ -27,7 +27,10 @@ const FILES: [(&str, Entry); 13] = [
     ),
     ("unix", Entry::Text(unix)),
     ("sockstat", Entry::Text(sockstat)),
-    ("netlink", Entry::Empty("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n")),
+    (
+        "netlink",
+        Entry::Empty("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
+    ),
     ("tcp", Entry::Empty(TCP)),
     ("tcp6", Entry::Empty(TCP6)),
     ("udp", Entry::Empty(UDP)),
