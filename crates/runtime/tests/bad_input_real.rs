@@ -7,6 +7,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use common::{Place, wait_for};
 
@@ -143,7 +144,7 @@ fn a_listener_above() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/outer.c");
     let gcc = Command::new("gcc").args(["-O1", "-o"]).arg(&outer).arg(source).status();
     assert!(gcc.expect("gcc is needed (apt-get install gcc libc6-dev)").success());
-    let answer = shell(&place, &format!("exec {} $RUN", outer.display()));
+    let answer = place.shell(&format!("exec {} $RUN", outer.display()));
     one_line(
         &place,
         answer,
@@ -158,7 +159,7 @@ fn a_listener_above() {
     let text = String::from_utf8_lossy(&features.stdout);
     assert!(text.contains("no seccomp listener above this process"), "{text}");
     // The filter alone is no obstacle, once nobody listens.
-    assert_eq!(shell(&place, "exec $RUN").0, 0);
+    assert_eq!(place.shell("exec $RUN").0, 0);
     place.assert_empty();
 }
 

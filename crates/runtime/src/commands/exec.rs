@@ -32,7 +32,7 @@ pub fn run(context: &Context, args: Exec) -> Result<u8> {
     }
     for given in &args.cgroup {
         let path = given.rsplit_once(':').map_or(given.as_str(), |(_, path)| path);
-        if path.trim_matches('/') != "" {
+        if !path.trim_matches('/').is_empty() {
             bail!(
                 "--cgroup {given}: all processes of a container are in one cgroup of the host, with the kernel that serves them; give / or leave it out"
             );

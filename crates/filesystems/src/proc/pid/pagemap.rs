@@ -65,7 +65,7 @@ fn flags(mm: &Mm, areas: &[MapsLine], first: u64, count: u64) -> Op<Vec<u64>> {
 impl FileOps for PageMapFile {
     fn read(&self, _io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
         let at = at.unwrap_or(0);
-        if at % ENTRY != 0 || to.left() as u64 % ENTRY != 0 {
+        if !at.is_multiple_of(ENTRY) || !(to.left() as u64).is_multiple_of(ENTRY) {
             return fail(Errno::EINVAL);
         }
         let Some(mm) = self.0.as_ref().and_then(Weak::upgrade) else { return Ok(0) };
