@@ -333,4 +333,33 @@ TEST(of_a_thread)
     }
 }
 
+
+// A list whose circle leaves the head out, as that of a copied head: the locks in it are let go all the same, and quickly.
+TEST(circle_without_the_head)
+{
+    struct node {
+        struct robust_list link;
+        int word;
+    } *n = shared();
+    void *thread(void *arg)
+    {
+        static struct robust_list_head head;
+        head = (struct robust_list_head){{&n[0].link}, offsetof(struct node, word), NULL};
+        int tid = gettid();
+        n[0].link.next = &n[1].link;
+        n[1].link.next = &n[2].link;
+        n[2].link.next = &n[1].link;
+        for (int i = 0; i < 3; i++)
+            n[i].word = tid;
+        OK(syscall(SYS_set_robust_list, &head, sizeof head));
+        return arg;
+    }
+    for (int round = 0; round < 200; round++) {
+        pthread_t t;
+        ZERO(pthread_create(&t, NULL, thread, NULL));
+        ZERO(pthread_join(t, NULL));
+        for (int i = 0; i < 3; i++)
+            EQ(n[i].word, FUTEX_OWNER_DIED);
+    }
+}
 MAIN()

@@ -8,6 +8,7 @@ use super::{Task, ThreadGroup};
 use crate::mm::Mm;
 use abi::futex::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, FUTEX_WAKE, ROBUST_LIST_LIMIT, RobustListHead};
 use platform::{Arg, Op, Script, Then};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use zerocopy::{FromZeros, IntoBytes};
@@ -75,9 +76,11 @@ fn held(mm: &Mm, task: &Task) -> Vec<Op> {
     let (pending, pending_pi) = entry(head.list_op_pending);
     let (mut next, mut pi) = entry(head.list);
     let word_of = |entry: u64| entry.wrapping_add(head.futex_offset as u64);
-    // As on Linux the walk ends at the first entry that cannot be read, and without what is pending then.
+    // As on Linux the walk ends at the first entry that cannot be read, and without what is pending then; and at the limit, or where a circle without the
+    // head begins anew.
+    let mut seen = HashSet::new();
     for _ in 0..ROBUST_LIST_LIMIT {
-        if next == at {
+        if next == at || !seen.insert(next) {
             break;
         }
         let mut link = [0; 8];
