@@ -35,6 +35,7 @@ mod rlimit;
 mod robust;
 mod rw;
 mod sched;
+mod sched_policy;
 mod sem;
 mod shm;
 mod sigio;

@@ -1,10 +1,11 @@
-//! Scheduling: sched_yield(2), sched_setaffinity(2), getpriority(2), sched_setscheduler(2) and their kind. sched(7).
+//! Scheduling: sched_yield(2), sched_setaffinity(2), getpriority(2) and their kind. sched(7). Policies are in `sched_policy`.
 //!
 //! The host schedules; policies and priorities are kept and shown, and nice values beyond 0 need what Linux needs.
 
 use abi::Errno;
+use abi::task::{SCHED_FIFO, SCHED_RR};
 use kernel::cred::Cap;
-use kernel::task::Task;
+use kernel::task::{Sched, Task};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ pub fn sys_sched_yield(_: &mut Call<'_>, _: Args) -> Op<Ret> {
     Ok(().into())
 }
 
-fn target(call: &Call<'_>, pid: u64) -> Op<Arc<Task>> {
+pub(crate) fn target(call: &Call<'_>, pid: u64) -> Op<Arc<Task>> {
     match pid as i32 {
         0 => Ok(call.task.clone()),
         pid if pid < 0 => fail(Errno::EINVAL),
@@ -20,7 +21,7 @@ fn target(call: &Call<'_>, pid: u64) -> Op<Arc<Task>> {
     }
 }
 
-fn may_change(call: &Call<'_>, other: &Task) -> bool {
+pub(crate) fn may_change(call: &Call<'_>, other: &Task) -> bool {
     let (mine, theirs) = (call.task.cred(), other.cred());
     [theirs.uid, theirs.euid].contains(&mine.euid) || mine.has_in(&theirs.user_ns, Cap::SysNice)
 }
@@ -85,7 +86,7 @@ fn priority_targets(call: &Call<'_>, which: u64, who: u64) -> Op<Vec<Arc<Task>>>
 }
 
 pub fn sys_getpriority(call: &mut Call<'_>, [which, who, ..]: Args) -> Op<Ret> {
-    let best = priority_targets(call, which, who)?.iter().map(|t| t.nice()).min().unwrap_or(0);
+    let best = priority_targets(call, which, who)?.iter().map(|t| t.sched().nice).min().unwrap_or(0);
     // The call gives 20 - nice, so that it is never negative.
     Ok((20 - best).into())
 }
@@ -96,75 +97,29 @@ pub fn sys_setpriority(call: &mut Call<'_>, [which, who, nice, ..]: Args) -> Op<
         if !may_change(call, &task) {
             return fail(Errno::EPERM);
         }
-        let cred = call.task.cred();
-        let limit = 20 - task.group.limit(kernel::task::Resource::Nice).min(40) as i32;
-        if nice < task.nice() && nice < limit && !cred.has_in(&cred.user_ns, Cap::SysNice) {
+        let sched = task.sched();
+        if nice < sched.nice && !may_lower(call, &task, nice) {
             return fail(Errno::EACCES);
         }
-        task.set_nice(nice);
+        task.set_sched(Sched { nice, ..sched });
     }
     Ok(().into())
 }
 
-const SCHED_FIFO: u32 = 1;
-const SCHED_RR: u32 = 2;
-
-fn priority_range(policy: u64) -> Op<(u32, u32)> {
-    match policy as u32 {
-        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
-        0 | 3 | 5 | 6 => Ok((0, 0)),
-        _ => fail(Errno::EINVAL),
-    }
-}
-
-pub fn sys_sched_get_priority_max(_: &mut Call<'_>, [policy, ..]: Args) -> Op<Ret> {
-    Ok(priority_range(policy)?.1.into())
-}
-
-pub fn sys_sched_get_priority_min(_: &mut Call<'_>, [policy, ..]: Args) -> Op<Ret> {
-    Ok(priority_range(policy)?.0.into())
-}
-
-pub fn sys_sched_getscheduler(call: &mut Call<'_>, [pid, ..]: Args) -> Op<Ret> {
-    Ok(target(call, pid)?.policy().0.into())
-}
-
-pub fn sys_sched_getparam(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
-    call.put(at, &target(call, pid)?.policy().1)?;
-    Ok(().into())
-}
-
-pub fn sys_sched_setscheduler(call: &mut Call<'_>, [pid, policy, at, ..]: Args) -> Op<Ret> {
-    const RESET_ON_FORK: u64 = 0x4000_0000;
-    set_policy(call, pid, Some(policy & !RESET_ON_FORK), at)
-}
-
-pub fn sys_sched_setparam(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
-    set_policy(call, pid, None, at)
-}
-
-fn set_policy(call: &Call<'_>, pid: u64, policy: Option<u64>, at: u64) -> Op<Ret> {
-    let task = target(call, pid)?;
-    let policy = policy.unwrap_or(task.policy().0.into());
-    let priority = call.get::<u32>(at)?;
-    let (low, high) = priority_range(policy)?;
-    if !(low..=high).contains(&priority) || policy == 6 {
-        return fail(Errno::EINVAL);
-    }
+/// Whether the caller may give the task a nice value that is better than the one it has.
+pub(crate) fn may_lower(call: &Call<'_>, task: &Task, nice: i32) -> bool {
+    let limit = 20 - task.group.limit(kernel::task::Resource::Nice).min(40) as i32;
     let cred = call.task.cred();
-    let limit = task.group.limit(kernel::task::Resource::Rtprio);
-    if !may_change(call, &task) || u64::from(priority) > limit && !cred.has_in(&cred.user_ns, Cap::SysNice) {
-        return fail(Errno::EPERM);
-    }
-    // The host does not run guests in real time: nothing that a sandbox does may starve its neighbours.
-    task.set_policy((policy as u32, priority));
-    Ok(().into())
+    nice >= limit || cred.has_in(&cred.user_ns, Cap::SysNice)
 }
 
 pub fn sys_sched_rr_get_interval(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {
     let task = target(call, pid)?;
-    let ns: i64 = if task.policy().0 == SCHED_RR { 100_000_000 } else { 4_000_000 };
-    let ns = if task.policy().0 == SCHED_FIFO { 0 } else { ns };
+    let ns: i64 = match task.sched().policy {
+        SCHED_RR => 100_000_000,
+        SCHED_FIFO => 0,
+        _ => 4_000_000,
+    };
     call.put(at, &[0i64, ns])?;
     Ok(().into())
 }

@@ -20,6 +20,7 @@ pub mod pi;
 mod pid;
 mod rlimit;
 mod robust;
+mod sched;
 mod send;
 mod tree;
 mod usage;
@@ -34,6 +35,7 @@ pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, GroupTimers, L
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
 pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
+pub use sched::Sched;
 pub use send::{child_info, may_signal, send};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
 pub use usage::{Counters, IoUsage, Usage};
@@ -100,9 +102,7 @@ struct Fields {
     /// Signal sent to this task when its parent dies, prctl(2) PR_SET_PDEATHSIG.
     death_signal: i32,
     clear_tid: u64,
-    /// nice value, -20..19, and scheduling policy with priority, sched(7).
-    nice: i32,
-    policy: (u32, u32),
+    sched: Sched,
     affinity: Vec<usize>,
     timer_slack: u64,
     personality: u32,
@@ -186,19 +186,6 @@ impl Task {
     }
     pub fn set_death_signal(&self, sig: i32) {
         self.fields.lock().death_signal = sig;
-    }
-    pub fn nice(&self) -> i32 {
-        self.fields.lock().nice
-    }
-    pub fn set_nice(&self, nice: i32) {
-        self.fields.lock().nice = nice.clamp(-20, 19);
-    }
-    /// Policy and static priority, sched(7).
-    pub fn policy(&self) -> (u32, u32) {
-        self.fields.lock().policy
-    }
-    pub fn set_policy(&self, policy: (u32, u32)) {
-        self.fields.lock().policy = policy;
     }
     /// The processors that it may run on.
     pub fn affinity(&self) -> Vec<usize> {

@@ -87,10 +87,7 @@ impl Ticket {
 
     /// Real-time priority; 0 for all others.
     fn priority(&self) -> u32 {
-        match self.task.policy() {
-            (1 | 2, priority) => priority,
-            _ => 0,
-        }
+        self.task.sched().priority
     }
 }
 

@@ -46,10 +46,8 @@ pub fn parent(target: &Target) -> i32 {
 
 /// prio of stat: nice values are 0 to 39, real-time priorities are negative.
 pub fn priority(target: &Target) -> i64 {
-    match target.task.policy() {
-        (1 | 2, priority) => -1 - i64::from(priority),
-        _ => 20 + i64::from(target.task.nice()),
-    }
+    let sched = target.task.sched();
+    if sched.is_realtime() { -1 - i64::from(sched.priority) } else { 20 + i64::from(sched.nice) }
 }
 
 pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
@@ -75,7 +73,7 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let (ignored, caught) = dispositions(t);
     let wchan = u64::from(t.task.is_blocked());
     let exit_signal = if t.whole { t.group.exit_signal.load(Relaxed) } else { -1 };
-    let (policy, rt_priority) = t.task.policy();
+    let sched = t.task.sched();
     let exit_code = match t.group.state() {
         GroupState::Zombie(status) => status.wait_status(),
         _ => 0,
@@ -122,7 +120,9 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         env.start,
         env.end,
         priority = priority(t),
-        nice = t.task.nice(),
+        nice = sched.nice,
+        rt_priority = sched.priority,
+        policy = sched.policy,
         cpu = t.task.affinity().first().copied().unwrap_or(0),
     );
     out.extend_from_slice(rest.as_bytes());
