@@ -7,6 +7,7 @@ use crate::pseudo::{Body, Folder, Kind, Listed, Node, Owned, PseudoFs};
 use abi::Errno;
 use abi::fs::{DEVPTS_SUPER_MAGIC, makedev};
 use kernel::locks::Leaf;
+use kernel::task::Task;
 use kernel::vfs::{Attr, FileType, FsType, Inode, MountArgs, PtsInstance, PtsOptions, SetAttr};
 use kernel::{Io, Kernel, Op, fail};
 use lock::Mutex;
@@ -20,7 +21,7 @@ pub fn register(kernel: &Arc<Kernel>) {
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     // What a container is started with is what engines ask for; a guest's own mount has Linux' defaults.
-    let defaults = match io.caller {
+    let defaults = match Task::of(io) {
         None => PtsOptions { gid: Some(5), perm: 0o620, ptmx_perm: 0o666, ..PtsOptions::default() },
         Some(_) => PtsOptions::default(),
     };

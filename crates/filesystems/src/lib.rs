@@ -1,9 +1,10 @@
-//! tmpfs, overlay, gofer, proc, sys, dev, devpts and the rest.
+//! tmpfs, overlay, gofer, proc, sys, dev, devpts, mqueue and the rest.
 
 mod dev;
 mod devpts;
 mod facts;
 pub mod gofer;
+mod mqueue;
 pub mod overlay;
 mod proc;
 pub mod pseudo;
@@ -18,6 +19,7 @@ pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     overlay::register(kernel);
     dev::register(kernel);
     devpts::register(kernel);
+    mqueue::register(kernel);
     proc::register(kernel);
     sys::register(kernel);
 }

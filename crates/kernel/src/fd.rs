@@ -85,7 +85,7 @@ impl FdTable {
             Self::put(&mut slots, at, Fd { file, cloexec }).map(|old| old.file)
         };
         if let Some(old) = &old {
-            locks::closed(old, self.id);
+            closed(old, self.id);
         }
         Ok(old)
     }
@@ -97,7 +97,7 @@ impl FdTable {
             let slot = usize::try_from(fd).ok().and_then(|at| slots.get_mut(at));
             slot.and_then(Option::take).map(|fd| fd.file).ok_or(Errno::EBADF)?
         };
-        locks::closed(&file, self.id);
+        closed(&file, self.id);
         Ok(file)
     }
 
@@ -120,7 +120,7 @@ impl FdTable {
         }
         drop(slots);
         for file in &out {
-            locks::closed(file, self.id);
+            closed(file, self.id);
         }
         out
     }
@@ -155,10 +155,16 @@ impl FdTable {
     }
 }
 
+/// A descriptor of `file` went from a table.
+fn closed(file: &Arc<File>, table: u64) {
+    locks::closed(file, table);
+    file.ops.descriptor_closed(table);
+}
+
 impl Drop for FdTable {
     fn drop(&mut self) {
         for fd in self.slots.get_mut().drain(..).flatten() {
-            locks::closed(&fd.file, self.id);
+            closed(&fd.file, self.id);
         }
         locks::table_gone(self.id);
     }

@@ -21,6 +21,7 @@ mod message;
 mod mount_fds;
 mod mount_info;
 mod mounts;
+mod mqueue;
 mod msg;
 mod names;
 mod namespaces;

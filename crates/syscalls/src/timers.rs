@@ -50,10 +50,10 @@ pub fn sys_alarm(call: &mut Call<'_>, [seconds, ..]: Args) -> Op<Ret> {
 /// struct sigevent, sigevent(3type).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct Sigevent {
-    value: u64,
-    signo: i32,
-    notify: i32,
+pub struct Sigevent {
+    pub value: u64,
+    pub signo: i32,
+    pub notify: i32,
     tid: i32,
     pad: [u32; 11],
 }

@@ -4,13 +4,16 @@
 //! read-only here (EACCES by its mode, as for anyone without rights). Locks: none of its own.
 
 use super::caller;
-use crate::pseudo::{Knob, Node, Tree};
+use crate::pseudo::{Knob, Node, Tree, parse_number};
 use abi::Errno;
 use kernel::cred::{Cap, CapSet};
+use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
 use kernel::task::PID_MAX;
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::{Io, Op, fail};
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn value(text: impl std::fmt::Display) -> Node {
     let text = format!("{text}\n");
@@ -110,6 +113,11 @@ fn fs_knobs(sys: Put<'_>) {
     sys("fs/inotify/max_user_instances", value(128));
     sys("fs/inotify/max_user_watches", value(1_048_576));
     sys("fs/epoll/max_user_watches", value(1_048_576));
+    sys("fs/mqueue/queues_max", mqueue_knob(|ns| &ns.queues_max, 0..=i32::MAX as u32));
+    sys("fs/mqueue/msg_max", mqueue_knob(|ns| &ns.msg_max, MSG_MAX));
+    sys("fs/mqueue/msgsize_max", mqueue_knob(|ns| &ns.msgsize_max, MSGSIZE_MAX));
+    sys("fs/mqueue/msg_default", mqueue_knob(|ns| &ns.msg_default, MSG_MAX));
+    sys("fs/mqueue/msgsize_default", mqueue_knob(|ns| &ns.msgsize_default, MSGSIZE_MAX));
 }
 
 fn net_knobs(sys: Put<'_>) {
@@ -144,6 +152,21 @@ fn name_knob(domain: bool) -> Node {
         } else {
             names.0 = name
         }
+        Ok(())
+    };
+    Node::file(0o644, Knob { get, set })
+}
+
+/// A limit of message queues in the caller's IPC namespace.
+fn mqueue_knob(limit: fn(&MqNs) -> &AtomicU32, range: RangeInclusive<u32>) -> Node {
+    let ns = |io: &Io<'_>| MqNs::of(&caller(io)?.namespaces().ipc);
+    let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
+        let value = limit(&*ns(io)?).load(Ordering::Relaxed);
+        Ok(format!("{value}\n").into())
+    };
+    let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
+        let value = u32::try_from(parse_number(data)?).ok().filter(|v| range.contains(v)).ok_or(Errno::EINVAL)?;
+        limit(&*ns(io)?).store(value, Ordering::Relaxed);
         Ok(())
     };
     Node::file(0o644, Knob { get, set })

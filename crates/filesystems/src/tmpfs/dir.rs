@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The names of a folder.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     by_name: HashMap<Arc<[u8]>, u64>,
     by_position: BTreeMap<u64, (Arc<[u8]>, Arc<Inode>)>,
     next: u64,
@@ -37,12 +37,12 @@ impl Entries {
         std::mem::take(&mut self.by_position).into_values().map(|(_, inode)| inode).collect()
     }
 
-    fn get(&self, name: &[u8]) -> Option<&Arc<Inode>> {
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Inode>> {
         self.by_position.get(self.by_name.get(name)?).map(|(_, inode)| inode)
     }
 
     /// Puts a name; what it meant before is returned.
-    fn put(&mut self, name: &[u8], inode: Arc<Inode>) -> Option<Arc<Inode>> {
+    pub fn put(&mut self, name: &[u8], inode: Arc<Inode>) -> Option<Arc<Inode>> {
         if let Some(position) = self.by_name.get(name)
             && let Some((_, slot)) = self.by_position.get_mut(position)
         {
@@ -56,7 +56,13 @@ impl Entries {
         None
     }
 
-    fn take(&mut self, name: &[u8]) -> Option<Arc<Inode>> {
+    /// Some names from a position on: position, name, inode number, type.
+    pub fn part(&self, from: u64) -> Vec<(u64, Arc<[u8]>, u64, FileType)> {
+        let range = self.by_position.range(from..).take(256);
+        range.map(|(at, (name, inode))| (*at, name.clone(), inode.ino, inode.kind)).collect()
+    }
+
+    pub fn take(&mut self, name: &[u8]) -> Option<Arc<Inode>> {
         let position = self.by_name.remove(name)?;
         self.by_position.remove(&position).map(|(_, inode)| inode)
     }
@@ -242,6 +248,31 @@ impl DirOps for NodeOps {
     }
 }
 
+/// Gives a folder's entries to a sink, with `part` (`Entries::part`) called for some at a time: a long listing holds no lock while a sink does
+/// what it does.
+pub(crate) fn list(
+    ino: u64,
+    parent: u64,
+    from: u64,
+    to: &mut dyn DirSink,
+    part: impl Fn(u64) -> Vec<(u64, Arc<[u8]>, u64, FileType)>,
+) {
+    if from == 0 && !to.entry(b".", ino, FileType::Dir, 1) || from <= 1 && !to.entry(b"..", parent, FileType::Dir, 2) {
+        return;
+    }
+    let mut next = from.max(2);
+    loop {
+        let some = part(next);
+        let Some((last, ..)) = some.last() else { return };
+        next = last + 1;
+        for (at, name, ino, kind) in &some {
+            if !to.entry(name, *ino, *kind, at + 1) {
+                return;
+            }
+        }
+    }
+}
+
 /// An open folder.
 pub(super) struct OpenDir {
     pub node: Arc<Node>,
@@ -250,30 +281,8 @@ pub(super) struct OpenDir {
 impl FileOps for OpenDir {
     fn list(&self, _io: &mut Io<'_>, from: u64, to: &mut dyn DirSink) -> Op<()> {
         let parent = self.node.state.lock().entries.parent;
-        if from == 0 && !to.entry(b".", self.node.ino, FileType::Dir, 1) {
-            return Ok(());
-        }
-        if from <= 1 && !to.entry(b"..", parent, FileType::Dir, 2) {
-            return Ok(());
-        }
-        // In parts, so that a long listing doesn't hold the lock while a sink does what it does.
-        let mut next = from.max(2);
-        loop {
-            let part: Vec<(u64, Arc<[u8]>, u64, FileType)> = {
-                let state = self.node.state.lock();
-                let range = state.entries.by_position.range(next..).take(256);
-                range.map(|(at, (name, inode))| (*at, name.clone(), inode.ino, inode.kind)).collect()
-            };
-            for (at, name, ino, kind) in &part {
-                if !to.entry(name, *ino, *kind, at + 1) {
-                    return Ok(());
-                }
-            }
-            match part.last() {
-                Some((at, ..)) => next = at + 1,
-                None => return Ok(()),
-            }
-        }
+        list(self.node.ino, parent, from, to, |from| self.node.state.lock().entries.part(from));
+        Ok(())
     }
 
     fn sync(&self, _io: &mut Io<'_>, _data_only: bool) -> Op<()> {

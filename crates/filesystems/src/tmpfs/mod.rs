@@ -5,7 +5,7 @@
 //! Locks: `InodeState`, one node at a time, and no host call that sleeps under it.
 
 mod data;
-mod dir;
+pub(crate) mod dir;
 mod file;
 mod memfd;
 mod node;

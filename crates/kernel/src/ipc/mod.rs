@@ -1,10 +1,11 @@
-//! Objects that processes talk through: pipes and FIFOs, event counters, readiness, timers as files. pipe(7), epoll(7).
+//! Objects that processes talk through: pipes and FIFOs, message queues, event counters, readiness, timers as files. pipe(7), epoll(7).
 //!
 //! Each is a `FileOps`; the system calls that make them are in crate `syscalls`. Sockets are in crate `network`.
 
 pub mod clock;
 pub mod epoll;
 pub mod eventfd;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;

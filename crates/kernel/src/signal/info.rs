@@ -74,6 +74,13 @@ impl SigInfo {
         info
     }
 
+    /// A message that came to a queue, mq_notify(3).
+    pub fn message(sig: i32, pid: i32, uid: u32, value: u64) -> SigInfo {
+        let mut info = Self::user(sig, SI_MESGQ, pid, uid);
+        info.put(24, &value.to_le_bytes());
+        info
+    }
+
     /// More expirations of the timer before the signal was taken.
     pub fn add_overrun(&mut self, more: u64) {
         let sum = (self.int(20) as u32 as u64).saturating_add(more).min(i32::MAX as u64);

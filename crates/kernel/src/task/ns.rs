@@ -1,7 +1,8 @@
 //! Namespaces of a task, namespaces(7). User namespaces are in `cred`, mount namespaces in `vfs`, PID namespaces in `pid`.
 
-use super::PidNs;
+use super::{PidNs, Task};
 use crate::cred::UserNs;
+use crate::io::{Caller, Io};
 use crate::locks::Leaf;
 use crate::vfs::MountNs;
 use lock::Mutex;
@@ -31,11 +32,12 @@ pub struct IpcNs {
     pub owner: Arc<UserNs>,
     /// What the IPC modules keep here, made when first used.
     pub sysv: OnceLock<Arc<dyn Any + Send + Sync>>,
+    pub mqueue: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl IpcNs {
     pub fn new(owner: Arc<UserNs>) -> Arc<IpcNs> {
-        Arc::new(IpcNs { id: crate::unique_id(), owner, sysv: OnceLock::new() })
+        Arc::new(IpcNs { id: crate::unique_id(), owner, sysv: OnceLock::new(), mqueue: OnceLock::new() })
     }
 }
 
@@ -62,4 +64,21 @@ pub struct Namespaces {
     pub net: Arc<NetNs>,
     /// The one that its children will be in; its own is `Task::pid`'s.
     pub pid_for_children: Arc<PidNs>,
+}
+
+impl Namespaces {
+    /// Those of the calling task, or of the container whose mounts are being made. None for the kernel's own work.
+    pub fn of(io: &Io<'_>) -> Option<Namespaces> {
+        match io.caller.clone()?.as_any().downcast::<Task>() {
+            Ok(task) => Some(task.namespaces()),
+            Err(other) => other.downcast_ref::<Namespaces>().cloned(),
+        }
+    }
+}
+
+/// Mounts of a container are made before it has a task.
+impl Caller for Namespaces {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }

@@ -258,6 +258,8 @@ pub trait FileOps: Any + Send + Sync {
     fn flush(&self, _io: &mut Io<'_>) -> Op<()> {
         Ok(())
     }
+    /// A descriptor of the file in descriptor table `table` (`FdTable::id`) went, however.
+    fn descriptor_closed(&self, _table: u64) {}
     /// What /proc/PID/fd/N links to where the file has no path, such as `pipe:[123]` or `anon_inode:[eventpoll]`.
     fn label(&self) -> Option<String> {
         None

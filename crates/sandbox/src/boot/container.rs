@@ -6,7 +6,7 @@ use crate::spec::ContainerSpec;
 use kernel::Kernel;
 use kernel::cred::UserNs;
 use kernel::task::{Freezer, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
-use kernel::vfs::Path;
+use kernel::vfs::{MountNs, Path};
 use lock::{Mutex, lock_class};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,14 +54,14 @@ impl Container {
             .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
         pid_ns.set_limit(spec.limits.pids);
         let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
-        let (mount_ns, root) = super::mounts::build(kernel, &spec, files.gofer, &user_ns)?;
         let namespaces = Namespaces {
-            mount: mount_ns,
+            mount: MountNs::new(user_ns.clone()),
             uts,
             ipc: IpcNs::new(user_ns.clone()),
             net: NetNs::new(user_ns.clone()),
             pid_for_children: pid_ns.clone(),
         };
+        let root = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;
         let container = Arc::new(Container {
             id: spec.id.clone(),
             kernel: kernel.clone(),

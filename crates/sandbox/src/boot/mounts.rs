@@ -12,7 +12,8 @@ use kernel::Kernel;
 use kernel::cred::{Cred, UserNs};
 use kernel::io::Io;
 use kernel::op::{Op, Stop};
-use kernel::vfs::{self, Base, FileType, Inode, Mount, MountNs, NewKind, Path, WalkFlags};
+use kernel::task::Namespaces;
+use kernel::vfs::{self, Base, FileType, Inode, Mount, NewKind, Path, WalkFlags};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -22,16 +23,18 @@ struct Builder<'a> {
     gofer: Arc<dyn Gofer>,
     how: filesystems::gofer::Options,
     cred: Arc<Cred>,
+    namespaces: Arc<Namespaces>,
     root: Path,
 }
 
-/// Makes the mount namespace and gives the container's root.
+/// Fills the container's mount namespace and gives its root.
 pub fn build(
     kernel: &Arc<Kernel>,
     spec: &ContainerSpec,
     gofer: OwnedFd,
     user_ns: &Arc<UserNs>,
-) -> Result<(Arc<MountNs>, Path), Failure> {
+    namespaces: &Namespaces,
+) -> Result<Path, Failure> {
     let client = Client::connect(HostFd::new(gofer))
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("connecting to the gofer"))?;
     let gofer: Arc<dyn Gofer> = Arc::new(client);
@@ -44,12 +47,13 @@ pub fn build(
     let how = filesystems::gofer::Options { direct: spec.directfs, ..Default::default() };
     let lower = filesystems::gofer::mount(gofer.clone(), 0, how).map_err(wrap("mounting the root"))?;
     let top = with_overlay(&cred, lower, spec.root.overlay, spec.root.readonly).map_err(wrap("overlay on the root"))?;
-    let ns = MountNs::new(user_ns.clone());
+    let ns = &namespaces.mount;
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
-    vfs::register_ns(&ns);
+    vfs::register_ns(ns);
     let root = Path::new(mount.clone(), mount.root.clone());
-    let builder = Builder { kernel, gofer, how, cred, root: root.clone() };
+    let namespaces = Arc::new(namespaces.clone());
+    let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone() };
     for mount in ordered(spec) {
         builder.mount(&mount, spec)?;
     }
@@ -58,7 +62,7 @@ pub fn build(
     if spec.root.readonly {
         mount.flags.fetch_or(flags::MS_RDONLY, std::sync::atomic::Ordering::Relaxed);
     }
-    Ok((ns, root))
+    Ok(root)
 }
 
 /// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount.
@@ -140,7 +144,9 @@ fn ordered(spec: &ContainerSpec) -> Vec<MountSpec> {
 
 impl Builder<'_> {
     fn io<'d>(&self, done: &'d mut u64) -> Io<'d> {
-        Io::kernel(self.cred.clone(), done)
+        let mut io = Io::kernel(self.cred.clone(), done);
+        io.caller = Some(self.namespaces.clone());
+        io
     }
 
     fn base(&self) -> Base {
