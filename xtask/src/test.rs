@@ -48,6 +48,7 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "eager=on"],
     &["--platform", "patching=off"],
     &["--platform", "polling=off"],
+    &["--platform", "window=off"],
     &["--platform", "memory=off"],
     &["--directfs=false"],
     &["--dcache", "8"],

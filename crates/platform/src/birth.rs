@@ -3,6 +3,7 @@
 //! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -133,7 +134,17 @@ impl Shard {
         mailbox.set_registers(&newborn.registers);
         let state = Mutex::new(State::new(At::Bell { id }, newborn.guest.clone()));
         let core = self.core;
-        let thread = Arc::new(Thread { core, space, shard: self, host_tid: tid, slot, cookie, mailbox, state });
+        let thread = Arc::new(Thread {
+            core,
+            space,
+            shard: self,
+            host_tid: tid,
+            slot,
+            cookie,
+            mailbox,
+            used: AtomicUsize::new(0),
+            state,
+        });
         thread.space.add(&thread);
         self.add(thread.clone());
         core.keeper.young(core, tid);

@@ -23,6 +23,8 @@ pub struct Config {
     pub patching: bool,
     /// Polling of mailboxes instead of doorbells.
     pub polling: bool,
+    /// Data of calls through trampolines are copied by the stub.
+    pub window: bool,
     /// Sites are rewritten and polled at their first calls, and the poller never rests: for tests.
     pub eager: bool,
     /// Every call by SIGSYS and doorbell, no direct notification.
@@ -44,6 +46,7 @@ impl Default for Config {
             local: true,
             patching: true,
             polling: true,
+            window: true,
             eager: false,
             force_trap: false,
             trace: false,

@@ -197,6 +197,29 @@ pub mod poll {
     pub const RING: u32 = 4;
 }
 
+/// Most pieces that one answer copies out of the window.
+pub const MAX_OUTS: usize = 16;
+
+/// What a trampoline did before it asked: `in_len` bytes from `in_addr` on are at the start of the window; `out_len` from `out_addr` on can be written.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Given {
+    pub in_addr: u64,
+    pub out_addr: u64,
+    pub in_len: u32,
+    pub out_len: u32,
+}
+
+/// A piece of the window that the trampoline copies to guest memory after the answer.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Piece {
+    pub addr: u64,
+    /// In the window.
+    pub offset: u32,
+    pub len: u32,
+}
+
 /// One slot's page of shared memory.
 #[repr(C)]
 pub struct Mailbox {
@@ -210,6 +233,12 @@ pub struct Mailbox {
     pub polled: AtomicU32,
     /// A call that waits for the poller: see [`poll`].
     pub poll: AtomicU32,
+    /// Of a call through a trampoline: see [`Given`].
+    pub given: Given,
+    /// From the kernel process: so many of `out` are valid. The stub clears it once they are copied.
+    pub outs: u32,
+    pub unused2: u32,
+    pub out: [Piece; MAX_OUTS],
     /// Signal, code, address, ip, sp, trap number, error code, in the stub.
     pub fault: [u64; 8],
     pub regs: [u64; REGS],

@@ -23,6 +23,7 @@ mod shard;
 mod space;
 mod sync;
 mod thread;
+mod window;
 mod worker;
 mod zygote;
 
@@ -34,4 +35,5 @@ pub use platform::Platform;
 pub use rewrite::AROUND;
 pub use space::{HostMap, Space, VdsoInfo};
 pub use thread::Thread;
+pub use window::{close_window, settle_window};
 pub use worker::{block_in_place, flush, set_drain};

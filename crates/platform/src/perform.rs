@@ -171,7 +171,7 @@ impl Thread {
             n += 1;
         }
         if window > 0 {
-            self.space.wrote(self.slot, window);
+            self.wrote(window);
         }
         once!(put mb, count, n as u32);
         // Files are handed over before the first round, and closed by the stub when the last one, or any that fails, ends.

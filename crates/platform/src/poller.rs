@@ -166,7 +166,11 @@ fn serve(core: &'static Core, thread: &Arc<Thread>) -> bool {
     core.trace(|| format!("{} polled {nr} {args:x?} ip {ip:x}", thread.host_tid));
     let before = outgoing::wakes();
     match guest {
-        Some(guest) => guest.event(thread, Event::Syscall { nr, args, ip, framed: false }),
+        Some(guest) => {
+            crate::window::open(thread);
+            guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
+            crate::window::close_window();
+        }
         None => thread.exit(),
     }
     crate::worker::settle();

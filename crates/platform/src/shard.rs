@@ -184,7 +184,11 @@ impl Shard {
             .trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
         let Some(guest) = guest else { return thread.exit() };
         let Request { nr, args, ip } = request;
+        if by_trampoline {
+            crate::window::open(thread);
+        }
         guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
+        crate::window::close_window();
     }
 
     /// Looks from time to time how fast a thread's calls follow one another.

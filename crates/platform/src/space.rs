@@ -20,6 +20,7 @@ use crate::rewrite::{AROUND, Sites};
 use crate::shard::Shard;
 use crate::sync::{Files, Mutex, Rewritten, Slots, lock};
 use crate::thread::Thread;
+use crate::window;
 
 /// The host's own [vvar] and [vdso], which every stub process keeps where they are. Empty ranges if there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +130,21 @@ impl Space {
     /// Writes guest memory; as [`Space::read`].
     pub fn write(&self, addr: u64, from: &[u8]) -> Result<usize, Errno> {
         self.by_any_thread(|tid| host::memory::write_process(tid, addr, from))
+    }
+
+    /// Reads guest memory if a call that this thread runs brought it along; false: it must be [`Space::read`].
+    pub fn read_brought(&self, addr: u64, into: &mut [u8]) -> bool {
+        window::read(self, addr, into)
+    }
+
+    /// As much from an address on as such a call brought along; 0: nothing.
+    pub fn read_brought_prefix(&self, addr: u64, into: &mut [u8]) -> usize {
+        window::prefix(self, addr, into)
+    }
+
+    /// Has the calling thread write its memory on its way back, if its call found that it can be written; false: it must be [`Space::write`].
+    pub fn write_by_caller(&self, addr: u64, from: &[u8]) -> bool {
+        window::write(self, addr, from)
     }
 
     /// Does something by the host id of a thread that has the address space: a leader that has exited before its threads has none.

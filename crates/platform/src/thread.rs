@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use abi::Errno;
@@ -31,6 +31,8 @@ pub struct Thread {
     pub(crate) slot: u64,
     pub(crate) cookie: [u64; 2],
     pub(crate) mailbox: Slot,
+    /// Bytes of its window that were ever in use.
+    pub(crate) used: AtomicUsize,
     pub(crate) state: Mutex<State, States>,
 }
 
@@ -338,6 +340,14 @@ impl Thread {
     pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
         self.core.keeper.forget_young(self.host_tid);
         host::process::set_affinity(self.host_tid, cpus)
+    }
+
+    /// So many bytes of its window hold something.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        if bytes > self.used.load(Ordering::Relaxed) {
+            self.used.store(bytes, Ordering::Relaxed);
+            self.space.wrote(self.slot, bytes);
+        }
     }
 
     /// Breaks the protocol: its process is killed.

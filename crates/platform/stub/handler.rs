@@ -43,7 +43,7 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
         let p = me();
         let mut ip = *frame.add(uc::RIP);
         if (sig == SIGSEGV || sig == SIGBUS)
-            && let Some(next) = user::recovery(ip)
+            && let Some(next) = user::recovery(ip).or_else(|| trampoline::recovery(ip))
         {
             *frame.add(uc::RIP) = next;
             return;

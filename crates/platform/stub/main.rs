@@ -10,6 +10,7 @@ mod layout;
 
 mod frame;
 mod handler;
+mod pointers;
 mod script;
 mod seed;
 mod start;

@@ -1,5 +1,8 @@
 //! Trampolines: where rewritten call sites of the guest jump to. A call is handed to a poller through the mailbox if there is one, else made here, where the filter sees it as the guest's own.
 //!
+//! Before, what the call reads of guest memory is copied into the data window, and what it may write is touched (`pointers` says which arguments point to it); after, what the kernel process left in the
+//! window is copied to where it belongs.
+//!
 //! They run on the guest's stack without touching it, and change no register but those that `syscall` changes (rax, rcx, r11). What they need is found by gs, which holds the
 //! thread's private page unless the guest took it for itself; then the call traps. No signal frame of a guest ever shows an address in here: a signal either takes the call back to the site, or finds it
 //! complete, or is noted and rung for at the end (`enter`). Neighbours: `handler`. Owns no locks.
@@ -9,9 +12,11 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::frame::uc;
-use crate::layout::{KICK_SIGNAL, MAX_SITES, Mailbox, PRIVATE_SHIFT, SHARED, SITES, Site, TEXT, poll};
+use crate::layout::{
+    KICK_SIGNAL, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, Site, TEXT, WINDOW, poll,
+};
 use crate::user::address;
-use crate::{Private, base, mailbox};
+use crate::{Private, base, get, mailbox, pointers, put};
 
 /// What a thread keeps of a call through a trampoline.
 #[repr(C)]
@@ -25,22 +30,26 @@ pub struct Passage {
     pub back: u64,
     /// A kick came at a time when it could not be rung for.
     pub kicked: u64,
+    /// The call's value, while the window is copied out.
+    pub value: u64,
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0, value: 0 };
 }
 
 const SIGTRAP: u64 = 5;
 const SIGSYS: u64 = 31;
+/// -EFAULT
+const FAULTED: u64 = -14i64 as u64;
 
 const P: usize = offset_of!(Private, passage);
 
 global_asm!(
     r#"
 .section .stub.trampolines,"ax"
-.globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_tails, tr_tails_end
-.globl tr_own_gs, tr_kicked, tr_ring, tr_done
+.globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
+.globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
 tr_start:
 tr_entries7:
 .set k, 0
@@ -100,6 +109,115 @@ tr_saved:
   jne tr_kicked
   mov gs:[{M_IP}], rax
   shr r11, 16
+tr_posting:
+  mov gs:[{M_NR}], r11d
+  mov gs:[{M_ARGS}], rdi
+  mov gs:[{M_ARGS} + 8], rsi
+  mov gs:[{M_ARGS} + 16], rdx
+  mov gs:[{M_ARGS} + 24], r10
+  mov gs:[{M_ARGS} + 32], r8
+  mov gs:[{M_ARGS} + 40], r9
+// from here on the arguments' registers are free; r11d is the number
+tr_free:
+  xor ecx, ecx
+  mov gs:[{M_OUTS}], ecx
+  mov gs:[{M_LENS}], rcx
+  cmp r11d, {POINTED}
+  jae tr_ask
+  lea rcx, [rip + {POINTERS}]
+  mov r8, [rcx + r11 * 8]
+  test r8, r8
+  jz tr_ask
+  rdgsbase r9
+  lea rsi, [r9 + {SHARED}]
+  mov rdi, rsi
+  lodsb
+  cmp rsi, rdi
+  jb tr_ask // the guest's direction flag is set: copies would run backwards
+  movzx eax, r8b
+  test eax, eax
+  jz tr_out
+  mov ecx, r8d
+  shr ecx, 8
+  movzx edi, cl
+  mov rsi, gs:[{M_ARGS} + rdi * 8]
+  test rsi, rsi
+  jz tr_out
+  shr ecx, 8
+  lea rdi, [r9 + {SHARED} + {WINDOW}]
+  cmp eax, {STRING}
+  je tr_string
+  cmp eax, {FIXED}
+  je 1f
+  movzx eax, cl
+  shr ecx, 8
+  mov rax, gs:[{M_ARGS} + rax * 8]
+  cmp rax, {MOST_IN}
+  ja tr_out
+  imul ecx, eax
+1:
+  cmp ecx, {MOST_IN}
+  ja tr_out
+  mov edx, ecx
+  mov rax, rsi
+tr_in_insn:
+  rep movsb
+  mov gs:[{M_IN}], rax
+  mov gs:[{M_LENS}], edx
+  jmp tr_out
+tr_string:
+  xor ecx, ecx
+tr_string_insn:
+  mov al, [rsi + rcx]
+  mov [rdi + rcx], al
+  inc ecx
+  test al, al
+  jz 2f
+  cmp ecx, {MOST_STRING}
+  jb tr_string_insn
+  jmp tr_out
+2:
+  mov gs:[{M_IN}], rsi
+  mov gs:[{M_LENS}], ecx
+tr_out:
+  shr r8, 32
+  jz tr_ask
+  movzx eax, r8b
+  mov ecx, r8d
+  shr ecx, 8
+  movzx edi, cl
+  mov rsi, gs:[{M_ARGS} + rdi * 8]
+  test rsi, rsi
+  jz tr_ask
+  shr ecx, 8
+  cmp eax, {FIXED}
+  je 3f
+  movzx eax, cl
+  shr ecx, 8
+  mov rax, gs:[{M_ARGS} + rax * 8]
+  mov edi, {MOST_OUT}
+  cmp rax, rdi
+  cmova rax, rdi
+  imul ecx, eax
+  cmp ecx, edi
+  cmova ecx, edi
+3:
+  test ecx, ecx
+  jz tr_ask
+  mov rax, rsi
+  mov rdi, rsi
+  add rdi, rcx
+  jc tr_ask
+// whether it can be written, page by page
+tr_probe_insn:
+  lock or byte ptr [rsi], 0
+  or rsi, 4095
+  inc rsi
+  cmp rsi, rdi
+  jb tr_probe_insn
+  mov gs:[{M_OUT_ADDR}], rax
+  mov gs:[{M_LENS} + 4], ecx
+tr_ask:
   cmp dword ptr gs:[{M_POLLED}], 0
   je tr_direct
   // the host's own, and what needs the registers anyhow
@@ -110,35 +228,31 @@ tr_saved:
   jbe tr_direct
   cmp r11d, 28
   je tr_direct
-tr_posting:
-  mov gs:[{M_NR}], r11d
-  mov gs:[{M_ARGS}], rdi
-  mov gs:[{M_ARGS} + 8], rsi
-  mov gs:[{M_ARGS} + 16], rdx
-  mov gs:[{M_ARGS} + 24], r10
-  mov gs:[{M_ARGS} + 32], r8
-  mov gs:[{M_ARGS} + 40], r9
   mov eax, {BUDGET}
   mov dword ptr gs:[{M_POLL}], {ASKED}
-2:
+4:
   pause
-  mov r11d, gs:[{M_POLL}]
-  cmp r11d, {ANSWERED}
+  mov ecx, gs:[{M_POLL}]
+  cmp ecx, {ANSWERED}
   je tr_answered
-  cmp r11d, {RING}
+  cmp ecx, {RING}
   je tr_ring
-  cmp r11d, {TAKEN}
-  je 2b
+  cmp ecx, {TAKEN}
+  je 4b
   dec eax
-  jnz 2b
+  jnz 4b
   mov eax, {ASKED}
-  xor r11d, r11d
-  lock cmpxchg gs:[{M_POLL}], r11d
+  xor ecx, ecx
+  lock cmpxchg gs:[{M_POLL}], ecx
   mov eax, {BUDGET}
-  jne 2b
-  mov r11, gs:[{P_CALL}]
-  shr r11, 16
+  jne 4b
 tr_direct:
+  mov rdi, gs:[{M_ARGS}]
+  mov rsi, gs:[{M_ARGS} + 8]
+  mov rdx, gs:[{M_ARGS} + 16]
+  mov r10, gs:[{M_ARGS} + 24]
+  mov r8, gs:[{M_ARGS} + 32]
+  mov r9, gs:[{M_ARGS} + 40]
   mov eax, gs:[{P_CALL}]
   add al, 127
   sahf
@@ -146,16 +260,56 @@ tr_direct:
 tr_call:
   syscall
 tr_called:
+  mov ecx, gs:[{M_OUTS}]
+  jrcxz 5f
+  jmp tr_finish
+5:
   jmp qword ptr gs:[{P_TARGET}]
 tr_answered:
   mov dword ptr gs:[{M_POLL}], {NONE}
+  mov rax, gs:[{M_RET}]
+  mov ecx, gs:[{M_OUTS}]
+// rax is the call's value, ecx the pieces to copy out
+tr_finish:
+  mov gs:[{P_VALUE}], rax
+tr_valued:
+  test ecx, ecx
+  jz tr_restore
+  rdgsbase r9
+  mov r10d, {MAX_OUTS}
+  cmp ecx, r10d
+  cmovb r10d, ecx
+  xor r8d, r8d
+6:
+  mov rdi, gs:[{M_OUT} + r8]
+  mov esi, gs:[{M_OUT} + {O_OFFSET} + r8]
+  mov ecx, gs:[{M_OUT} + {O_LEN} + r8]
+  lea rsi, [r9 + rsi + {SHARED} + {WINDOW}]
+tr_piece_insn:
+  rep movsb
+tr_piece_done:
+  add r8d, {O_SIZE}
+  dec r10d
+  jnz 6b
+  mov dword ptr gs:[{M_OUTS}], 0
+tr_restore:
+  mov rdi, gs:[{M_ARGS}]
+  mov rsi, gs:[{M_ARGS} + 8]
+  mov rdx, gs:[{M_ARGS} + 16]
+  mov r10, gs:[{M_ARGS} + 24]
+  mov r8, gs:[{M_ARGS} + 32]
+  mov r9, gs:[{M_ARGS} + 40]
   cmp qword ptr gs:[{P_KICKED}], 0
   jne tr_done
   mov eax, gs:[{P_CALL}]
   add al, 127
   sahf
-  mov rax, gs:[{M_RET}]
+  mov rax, gs:[{P_VALUE}]
   jmp qword ptr gs:[{P_TARGET}]
+// another thread took the memory away since it was found writable
+tr_piece_fault:
+  mov qword ptr gs:[{P_VALUE}], -14
+  jmp tr_piece_done
 // ends of the second shape
 .balign 32
 tr_tails:
@@ -196,6 +350,25 @@ tr_end:
     M_ARGS = const SHARED as usize + offset_of!(Mailbox, args),
     M_IP = const SHARED as usize + offset_of!(Mailbox, ip),
     M_RET = const SHARED as usize + offset_of!(Mailbox, ret),
+    M_IN = const SHARED as usize + offset_of!(Mailbox, given.in_addr),
+    M_OUT_ADDR = const SHARED as usize + offset_of!(Mailbox, given.out_addr),
+    M_LENS = const SHARED as usize + offset_of!(Mailbox, given.in_len),
+    M_OUTS = const SHARED as usize + offset_of!(Mailbox, outs),
+    M_OUT = const SHARED as usize + offset_of!(Mailbox, out),
+    O_OFFSET = const offset_of!(Piece, offset),
+    O_LEN = const offset_of!(Piece, len),
+    O_SIZE = const size_of::<Piece>(),
+    MAX_OUTS = const MAX_OUTS,
+    P_VALUE = const P + offset_of!(Passage, value),
+    SHARED = const SHARED,
+    WINDOW = const WINDOW,
+    POINTERS = sym pointers::TABLE,
+    POINTED = const pointers::NUMBERS,
+    FIXED = const pointers::FIXED,
+    STRING = const pointers::STRING,
+    MOST_IN = const pointers::MOST_IN,
+    MOST_STRING = const pointers::MOST_STRING,
+    MOST_OUT = const pointers::MOST_OUT,
     M_POLLED = const SHARED as usize + offset_of!(Mailbox, polled),
     M_POLL = const SHARED as usize + offset_of!(Mailbox, poll),
     NONE = const poll::NONE,
@@ -257,9 +430,8 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
         if ip == address!("tr_ring") || ip == address!("tr_done") {
             (*p).passage.kicked = 0;
             (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
-            complete(frame, (*p).passage.ip, (*p).passage.call);
-            *frame.add(uc::RAX) =
-                if ip == address!("tr_done") { crate::get!(mailbox(p), ret) } else { (*p).passage.call >> 16 };
+            let value = if ip == address!("tr_done") { (*p).passage.value } else { (*p).passage.call >> 16 };
+            finish(p, frame, value);
             return Entry::Kick;
         }
         if !kick {
@@ -278,11 +450,20 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
             }
         }
         if ip <= address!("tr_call") {
+            if ip >= address!("tr_free") {
+                arguments(p, frame);
+            }
             take_back(p, frame);
-        } else if ip >= address!("tr_answered") && ip < address!("tr_tails") {
-            (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
-            complete(frame, (*p).passage.ip, (*p).passage.call);
-            *frame.add(uc::RAX) = crate::get!(mailbox(p), ret);
+        } else if ip < address!("tr_tails") {
+            let value = if ip >= address!("tr_answered") && ip < address!("tr_finish") {
+                (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+                get!(mailbox(p), ret)
+            } else if ip < address!("tr_valued") {
+                *frame.add(uc::RAX)
+            } else {
+                (*p).passage.value
+            };
+            finish(p, frame, value);
         } else {
             let flags = *frame.add(uc::EFLAGS);
             complete(frame, (*p).passage.ip, (*p).passage.call);
@@ -290,6 +471,55 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
         }
         (*p).passage.kicked = 0;
         Entry::Clean
+    }
+}
+
+/// The call has its value: what the window holds for the guest is copied, and the frame is as behind the call.
+unsafe fn finish(p: *mut Private, frame: *mut u64, value: u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let mb = mailbox(p);
+        let mut value = value;
+        let count = (get!(mb, outs) as usize).min(MAX_OUTS);
+        let mut i = 0;
+        while i < count {
+            let piece = (&raw const (*mb).out).cast::<Piece>().add(i).read_volatile();
+            if !crate::user::copy(piece.addr, mb as u64 + WINDOW + piece.offset as u64, piece.len as u64) {
+                value = FAULTED;
+            }
+            i += 1;
+        }
+        put!(mb, outs, 0);
+        arguments(p, frame);
+        complete(frame, (*p).passage.ip, (*p).passage.call);
+        *frame.add(uc::RAX) = value;
+    }
+}
+
+/// The registers of the call's arguments, as the trampoline found them.
+unsafe fn arguments(p: *mut Private, frame: *mut u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let args = get!(mailbox(p), args);
+        *frame.add(uc::RDI) = args[0];
+        *frame.add(uc::RSI) = args[1];
+        *frame.add(uc::RDX) = args[2];
+        *frame.add(uc::R10) = args[3];
+        *frame.add(uc::R8) = args[4];
+        *frame.add(uc::R9) = args[5];
+    }
+}
+
+/// Where a fault at this instruction goes on, if it is one of a trampoline's that may fault.
+pub fn recovery(ip: u64) -> Option<u64> {
+    if ip == address!("tr_in_insn") || ip == address!("tr_string_insn") {
+        Some(address!("tr_out"))
+    } else if ip == address!("tr_probe_insn") {
+        Some(address!("tr_ask"))
+    } else if ip == address!("tr_piece_insn") {
+        Some(address!("tr_piece_fault"))
+    } else {
+        None
     }
 }
 

@@ -146,6 +146,9 @@ impl Mm {
 
     /// Reads a prefix; EFAULT when not even one byte is there.
     pub fn read(&self, at: u64, into: &mut [u8]) -> Op<usize> {
+        if self.space.read_brought(at, into) {
+            return Ok(into.len());
+        }
         let (len, slow) = self.accessible(at, into.len() as u64, Access::Read);
         let Some(into) = into.get_mut(..len as usize).filter(|i| !i.is_empty()) else {
             return if into.is_empty() { Ok(0) } else { fail(Errno::EFAULT) };
@@ -157,6 +160,9 @@ impl Mm {
     pub fn write(&self, at: u64, from: &[u8]) -> Op<usize> {
         if from.is_empty() {
             return Ok(0);
+        }
+        if self.space.write_by_caller(at, from) {
+            return Ok(from.len());
         }
         let (len, slow) = self.accessible(at, from.len() as u64, Access::Write);
         let Some(from) = from.get(..len as usize).filter(|f| !f.is_empty()) else { return fail(Errno::EFAULT) };
@@ -174,6 +180,13 @@ impl Mm {
 
     /// A string without its zero; None when it has no zero within `max` bytes.
     pub fn cstr(&self, at: u64, max: usize) -> Op<Option<Box<[u8]>>> {
+        let mut brought = [0u8; 256];
+        let len = brought.len().min(max);
+        let got = self.space.read_brought_prefix(at, brought.get_mut(..len).unwrap_or_default());
+        let got = brought.get(..got).unwrap_or_default();
+        if let Some(end) = got.iter().position(|b| *b == 0) {
+            return Ok(Some(got.get(..end).unwrap_or_default().into()));
+        }
         let mut out = Vec::new();
         let mut at = at;
         while out.len() < max {

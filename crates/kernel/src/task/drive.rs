@@ -340,6 +340,10 @@ impl Task {
         if let Some(tracer) = self.kernel.tracer.get() {
             tracer.leave(self, nr, &args, traced);
         }
+        match out {
+            Ok(Ret::Value(_)) | Err(Stop::Errno(_)) => platform::close_window(),
+            _ => platform::settle_window(),
+        }
         run.phase = match out {
             Err(Stop::Block) => return false,
             Ok(Ret::Value(value)) => Phase::Leaving(value as i64),

@@ -24,13 +24,14 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "memory" => p.memory = switch(key, value)?,
             "local" => p.local = switch(key, value)?,
             "patching" => p.patching = switch(key, value)?,
+            "window" => p.window = switch(key, value)?,
             "eager" => p.eager = switch(key, value)?,
             "polling" => p.polling = switch(key, value)?,
             "force-trap" => p.force_trap = switch(key, value)?,
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
             _ => {
-                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, eager, force-trap, trace, force-rerun";
+                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }

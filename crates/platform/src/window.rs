@@ -1,0 +1,169 @@
+//! The data window: what a trampoline copied out of guest memory before it asked, and what it will copy there after the answer (stub/trampoline.rs).
+//!
+//! It is open while a worker runs a call that came through a trampoline, for the first time: until the kernel closes it or, where the call goes on otherwise than by a value, settles it. Reads of what
+//! is there, and writes of what the trampoline found writable, need no call of the host meanwhile. What the window says is as hostile as guest memory: a guest can tell lies about its own memory only.
+//! Neighbours: `space` (asks), `shard` and `poller` (open it). Owns no locks: it belongs to the worker's thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::layout::{Given, MAX_OUTS, Piece, WINDOW_LEN};
+use crate::mailbox::once;
+use crate::space::Space;
+use crate::thread::Thread;
+
+/// Pieces start at multiples of this in the window.
+const ALIGN: usize = 16;
+
+struct Open {
+    thread: Arc<Thread>,
+    given: Given,
+    /// Bytes of the window in use.
+    used: usize,
+    out: Vec<Piece>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// A vector that is used again.
+    spare: Vec<Piece>,
+}
+
+thread_local! {
+    static WINDOW: RefCell<State> = RefCell::default();
+}
+
+/// Opens the window of a thread whose call came through a trampoline.
+pub(crate) fn open(thread: &Arc<Thread>) {
+    let mailbox = thread.mailbox;
+    let mut given: Given = once!(get mailbox, given);
+    given.in_len = given.in_len.min(WINDOW_LEN as u32);
+    let used = given.in_len as usize;
+    thread.wrote(used);
+    if used == 0 && given.out_len == 0 || !thread.core.config.window {
+        return;
+    }
+    WINDOW.with_borrow_mut(|state| {
+        let out = std::mem::take(&mut state.spare);
+        state.open = Some(Open { thread: thread.clone(), given, used, out });
+    });
+}
+
+/// The call has its value, or is run again: what was written goes with the answer, all else goes the ordinary way.
+pub fn close_window() {
+    WINDOW.with_borrow_mut(|state| {
+        if let Some(mut open) = state.open.take() {
+            open.thread.wrote(open.used);
+            open.out.clear();
+            state.spare = open.out;
+        }
+    });
+}
+
+/// The call waits, or its answer is another than a value: what was written is brought to guest memory now.
+pub fn settle_window() {
+    WINDOW.with_borrow_mut(|state| {
+        if let Some(open) = &mut state.open {
+            open.bring();
+        }
+    });
+    close_window();
+}
+
+/// Reads guest memory out of the window; false if it is not all there.
+pub(crate) fn read(space: &Space, addr: u64, into: &mut [u8]) -> bool {
+    with(space, |open| {
+        let Some(offset) = within(addr, into.len(), open.given.in_addr, open.given.in_len) else {
+            open.bring_if_met(addr, into.len());
+            return false;
+        };
+        open.thread.mailbox.window.read(offset, into) == into.len()
+    })
+}
+
+/// What the window has from an address on, `into.len()` bytes at most; 0: nothing.
+pub(crate) fn prefix(space: &Space, addr: u64, into: &mut [u8]) -> usize {
+    with(space, |open| {
+        let Some(offset) = within(addr, 1, open.given.in_addr, open.given.in_len) else { return 0 };
+        let len = into.len().min(open.given.in_len as usize - offset);
+        into.get_mut(..len).map_or(0, |into| open.thread.mailbox.window.read(offset, into))
+    })
+}
+
+/// Has the trampoline write guest memory; false if it will not.
+pub(crate) fn write(space: &Space, addr: u64, from: &[u8]) -> bool {
+    with(space, |open| {
+        if meets(addr, from.len(), open.given.in_addr, open.given.in_len as usize) {
+            open.given.in_len = 0;
+        }
+        let at = open.used.next_multiple_of(ALIGN);
+        let fits = within(addr, from.len(), open.given.out_addr, open.given.out_len).is_some()
+            && at + from.len() <= WINDOW_LEN as usize
+            && open.out.len() < MAX_OUTS;
+        if !fits {
+            open.bring_if_met(addr, from.len());
+            return false;
+        }
+        open.thread.mailbox.window.write(at, from);
+        let piece = Piece { addr, offset: at as u32, len: from.len() as u32 };
+        let mailbox = open.thread.mailbox;
+        once!(put mailbox, out[open.out.len()], piece);
+        open.used = at + from.len();
+        open.out.push(piece);
+        once!(put mailbox, outs, open.out.len() as u32);
+        true
+    })
+}
+
+fn with<T: Default>(space: &Space, f: impl FnOnce(&mut Open) -> T) -> T {
+    WINDOW.with_borrow_mut(|state| match &mut state.open {
+        Some(open) if std::ptr::eq(open.thread.space().as_ref(), space) => f(open),
+        _ => T::default(),
+    })
+}
+
+/// Offset of a range in another one that holds all of it.
+fn within(addr: u64, len: usize, start: u64, held: u32) -> Option<usize> {
+    let offset = addr.checked_sub(start)?;
+    (offset.checked_add(len as u64)? <= u64::from(held)).then_some(offset as usize)
+}
+
+fn meets(addr: u64, len: usize, other: u64, other_len: usize) -> bool {
+    addr < other.saturating_add(other_len as u64) && other < addr.saturating_add(len as u64)
+}
+
+impl Open {
+    /// What is to be written goes to guest memory now, if it meets a range that is about to be accessed there.
+    fn bring_if_met(&mut self, addr: u64, len: usize) {
+        if self.out.iter().any(|piece| meets(addr, len, piece.addr, piece.len as usize)) {
+            self.bring();
+        }
+    }
+
+    /// Writes all pieces to guest memory. What cannot be written any more is lost, as when a thread unmaps memory that another one reads into.
+    fn bring(&mut self) {
+        let mailbox = self.thread.mailbox;
+        for piece in self.out.drain(..) {
+            let mut bytes = vec![0; piece.len as usize];
+            mailbox.window.read(piece.offset as usize, &mut bytes);
+            let _ = self.thread.space().write(piece.addr, &bytes);
+        }
+        once!(put mailbox, outs, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(within(0x1010, 4, 0x1000, 0x20), Some(0x10));
+        assert_eq!(within(0x1010, 0x11, 0x1000, 0x20), None);
+        assert_eq!(within(0xfff, 1, 0x1000, 0x20), None);
+        assert_eq!(within(u64::MAX, 2, 0x1000, 0x20), None);
+        assert!(meets(0x1000, 1, 0x1000, 1) && meets(0xfff, 2, 0x1000, 1));
+        assert!(!meets(0xfff, 1, 0x1000, 1) && !meets(0x1001, 1, 0x1000, 1) && !meets(0x1000, 0, 0x1000, 1));
+    }
+}
