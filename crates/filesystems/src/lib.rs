@@ -4,6 +4,7 @@ mod dev;
 mod devpts;
 mod facts;
 pub mod gofer;
+mod hostio;
 mod mqueue;
 pub mod overlay;
 mod proc;

@@ -185,6 +185,11 @@ impl Gofer for Client {
         }
         let mut received = self.ask(Request::Open { from, path: owned(path), how })?;
         match received.message {
+            // This process has as many descriptors as it may: the one that came was lost.
+            Done::Opened { handle, contents: None, .. } if received.fds.is_empty() => {
+                self.forget(handle.as_slice());
+                Err(Errno::EMFILE)
+            }
             Done::Opened { handle, attr, created, dir, contents } => {
                 Ok(Opened { handle, attr, created, dir, contents, fd: received.fds.pop() })
             }
@@ -249,6 +254,17 @@ impl Gofer for Client {
             (Done::Donated { covered, same_ids }, Some(root)) if covered.len() <= MAX_COVERED => {
                 Ok(Donation { root, covered, same_ids })
             }
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno> {
+        let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
+        let mut received = self.ask(Request::Scratch { mount })?;
+        match (received.message, received.fds.pop()) {
+            (Done::Nothing, Some(fd)) => Ok(fd),
+            // This process has as many descriptors as it may.
+            (Done::Nothing, None) => Err(Errno::EMFILE),
             _ => Err(Errno::EIO),
         }
     }

@@ -19,6 +19,8 @@ pub use message::{Done, Envelope, Reply, Request, decode, encode};
 pub use types::*;
 
 use abi::Errno;
+use host::HostFd;
+use std::sync::Arc;
 
 /// A gofer, as the kernel's file system sees it. Each method is one trip, which may sleep: callers hand over first (`platform::block_in_place`).
 ///
@@ -48,4 +50,6 @@ pub trait Gofer: Send + Sync {
     fn sync(&self, of: Handle, how: SyncHow) -> Result<(), Errno>;
     /// A folder that this gofer serves, to be opened below without it. EOPNOTSUPP where it gives none away.
     fn donate(&self, mount: usize) -> Result<Donation, Errno>;
+    /// A new host file without a name, open for reading and writing, where an overlay's upper layer keeps its contents. EOPNOTSUPP where there is no such place.
+    fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno>;
 }

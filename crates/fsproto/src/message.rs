@@ -64,6 +64,10 @@ pub enum Request {
     Donate {
         mount: u32,
     },
+    /// Asks for a new file without a name, for contents of an overlay's upper layer; its descriptor comes with the answer.
+    Scratch {
+        mount: u32,
+    },
 }
 
 /// What the gofer answers; an error number (1 to 4095) in place of it where the request as a whole failed.
@@ -75,7 +79,7 @@ pub enum Done {
         version: u32,
         mounts: Vec<MountInfo>,
     },
-    /// Of `Channel`, `Forget` and `Sync`.
+    /// Of `Channel`, `Forget`, `Sync` and `Scratch`.
     Nothing,
     Walked(Walked),
     /// With a descriptor where there are no `contents`.
@@ -133,9 +137,11 @@ impl Request {
             | Request::Forget
             | Request::Attr { .. }
             | Request::ReadLink { .. } => Ok(()),
-            Request::ListXattr { .. } | Request::Statfs { .. } | Request::Sync { .. } | Request::Donate { .. } => {
-                Ok(())
-            }
+            Request::ListXattr { .. }
+            | Request::Statfs { .. }
+            | Request::Sync { .. }
+            | Request::Donate { .. }
+            | Request::Scratch { .. } => Ok(()),
         }
     }
 }

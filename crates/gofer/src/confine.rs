@@ -3,7 +3,7 @@
 //!
 //! Order: sources, root, capabilities, no_new_privs (all before the first thread, so that every thread has them), threads, filter.
 
-use crate::{GoferError, MountSource, Server, Source, donation};
+use crate::{GoferError, MountSource, Server, Source, Store, donation};
 use host::allow;
 use host::capabilities::{self, CapabilitySet};
 use host::file::{self, SelfFd};
@@ -20,7 +20,12 @@ pub fn enter(mounts: Vec<MountSource>, donate: bool) -> Result<Server, GoferErro
         let fd =
             file::detach_tree(&source.path).map_err(|errno| GoferError::Source { path: source.path.clone(), errno })?;
         let folder = folders.make(&source);
-        sources.push(Source { source, fd, folder });
+        let store = source
+            .store
+            .as_ref()
+            .map(|path| Store::open(path).map_err(|errno| GoferError::Store { path: path.clone(), errno }));
+        let store = store.transpose()?;
+        sources.push(Source { source, fd, folder, store });
     }
     let self_fd = HostFd::from(file::detach_folder(Path::new("/proc/self/fd")).map_err(step("copying /proc/self/fd"))?);
     namespaces::empty_root().map_err(|e| step("leaving the host's root")(host::errno(e)))?;

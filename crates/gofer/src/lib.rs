@@ -3,7 +3,7 @@
 //! The only process of a sandbox that sees the host's folders. It answers the kernel process over the protocol of `fsproto`: names, attributes,
 //! changes, and descriptors of regular files; contents go by it only where they are small. `nodes` keeps what the kernel process holds handles of, `lookup`,
 //! `open` and `change` serve the requests, `donation` makes what the kernel process
-//! may open by itself, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
+//! may open by itself, `scratch` files for overlays, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
 
 mod change;
 mod confine;
@@ -11,15 +11,18 @@ mod donation;
 mod lookup;
 mod nodes;
 mod open;
+mod scratch;
 mod server;
 
 pub use confine::{SECCOMP, security_page};
 pub use donation::{Folder, Maker};
+pub use scratch::Store;
 pub use server::{Server, Source};
 
 use abi::Errno;
 use fsproto::Channel;
 use host::HostFd;
+use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -40,10 +43,12 @@ pub struct Config {
 }
 
 /// A folder or a file of the host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountSource {
     pub path: PathBuf,
     pub readonly: bool,
+    /// Where an overlay over it keeps the contents of changed files, if on the disk.
+    pub store: Option<PathBuf>,
 }
 
 /// Why a gofer does not serve.
@@ -51,6 +56,10 @@ pub struct MountSource {
 pub enum GoferError {
     #[error("cannot serve {path}: {errno}; check that it exists and that this user may read it")]
     Source { path: PathBuf, errno: Errno },
+    #[error(
+        "cannot keep an overlay's files in {path}: {errno}; check that this user may write there, or choose another place with --overlay2 (memory, dir=/path)"
+    )]
+    Store { path: PathBuf, errno: Errno },
     #[error("cannot give up the gofer's rights: {step}: {errno}")]
     Confine { step: &'static str, errno: Errno },
     #[error(

@@ -2,7 +2,7 @@
 
 use crate::donation::Folder;
 use crate::nodes::{Node, Nodes, is_kernel_interface};
-use crate::{GoferError, MountSource};
+use crate::{GoferError, MountSource, Store};
 use abi::Errno;
 use fsproto::{Channel, Done, Envelope, Handle, MAX_XATTR_VALUE, MountInfo, Reply, Request, Statfs, SyncHow, VERSION};
 use host::HostFd;
@@ -18,6 +18,8 @@ pub struct Server {
     mounts: Vec<MountInfo>,
     /// What is given away of each mount.
     folders: Vec<Option<Folder>>,
+    /// Where overlays over each mount keep their contents.
+    stores: Vec<Option<Store>>,
 }
 
 /// A folder or file to serve, opened.
@@ -27,6 +29,7 @@ pub struct Source {
     pub fd: OwnedFd,
     /// What the kernel process may open below by itself.
     pub folder: Option<Folder>,
+    pub store: Option<Store>,
 }
 
 /// An answer and the descriptor that goes with it.
@@ -47,7 +50,9 @@ impl Server {
         let nodes = Nodes::new(descriptors);
         let mut mounts = Vec::with_capacity(sources.len());
         let mut folders = Vec::with_capacity(sources.len());
-        for Source { source: MountSource { path, readonly }, fd, folder } in sources {
+        let mut stores = Vec::with_capacity(sources.len());
+        for Source { source: MountSource { path, readonly, .. }, fd, folder, store } in sources {
+            stores.push(store);
             let mount = (|| {
                 let (node, attr) = nodes.describe(HostFd::new(fd), None, readonly)?;
                 // Files of /proc and the like mean something else to another process that opens them.
@@ -56,7 +61,7 @@ impl Server {
             })();
             mounts.push(mount.map_err(|errno| GoferError::Source { path, errno })?);
         }
-        Ok(Server { nodes, self_fd, mounts, folders })
+        Ok(Server { nodes, self_fd, mounts, folders, stores })
     }
 
     /// Serves one channel to its end. `grow` makes another channel and returns the end of the kernel process.
@@ -107,6 +112,10 @@ impl Server {
                 let folder = self.folders.get(*mount as usize).and_then(Option::as_ref).ok_or(Errno::EOPNOTSUPP)?;
                 let done = Done::Donated { covered: folder.covered.clone(), same_ids: folder.same_ids };
                 return Ok(Answer { done, fd: Some(folder.root.clone()) });
+            }
+            Request::Scratch { mount } => {
+                let store = self.stores.get(*mount as usize).and_then(Option::as_ref).ok_or(Errno::EOPNOTSUPP)?;
+                return Ok(Answer { done: Done::Nothing, fd: Some(HostFd::new(store.file()?)) });
             }
             Request::Statfs { of } => Done::Statfs(self.statfs(*of)?),
             Request::Sync { of, how } => {

@@ -26,7 +26,8 @@ fn main() {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("tmpfs", &covered, "tmpfs", flags, Some(c"mode=755")).unwrap();
         std::fs::write(covered.join("inner"), "inner").unwrap();
-        let mounts = args[2..].iter().map(|path| MountSource { path: path.into(), readonly: false }).collect();
+        let source = |path: &String| MountSource { path: path.into(), readonly: false, store: Some(path.into()) };
+        let mounts = args[2..].iter().map(source).collect();
         match gofer::run(Config { socket, mounts, donate: true, report_violations: true }) {
             Ok(()) => std::process::exit(0),
             Err(error) => {

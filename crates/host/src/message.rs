@@ -75,7 +75,10 @@ pub struct Received {
 /// Receives one message; `None` at the end of the connection. A message that is too long, or has too many descriptors, is EMSGSIZE.
 pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Received>> {
     let mut bytes = vec![0u8; MAX_INLINE];
-    let (length, fds) = receive_into(socket, &mut bytes, wait)?;
+    let (length, fds, cut) = take(socket, &mut bytes, wait)?;
+    if cut {
+        return Err(Errno::MSGSIZE);
+    }
     if length == 0 && fds.is_empty() {
         return Ok(None);
     }
@@ -83,8 +86,14 @@ pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Received>> {
     Ok(Some(Received { bytes, fds }))
 }
 
-/// Like [`receive`], into a buffer that is used again: the length of the message, which is 0 without descriptors at the end of the connection.
+/// Like [`receive`], into a buffer that is used again: the length of the message, which is 0 without descriptors at the end of the connection. Descriptors
+/// for which this process has no room are lost.
 pub fn receive_into(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> io::Result<(usize, Vec<OwnedFd>)> {
+    take(socket, buffer, wait).map(|(length, fds, _)| (length, fds))
+}
+
+/// Length, descriptors, and whether some were lost.
+fn take(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = if wait { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT };
@@ -95,10 +104,10 @@ pub fn receive_into(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> io::Res
             fds.extend(list);
         }
     }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if got.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    Ok((got.bytes, fds))
+    Ok((got.bytes, fds, got.flags.contains(ReturnFlags::CTRUNC)))
 }
 
 fn address(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::overlay;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An application kernel with an OCI runtime: runs containers on a Linux kernel of their own.
@@ -52,6 +53,10 @@ pub struct Global {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true")]
     #[arg(require_equals = true, action = clap::ArgAction::Set, global = true)]
     pub directfs: bool,
+    /// Where changes to the root (and with all: to bind mounts) go: none (the host's files themselves), root:memory, root:self (nameless files
+    /// in the very folder), root:dir=/path (in another one), all:...; with ,size=N at most so much for each [default: none; root:memory for `do`]
+    #[arg(long, value_name = "WHERE", global = true)]
+    pub overlay2: Option<overlay::Choice>,
     /// Names of files that the kernel keeps in memory at most, beyond those in use [default: 32768]
     #[arg(long, value_name = "N", global = true)]
     pub dcache: Option<u32>,
@@ -172,16 +177,7 @@ pub struct Create {
     /// Pass this many descriptors on, from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Where changes to the root go: none (to the bundle's files), memory (gone at the end)
-    #[arg(long, value_enum, default_value_t = OverlayChoice::None)]
-    pub overlay: OverlayChoice,
     pub id: String,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverlayChoice {
-    None,
-    Memory,
 }
 
 #[derive(Args, Debug)]

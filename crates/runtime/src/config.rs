@@ -11,6 +11,8 @@ use oci_spec::runtime::{LinuxDeviceType, Spec};
 use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, Overlay, Propagation, Root};
 use serde_json::Value;
 
+use crate::cli::Global;
+use crate::overlay::{Choice, Plan};
 use crate::process;
 
 /// A bundle, read and checked.
@@ -31,7 +33,7 @@ pub struct Bundle {
 }
 
 /// Reads `bundle`/config.json for container `id`.
-pub fn load(bundle: &Path, id: &str, overlay: Overlay) -> Result<Bundle> {
+pub fn load(bundle: &Path, id: &str, global: &Global) -> Result<Bundle> {
     let path = fs::canonicalize(bundle).with_context(|| format!("cannot use the bundle {}", bundle.display()))?;
     let file = path.join("config.json");
     let text = match fs::read_to_string(&file) {
@@ -63,12 +65,12 @@ pub fn load(bundle: &Path, id: &str, overlay: Overlay) -> Result<Bundle> {
         hooks,
         warnings,
     };
-    made.convert(id, overlay).with_context(|| file.display().to_string())?;
+    made.convert(id, global).with_context(|| file.display().to_string())?;
     Ok(made)
 }
 
 impl Bundle {
-    fn convert(&mut self, id: &str, overlay: Overlay) -> Result<()> {
+    fn convert(&mut self, id: &str, global: &Global) -> Result<()> {
         let oci = self.oci.clone();
         check_version(oci.version())?;
         let root = oci
@@ -77,17 +79,18 @@ impl Bundle {
             .ok_or_else(|| anyhow!("field root is missing; give root.path, the container's root folder"))?;
         self.rootfs = self.rootfs(root.path())?;
         let readonly = root.readonly().unwrap_or(false);
-        self.sources.push(MountSource { path: self.rootfs.clone(), readonly: readonly || overlay == Overlay::Memory });
+        let annotations = oci.annotations().clone().unwrap_or_default();
+        let choice = global.overlay2.clone().unwrap_or_default().annotated(&annotations)?;
+        let overlay = self.serve(choice.root(&self.rootfs, readonly)?, self.rootfs.clone(), readonly);
         let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
         let linux = oci.linux().clone().unwrap_or_default();
-        let annotations = oci.annotations().clone().unwrap_or_default();
         self.spec = ContainerSpec {
             id: id.to_string(),
             process: process::convert(process)?,
             root: Root { readonly, overlay, propagation: propagation(linux.rootfs_propagation().as_deref())? },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
-            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default())?,
+            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice)?,
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
@@ -151,8 +154,16 @@ impl Bundle {
         Ok(real)
     }
 
+    /// One more folder or file for the gofer. Below an overlay it takes no changes.
+    fn serve(&mut self, plan: Plan, path: PathBuf, readonly: bool) -> Overlay {
+        self.warnings.extend(plan.warning);
+        let readonly = readonly || plan.overlay != Overlay::None;
+        self.sources.push(MountSource { path, readonly, store: plan.store });
+        plan.overlay
+    }
+
     /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
-    fn mounts(&mut self, list: &[oci_spec::runtime::Mount]) -> Result<Vec<Mount>> {
+    fn mounts(&mut self, list: &[oci_spec::runtime::Mount], choice: &Choice) -> Result<Vec<Mount>> {
         let mut made = Vec::with_capacity(list.len());
         for (at, mount) in list.iter().enumerate() {
             let destination = text(mount.destination(), || format!("mounts[{at}].destination"))?;
@@ -163,7 +174,7 @@ impl Bundle {
             let bind = options.iter().any(|o| o == "bind" || o == "rbind") || mount.typ().as_deref() == Some("bind");
             let mut source =
                 mount.source().as_deref().map_or(Ok(String::new()), |s| text(s, || format!("mounts[{at}].source")))?;
-            let mut gofer = None;
+            let (mut gofer, mut overlay) = (None, Overlay::None);
             if bind {
                 let path = self.path.join(&source);
                 let real = fs::canonicalize(&path).map_err(|e| {
@@ -171,11 +182,11 @@ impl Bundle {
                 })?;
                 source = text(&real, || format!("mounts[{at}].source"))?;
                 gofer = Some(self.sources.len() as u32);
-                self.sources
-                    .push(MountSource { path: real, readonly: options.iter().any(|o| o == "ro" || o == "rro") });
+                let readonly = options.iter().any(|o| o == "ro" || o == "rro");
+                overlay = self.serve(choice.mount(&real, readonly)?, real, readonly);
             }
             let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
-            made.push(Mount { destination, kind, source, options, gofer });
+            made.push(Mount { destination, kind, source, options, gofer, overlay });
         }
         Ok(made)
     }

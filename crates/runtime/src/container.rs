@@ -14,11 +14,10 @@ use host::spawn::{IdMap, IdRange};
 use oci_spec::runtime::{Hooks, LinuxIdMapping};
 use sandbox::client::{Io, SOCKET};
 use sandbox::protocol::BootConfig;
-use sandbox::spec::Overlay;
 use serde::Serialize;
 
 use crate::cgroup::{Cgroup, Wanted};
-use crate::cli::{Create, LogFormat, OverlayChoice};
+use crate::cli::{Create, LogFormat};
 use crate::commands::Context;
 use crate::config::{self, Bundle};
 use crate::console::{self, Borrowed};
@@ -44,11 +43,7 @@ pub struct Made {
 /// Makes the container of `args`. `foreground`: it is the caller's to wait for, and has the caller's terminal.
 pub fn make(context: &Context, args: &Create, foreground: bool) -> Result<Made> {
     crate::state::check_id(&args.id)?;
-    let overlay = match args.overlay {
-        OverlayChoice::None => Overlay::None,
-        OverlayChoice::Memory => Overlay::Memory,
-    };
-    let bundle = config::load(&args.bundle, &args.id, overlay)?;
+    let bundle = config::load(&args.bundle, &args.id, &context.global)?;
     for warning in &bundle.warnings {
         context.log.warning(warning);
     }

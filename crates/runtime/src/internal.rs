@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
-use gofer::MountSource;
 use host::spawn::inherited;
 use sandbox::Donated;
 use sandbox::machine::Boot;
@@ -40,8 +39,7 @@ fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {
     File::from(config).read_to_end(&mut text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
     let config: GoferConfig =
         serde_json::from_slice(&text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
-    let mounts = config.sources.into_iter().map(|(path, readonly)| MountSource { path, readonly }).collect();
-    gofer::run(gofer::Config { socket, mounts, donate: config.donate, report_violations: config.debug })
+    gofer::run(gofer::Config { socket, mounts: config.sources, donate: config.donate, report_violations: config.debug })
         .map_err(|e| e.to_string())
 }
 

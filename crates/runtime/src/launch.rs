@@ -50,8 +50,8 @@ pub struct Sandbox {
 /// What the gofer is told, as JSON in a memfd.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GoferConfig {
-    /// Path and read-only, the root first.
-    pub sources: Vec<(std::path::PathBuf, bool)>,
+    /// The root first.
+    pub sources: Vec<MountSource>,
     /// Whether folders may be given to the kernel process.
     pub donate: bool,
     /// Name a host call that the filter refuses.
@@ -62,14 +62,11 @@ impl Launch<'_> {
     /// Starts the processes and makes the container, which then waits for `start`.
     pub fn start(self, io: &Io<'_>) -> Result<Sandbox> {
         lift_address_space()?;
+        let _lifted = Descriptors::lift();
         let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
         let (control, control_there) = message::pair().context("making the control connection")?;
         let (files, files_there) = message::pair().context("making the gofer's connection")?;
-        let config = memfd(&GoferConfig {
-            donate: self.spec.directfs,
-            debug: self.boot.debug,
-            sources: self.sources.into_iter().map(|s| (s.path, s.readonly)).collect(),
-        })?;
+        let config = memfd(&GoferConfig { donate: self.spec.directfs, debug: self.boot.debug, sources: self.sources })?;
         let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
         let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
         let kernel = Spawn {
@@ -218,6 +215,27 @@ fn lift_address_space() -> Result<()> {
     }
     setrlimit(Resource::As, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .context("lifting the limit of address space")
+}
+
+/// Each file of a guest that is large, or open, is a descriptor of the kernel process: as many as the host allows, as long as this lives.
+struct Descriptors(Rlimit);
+
+impl Descriptors {
+    fn lift() -> Descriptors {
+        let before = getrlimit(Resource::Nofile);
+        let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+        if most > before.maximum {
+            // Only root may.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: before.current, maximum: most });
+        }
+        Descriptors(before)
+    }
+}
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
 }
 
 /// What a kernel process' exit status tells of its death.

@@ -16,6 +16,7 @@ mod internal;
 mod janitor;
 mod launch;
 mod log;
+mod overlay;
 mod probe;
 mod process;
 mod state;

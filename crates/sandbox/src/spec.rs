@@ -41,8 +41,10 @@ pub enum Overlay {
     /// To the host's files themselves.
     #[default]
     None,
-    /// To memory of the sandbox; gone at its end.
-    Memory,
+    /// To memory of the sandbox; gone at its end. `size`: at most so many bytes.
+    Memory { size: Option<u64> },
+    /// Small files to memory, others to nameless ones that the gofer makes on the host's disk; gone at its end.
+    Disk { size: Option<u64> },
 }
 
 /// How mounts below the root propagate (`linux.rootfsPropagation`).
@@ -66,6 +68,8 @@ pub struct Mount {
     pub options: Vec<String>,
     /// For bind mounts: which of the gofer's mounts serves it (the root is 0, so these start at 1).
     pub gofer: Option<u32>,
+    /// Of bind mounts that are not read-only.
+    pub overlay: Overlay,
 }
 
 /// One entry of `linux.devices`.

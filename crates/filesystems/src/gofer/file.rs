@@ -3,6 +3,7 @@
 //! Reads try what is in the page cache first (RWF_NOWAIT), and hand over only where that is not enough. Small writes go straight to the page cache.
 
 use super::node::{Access, Node};
+use crate::hostio::{is_local, read_some, write_some};
 use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use fsproto::OpenHow;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 
 /// Bytes that go through the kernel process at a time.
 const CHUNK: usize = 128 << 10;
-/// Writes of at least so many bytes hand over first: the host may make them wait for the disk.
-const LARGE_WRITE: usize = 64 << 10;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -206,25 +205,6 @@ impl Drop for OpenFile {
     }
 }
 
-/// Reads what there is in the page cache, else waits for the disk.
-fn read_some(fd: &HostFd, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    match file::read_at_nowait(fd, into, offset) {
-        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::EINTR | Errno::ENOSYS) => {
-            block_in_place(|| file::read_at(fd, into, offset))
-        }
-        answer => answer,
-    }
-}
-
-/// Writes at an offset, or at the end.
-fn write_some(fd: &HostFd, from: &[u8], at: Option<u64>) -> Result<usize, Errno> {
-    let write = || match at {
-        Some(offset) => file::write_at(fd, from, offset),
-        None => file::append(fd, from),
-    };
-    if from.len() >= LARGE_WRITE { block_in_place(write) } else { write() }
-}
-
 /// A buffer of this thread's. A call within a call (a sink that reads a file) gets one of its own.
 fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buffer = BUFFER.take();
@@ -232,24 +212,4 @@ fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     let result = work(&mut buffer);
     BUFFER.set(buffer);
     result
-}
-
-/// File systems whose pages never wait for a network or for another process, by statfs' magic.
-fn is_local(magic: u64) -> bool {
-    matches!(
-        u32::try_from(magic).unwrap_or(0),
-        0xef53 // ext2, ext3, ext4
-            | 0x5846_5342 // xfs
-            | 0x9123_683e // btrfs
-            | 0x0102_1994 // tmpfs
-            | 0x8584_58f6 // ramfs
-            | 0x794c_7630 // overlayfs: container hosts have their layers on local disks
-            | 0xf2f5_2010 // f2fs
-            | 0xca45_1a4e // bcachefs
-            | 0x2fc1_2fc1 // zfs
-            | 0x7371_7368 // squashfs
-            | 0xe0f5_e1e2 // erofs
-            | 0x9660 // iso9660
-            | 0x4d44 // vfat
-    )
 }

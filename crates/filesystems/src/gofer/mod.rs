@@ -132,9 +132,17 @@ impl Shared {
         let answer = kernel::block_in_place(|| match ask(&*self.gofer) {
             // The gofer is out of descriptors: it gets some back, and is asked again.
             Err(abi::Errno::ENFILE) if self.release_handles() => ask(&*self.gofer),
+            // This process is.
+            Err(abi::Errno::EMFILE) if self.close_all_kept() => ask(&*self.gofer),
             answer => answer,
         });
-        answer.map_err(Into::into)
+        answer.map_err(|errno| if errno == abi::Errno::EMFILE { abi::Errno::ENFILE } else { errno }.into())
+    }
+
+    /// Lets go of all that `keep_open` kept. False: it was nothing.
+    fn close_all_kept(&self) -> bool {
+        let kept = std::mem::take(&mut *self.open.lock());
+        !kept.is_empty()
     }
 
     /// Gives up handles that can be had again by name. False: there were none.

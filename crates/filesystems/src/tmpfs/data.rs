@@ -1,4 +1,4 @@
-//! The contents of a regular file: on the heap while small, then in a memfd of its own.
+//! The contents of a regular file: on the heap while small, then in a memfd of its own, or a file on the host's disk (`disk`).
 //!
 //! A memfd never sleeps on anything but memory, so its calls need no hand-over. The heap's copy is bounded by `SMALL`; the size
 //! that files show is kept here, a memfd is as long. All functions run under the node's lock.
@@ -8,6 +8,7 @@ use abi::Errno;
 use host::{HostFd, file};
 use kernel::op::{Op, fail};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Bytes that a file may have on the heap.
 pub(super) const SMALL: u64 = 4 * PAGE;
@@ -29,6 +30,18 @@ impl Default for Data {
     fn default() -> Data {
         Data::Heap(Vec::new())
     }
+}
+
+/// Changes what is on the heap, and counts it.
+fn resize(counts: &Counts, bytes: &mut Vec<u8>, len: usize) {
+    counts.heap.fetch_add(len as u64, Ordering::Relaxed);
+    counts.heap.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+    bytes.resize(len, 0);
+}
+
+/// Without descriptors left, no file can grow: that is a full disk to a guest.
+pub(super) fn no_room(errno: Errno) -> Errno {
+    if matches!(errno, Errno::EMFILE | Errno::ENFILE) { Errno::ENOSPC } else { errno }
 }
 
 fn pages(bytes: u64) -> u64 {
@@ -64,17 +77,36 @@ impl Data {
         Data::Host(HostData { fd, size: 0, charged: 0 })
     }
 
-    /// Moves the contents to a memfd, where they are not in one.
-    pub fn memfd(&mut self) -> Op<&mut HostData> {
+    /// They go with their node.
+    pub fn uncount(&self, counts: &Counts) {
+        counts.uncharge(self.charged());
         if let Data::Heap(bytes) = self {
-            let fd = host::memory::memfd("tmpfs", false)?;
+            counts.heap.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// What is on the heap is in this file now.
+    pub fn move_to(&mut self, counts: &Counts, fd: Arc<HostFd>) {
+        if let Data::Heap(bytes) = self {
+            let size = bytes.len() as u64;
+            counts.heap.fetch_sub(size, Ordering::Relaxed);
+            *self = Data::Host(HostData { fd, size, charged: pages(size) });
+        }
+    }
+
+    /// Moves the contents to a memfd, where they are neither in one nor on a disk (`Node::settle`).
+    pub fn memfd(&mut self, counts: &Counts) -> Op<&mut HostData> {
+        if let Data::Heap(bytes) = self {
+            if counts.disk.is_some() {
+                return fail(Errno::EIO);
+            }
+            let fd = host::memory::memfd("tmpfs", false).map_err(no_room)?;
             let fd = HostFd::new(fd);
             let mut at = 0;
             while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
                 at += file::write_at(&fd, rest, at as u64)?;
             }
-            let size = bytes.len() as u64;
-            *self = Data::Host(HostData { fd, size, charged: pages(size) });
+            self.move_to(counts, fd);
         }
         match self {
             Data::Host(host) => Ok(host),
@@ -95,15 +127,22 @@ impl Data {
                 return fail(Errno::ENOSPC);
             }
             counts.uncharge(old.saturating_sub(new));
-            bytes.resize(size as usize, 0);
+            resize(counts, bytes, size as usize);
             bytes.shrink_to(size as usize);
             return Ok(());
         }
-        let host = self.memfd()?;
+        let host = self.memfd(counts)?;
         file::set_size(&host.fd, size)?;
-        host.size = size;
-        host.recount(counts);
+        self.resized(counts, size);
         Ok(())
+    }
+
+    /// The host's file has this size now.
+    pub fn resized(&mut self, counts: &Counts, size: u64) {
+        if let Data::Host(host) = self {
+            host.size = size;
+            host.recount(counts);
+        }
     }
 
     /// Room for `count` bytes at `at`, which are about to be written: how many of them fit. ENOSPC where none does.
@@ -120,11 +159,11 @@ impl Data {
                 return fail(Errno::ENOSPC);
             }
             if end > bytes.len() as u64 {
-                bytes.resize(end as usize, 0);
+                resize(counts, bytes, end as usize);
             }
             return Ok((end - at) as usize);
         }
-        let host = self.memfd()?;
+        let host = self.memfd(counts)?;
         let mut end = end;
         if counts.limited() {
             host.recount(counts);

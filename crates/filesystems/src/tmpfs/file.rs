@@ -4,9 +4,11 @@
 
 use super::data::Data;
 use super::node::Node;
+use crate::hostio::{read_some, write_some};
 use abi::Errno;
 use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use host::file;
+use kernel::block_in_place;
 use kernel::cred::Cap;
 use kernel::io::{Io, Sink, Source};
 use kernel::op::{Op, fail};
@@ -56,17 +58,26 @@ impl OpenFile {
             }
         };
         let Some(into) = into.get_mut(..count).filter(|i| !i.is_empty()) else { return Ok(0) };
-        let got = file::read_at(&fd, into, at)?;
+        let got = if self.on_disk() { read_some(&fd, into, at)? } else { file::read_at(&fd, into, at)? };
         // A writer has reserved its place and not yet filled it.
         into.get_mut(got..).unwrap_or_default().fill(0);
         Ok(count)
     }
 
-    /// Writes a prefix of `from` at `at`, or at the end; how many bytes, at least one.
+    fn on_disk(&self) -> bool {
+        self.node.counts.disk.is_some()
+    }
+
+    /// Writes a prefix of `from` at `at`, or at the end; how many bytes, at least one. On a disk under `Node::serial`.
     fn store(&self, io: &Io<'_>, at: Option<u64>, from: &[u8]) -> Op<usize> {
-        let (fd, at, count) = {
+        if self.on_disk() {
+            let at = at.unwrap_or_else(|| self.node.state.lock().data.size());
+            self.node.settle(at.saturating_add(from.len() as u64))?;
+        }
+        let (fd, at, count, size) = {
             let mut state = self.node.state.lock();
-            let at = at.unwrap_or(state.data.size());
+            let size = state.data.size();
+            let at = at.unwrap_or(size);
             let count = state.data.reserve(&self.node.counts, at, from.len())?;
             state.modified();
             if state.perm & 0o6000 != 0 && !io.cred.has(Cap::Fsetid) {
@@ -83,10 +94,21 @@ impl OpenFile {
                     }
                     return Ok(count);
                 }
-                Data::Host(host) => (host.fd.clone(), at, count),
+                Data::Host(host) => (host.fd.clone(), at, count, size),
             }
         };
-        Ok(file::write_at(&fd, from.get(..count).unwrap_or_default(), at)?)
+        let from = from.get(..count).unwrap_or_default();
+        if !self.on_disk() {
+            return Ok(file::write_at(&fd, from, at)?);
+        }
+        let written = write_some(&fd, from, Some(at));
+        let fits = *written.as_ref().unwrap_or(&0);
+        if fits < count {
+            // The host's disk is full: the file ends where it did, or where the last byte went.
+            let end = if fits > 0 { at.saturating_add(fits as u64) } else { 0 };
+            self.node.state.lock().data.resized(&self.node.counts, size.max(end));
+        }
+        Ok(written?)
     }
 }
 
@@ -116,6 +138,7 @@ impl FileOps for OpenFile {
     }
 
     fn write(&self, io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
+        let _serial = self.node.serial(io)?;
         let append = at == Some(u64::MAX);
         let start = at.unwrap_or(0);
         let mut done = 0;
@@ -164,6 +187,8 @@ impl FileOps for OpenFile {
         match (whence, fd) {
             (SEEK_DATA, None) => Ok(from),
             (SEEK_HOLE, None) => Ok(size),
+            (SEEK_DATA, Some(fd)) if self.on_disk() => Ok(block_in_place(|| file::seek_data(&fd, from))?),
+            (SEEK_HOLE, Some(fd)) if self.on_disk() => Ok(block_in_place(|| file::seek_hole(&fd, from))?.min(size)),
             (SEEK_DATA, Some(fd)) => Ok(file::seek_data(&fd, from)?),
             (SEEK_HOLE, Some(fd)) => Ok(file::seek_hole(&fd, from)?.min(size)),
             _ => fail(Errno::EINVAL),
@@ -174,11 +199,10 @@ impl FileOps for OpenFile {
         Ok(())
     }
 
-    fn allocate(&self, _io: &mut Io<'_>, mode: u32, range: Range<u64>) -> Op<()> {
+    fn allocate(&self, io: &mut Io<'_>, mode: u32, range: Range<u64>) -> Op<()> {
         if mode & !(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE) != 0 || mode == FALLOC_FL_PUNCH_HOLE {
             return fail(Errno::EOPNOTSUPP);
         }
-        let mut state = self.node.state.lock();
         let counts = &self.node.counts;
         let punch = mode & FALLOC_FL_PUNCH_HOLE != 0;
         if !punch && counts.limited() {
@@ -186,18 +210,11 @@ impl FileOps for OpenFile {
                 .size
                 .load(std::sync::atomic::Ordering::Relaxed)
                 .saturating_sub(counts.used.load(std::sync::atomic::Ordering::Relaxed));
-            if range.end - range.start > free.saturating_add(state.data.charged()) {
+            if range.end - range.start > free.saturating_add(self.node.state.lock().data.charged()) {
                 return fail(Errno::ENOSPC);
             }
         }
-        let host = state.data.memfd()?;
-        file::allocate(&host.fd, mode, range.start, range.end - range.start)?;
-        if mode & FALLOC_FL_KEEP_SIZE == 0 {
-            host.grown_to(range.end);
-        }
-        host.recount(counts);
-        state.modified();
-        Ok(())
+        self.node.allocate(io, mode, range, mode & FALLOC_FL_KEEP_SIZE == 0)
     }
 
     fn seals(&self, add: Option<u32>) -> Op<u32> {
@@ -214,9 +231,11 @@ impl FileOps for OpenFile {
 }
 
 impl Mappable for OpenFile {
-    fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, _rights: Rights) -> Op<Backing> {
-        let mut state = self.node.state.lock();
-        let host = state.data.memfd()?;
-        Ok(Backing::Host { fd: host.fd.clone(), offset: range.start, local: true })
+    fn backing(&self, io: &mut Io<'_>, range: Range<u64>, _rights: Rights) -> Op<Backing> {
+        let _serial = self.node.serial(io)?;
+        self.node.settle(u64::MAX)?;
+        let counts = &self.node.counts;
+        let fd = self.node.state.lock().data.memfd(counts)?.fd.clone();
+        Ok(Backing::Host { fd, offset: range.start, local: counts.disk.as_ref().is_none_or(|disk| disk.local) })
     }
 }

@@ -1,20 +1,24 @@
 //! tmpfs: files in memory. tmpfs(5), memfd_create(2), shmem.
 //!
-//! Folders, small files and links are objects of the kernel's heap; a file that grows or is mapped moves to a memfd of the host.
+//! Folders, small files and links are objects of the kernel's heap; a file that grows or is mapped moves to a memfd of the host,
+//! or to a file on the host's disk where the file system has one (`disk`).
 //! Limits are counted per file system. Neighbours: `kernel::vfs` has made all checks; `overlay` uses one as its upper layer.
 //! Locks: `InodeState`, one node at a time, and no host call that sleeps under it.
 
 mod data;
 pub(crate) mod dir;
+mod disk;
 mod file;
 mod memfd;
 mod node;
 mod options;
 mod xattr;
 
+pub use disk::Disk;
 pub use options::Options;
 
 use abi::Errno;
+use data::Data;
 use kernel::Kernel;
 use kernel::io::Io;
 use kernel::op::{Op, fail};
@@ -61,10 +65,23 @@ pub fn make(options: Options) -> Arc<Inode> {
     make_named("tmpfs", options)
 }
 
+/// As `make`, with large files on a disk of the host.
+pub fn make_on(disk: Arc<Disk>, options: Options) -> Arc<Inode> {
+    made("tmpfs", options, Some(disk))
+}
+
 /// As `make`, of a type that is a tmpfs by another name (devtmpfs).
 pub fn make_named(name: &'static str, options: Options) -> Arc<Inode> {
+    made(name, options, None)
+}
+
+fn made(name: &'static str, options: Options, disk: Option<Arc<Disk>>) -> Arc<Inode> {
+    // A disk's own size is bound enough.
+    let most = if disk.is_some() { None } else { MOST.get().copied() };
     let counts = Arc::new(Counts {
-        size: AtomicU64::new(options.size.or(MOST.get().copied()).unwrap_or(u64::MAX)),
+        disk,
+        heap: AtomicU64::new(0),
+        size: AtomicU64::new(options.size.or(most).unwrap_or(u64::MAX)),
         used: AtomicU64::new(0),
         inodes: AtomicU64::new(options.inodes.unwrap_or(u64::MAX)),
         inodes_used: AtomicU64::new(0),
@@ -88,6 +105,10 @@ struct Counts {
     inodes_used: AtomicU64,
     next_ino: AtomicU64,
     perm: u32,
+    /// Where large files are, if not in memory.
+    disk: Option<Arc<Disk>>,
+    /// Bytes of contents on the heap.
+    heap: AtomicU64,
 }
 
 impl Counts {
@@ -136,11 +157,17 @@ impl FileSystemOps for TmpFs {
     fn statfs(&self, _io: &mut Io<'_>) -> Op<StatFs> {
         let c = &self.counts;
         let (size, inodes) = (c.size.load(Ordering::Relaxed), c.inodes.load(Ordering::Relaxed));
-        let mut stat = StatFs { magic: MAGIC, block_size: PAGE, name_max: 255, ..StatFs::default() };
+        let host = c.disk.as_ref().map_or(Ok(StatFs::default()), |disk| disk.statfs())?;
+        let mut stat = StatFs { magic: MAGIC, name_max: 255, ..host };
         if size != u64::MAX {
+            let left = size.saturating_sub(c.used.load(Ordering::Relaxed));
+            let room = if c.disk.is_some() { host.blocks_available.saturating_mul(host.block_size) } else { left };
+            stat.block_size = PAGE;
             stat.blocks = size / PAGE;
-            stat.blocks_free = size.saturating_sub(c.used.load(Ordering::Relaxed)) / PAGE;
+            stat.blocks_free = left.min(room) / PAGE;
             stat.blocks_available = stat.blocks_free;
+        } else if c.disk.is_none() {
+            stat.block_size = PAGE;
         }
         if inodes != u64::MAX {
             stat.files = inodes;

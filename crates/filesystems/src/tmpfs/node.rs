@@ -11,8 +11,8 @@ use kernel::io::Io;
 use kernel::locks::{InodeState, Leaf};
 use kernel::op::{Op, fail};
 use kernel::vfs::{
-    Attr, DirOps, FileOps, FileSystem, FileType, Inode, InodeOps, Link, NewKind, NewNode, SetAttr, SetTime, XattrOps,
-    open_device,
+    Attr, DirOps, FileOps, FileSystem, FileType, Inode, InodeOps, Link, NewKind, NewNode, SetAttr, SetTime, TaskLock,
+    XattrOps, open_device,
 };
 use lock::Mutex;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) struct Node {
     target: Box<[u8]>,
     pub state: Mutex<State, InodeState>,
     pub xattrs: Mutex<Xattrs, Leaf>,
+    /// Of contents on a disk (`disk`).
+    pub serial: TaskLock,
 }
 
 /// What changes of a node.
@@ -89,6 +91,7 @@ impl Node {
             target,
             state: Mutex::new(state),
             xattrs: Mutex::new(Xattrs::default()),
+            serial: TaskLock::new(),
         };
         Inode::new(fs, ino, kind, Box::new(NodeOps(Arc::new(node))))
     }
@@ -106,7 +109,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.counts.inodes_used.fetch_sub(1, Ordering::Relaxed);
         let state = self.state.get_mut();
-        self.counts.uncharge(state.data.charged());
+        state.data.uncount(&self.counts);
         // Not by recursion: a guest makes folders as deep as it likes.
         let mut below = state.entries.take_all();
         while let Some(inode) = below.pop() {
@@ -151,19 +154,19 @@ impl InodeOps for NodeOps {
         })
     }
 
-    fn set_attr(&self, _io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
+    fn set_attr(&self, io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
         let node = &self.0;
-        let mut state = node.state.lock();
-        let now = kernel::time::now();
+        let mut resized = false;
         if let Some(size) = change.size {
             if !has_contents(node.kind) {
                 return fail(Errno::EINVAL);
             }
-            let old = state.data.size();
-            state.data.set_size(&node.counts, size)?;
-            if old != size {
-                state.mtime = now;
-            }
+            resized = node.set_size(io, size)?;
+        }
+        let mut state = node.state.lock();
+        let now = kernel::time::now();
+        if resized {
+            state.mtime = now;
         }
         let time = |t: SetTime| match t {
             SetTime::Now => now,

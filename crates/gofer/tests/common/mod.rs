@@ -4,7 +4,7 @@
 pub mod mounted;
 
 use fsproto::{Channel, Client, Gofer, Handle};
-use gofer::{Maker, MountSource, Server, Source};
+use gofer::{Maker, MountSource, Server, Source, Store};
 use host::HostFd;
 use host::file::SelfFd;
 use std::path::{Path, PathBuf};
@@ -33,10 +33,11 @@ impl Drop for Folder {
 /// Serves `path` from threads of this process.
 pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
     let fd = host::file::open_path(path).unwrap();
-    let source = MountSource { path: path.into(), readonly };
+    let source = MountSource { path: path.into(), readonly, store: None };
     // Without the rights that this takes: none, and all goes by the gofer.
     let folder = Maker::new(true).make(&source);
-    let source = Source { source, fd, folder };
+    let store = (!readonly).then(|| Store::open(path).ok()).flatten();
+    let source = Source { source, fd, folder, store };
     let server = Arc::new(Server::new(vec![source], SelfFd::PROC, descriptors).unwrap());
     let (ours, theirs) = host::message::pair().unwrap();
     std::thread::spawn({

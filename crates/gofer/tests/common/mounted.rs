@@ -26,6 +26,9 @@ macro_rules! counted {
             fn donate(&self, mount: usize) -> Result<Donation, Errno> {
                 self.0.donate(mount)
             }
+            fn scratch(&self, mount: usize) -> Result<Arc<host::HostFd>, Errno> {
+                self.0.scratch(mount)
+            }
             fn forget(&self, handles: &[Handle]) {
                 self.0.forget(handles)
             }

@@ -19,6 +19,7 @@ use crate::console::{self, Borrowed};
 use crate::container::{boot_config, default_ids, donate};
 use crate::foreground::{self, Foreground};
 use crate::launch::Launch;
+use crate::overlay::Choice;
 use crate::process;
 
 /// The container's name; nobody else can see it.
@@ -41,11 +42,21 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         Some(terminal) => Io { stdio: [None, None, stderr], console: Some(terminal.as_fd()), extra: Vec::new() },
         None => Io { stdio: [donate(&streams.0), donate(&streams.1), stderr], console: None, extra: Vec::new() },
     };
-    let overlay = if args.writable { Overlay::None } else { Overlay::Memory };
+    let choice = match (&context.global.overlay2, args.writable) {
+        (Some(choice), true) if *choice != Choice::default() => {
+            bail!("--writable lets changes reach the files themselves, --overlay2 keeps them from it; give one of them")
+        }
+        (_, true) => Choice::default(),
+        (Some(choice), false) => choice.clone(),
+        (None, false) => Choice::memory(),
+    };
+    let plan = choice.root(&rootfs, false)?;
+    // Without an overlay the files are there to be read alone, unless --writable says more.
+    let readonly = plan.overlay == Overlay::None && !args.writable;
     let spec = ContainerSpec {
         id: ID.into(),
         process: process(&args, &rootfs, terminal.as_ref())?,
-        root: Root { readonly: false, overlay, ..Root::default() },
+        root: Root { readonly, overlay: plan.overlay, ..Root::default() },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
         directfs: context.global.directfs,
@@ -55,7 +66,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
     let launch = Launch {
         boot: boot_config(context, true)?,
         spec,
-        sources: vec![MountSource { path: rootfs, readonly: !args.writable }],
+        sources: vec![MountSource { path: rootfs, readonly: !args.writable, store: plan.store }],
         listener: None,
         log: context.log.file().map_or(streams.2.as_fd(), |f| f.as_fd()),
         terminal: None,
@@ -157,7 +168,7 @@ fn mounts() -> Vec<Mount> {
         kind: "tmpfs".into(),
         source: "tmpfs".into(),
         options: options.iter().map(|o| o.to_string()).collect(),
-        gofer: None,
+        ..Mount::default()
     };
     vec![tmpfs("/dev/shm", &["nosuid", "nodev", "mode=1777"])]
 }

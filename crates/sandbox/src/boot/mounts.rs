@@ -5,7 +5,7 @@ use crate::machine::{Failure, Kind};
 use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay};
 use abi::Errno;
 use abi::fs as flags;
-use filesystems::tmpfs::Options;
+use filesystems::tmpfs::{Disk, Options};
 use fsproto::{Client, Gofer};
 use host::HostFd;
 use kernel::Kernel;
@@ -46,7 +46,7 @@ pub fn build(
     };
     let how = filesystems::gofer::Options { direct: spec.directfs, ..Default::default() };
     let lower = filesystems::gofer::mount(gofer.clone(), 0, how).map_err(wrap("mounting the root"))?;
-    let top = with_overlay(&cred, lower, spec.root.overlay, spec.root.readonly).map_err(wrap("overlay on the root"))?;
+    let top = with_overlay(&cred, &gofer, 0, lower, spec.root.overlay).map_err(wrap("overlay on the root"))?;
     let ns = &namespaces.mount;
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
@@ -55,7 +55,7 @@ pub fn build(
     let namespaces = Arc::new(namespaces.clone());
     let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone() };
     for mount in ordered(spec) {
-        builder.mount(&mount, spec)?;
+        builder.mount(&mount)?;
     }
     builder.devices(spec)?;
     builder.restrict(spec)?;
@@ -81,14 +81,22 @@ fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure>
     Ok(())
 }
 
-/// What is mounted for `lower`: itself, or an overlay over it whose upper layer is memory.
-fn with_overlay(cred: &Arc<Cred>, lower: Arc<Inode>, how: Overlay, readonly: bool) -> Op<Arc<Inode>> {
-    if readonly || how == Overlay::None {
-        return Ok(lower);
-    }
+/// What is mounted for `lower`, the gofer's `index`th: itself, or an overlay over it.
+fn with_overlay(
+    cred: &Arc<Cred>,
+    gofer: &Arc<dyn Gofer>,
+    index: usize,
+    lower: Arc<Inode>,
+    how: Overlay,
+) -> Op<Arc<Inode>> {
+    let options = |size| Options { size, inodes: None, perm: 0o755, uid: 0, gid: 0 };
+    let mut upper = match how {
+        Overlay::None => return Ok(lower),
+        Overlay::Memory { size } => filesystems::tmpfs::make(options(size)),
+        Overlay::Disk { size } => filesystems::tmpfs::make_on(Disk::new(gofer.clone(), index)?, options(size)),
+    };
     let mut done = 0;
     let mut io = Io::kernel(cred.clone(), &mut done);
-    let mut upper = memory_folder();
     if lower.kind == FileType::Regular
         && let Some(dir) = upper.ops.dir()
     {
@@ -133,7 +141,7 @@ fn ordered(spec: &ContainerSpec) -> Vec<MountSpec> {
             kind: (*kind).into(),
             source: (*kind).into(),
             options: Vec::new(),
-            gofer: None,
+            ..MountSpec::default()
         })
         .collect();
     mounts.splice(0..0, missing);
@@ -153,16 +161,16 @@ impl Builder<'_> {
         Base::new(self.root.clone(), self.root.clone())
     }
 
-    fn mount(&self, spec: &MountSpec, container: &ContainerSpec) -> Result<(), Failure> {
+    fn mount(&self, spec: &MountSpec) -> Result<(), Failure> {
         let at = &spec.destination;
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
         let (mount_flags, data) = options(spec)?;
         if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
             let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, self.how).map_err(failed)?;
             let readonly = mount_flags & flags::MS_RDONLY != 0;
-            let _ = container;
-            let point = self.mount_point(at, lower.kind == FileType::Dir)?;
-            let mount = Mount::new(lower.fs.clone(), lower.fs.root_dentry(&lower), spec.source.as_bytes(), mount_flags);
+            let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
+            let point = self.mount_point(at, top.kind == FileType::Dir)?;
+            let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), spec.source.as_bytes(), mount_flags);
             if readonly {
                 mount.fs.read_only.store(true, std::sync::atomic::Ordering::Relaxed);
             }
