@@ -13,6 +13,7 @@
 //! | processes, limits, capabilities, prctl | [`task`] |
 //! | clocks and timers | [`time`] |
 //! | poll and epoll | [`poll`] |
+//! | the FUSE protocol | [`fuse`] |
 //! | eventfd, timerfd, signalfd, pidfd | [`fds`] |
 //! | terminals; other ioctls | [`tty`]; [`ioctl`] |
 
@@ -20,6 +21,7 @@ pub mod auxv;
 mod errno;
 pub mod fds;
 pub mod fs;
+pub mod fuse;
 pub mod futex;
 pub mod inotify;
 pub mod ioctl;

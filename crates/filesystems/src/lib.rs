@@ -1,8 +1,9 @@
-//! tmpfs, overlay, gofer, proc, sys, dev, devpts, mqueue and the rest.
+//! tmpfs, overlay, gofer, fuse, proc, sys, dev, devpts, mqueue and the rest.
 
 mod dev;
 mod devpts;
 mod facts;
+mod fuse;
 pub mod gofer;
 mod hostio;
 mod mqueue;
@@ -23,4 +24,5 @@ pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     mqueue::register(kernel);
     proc::register(kernel);
     sys::register(kernel);
+    fuse::register(kernel);
 }

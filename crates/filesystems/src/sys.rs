@@ -31,7 +31,17 @@ fn mount(_io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     for class in ["net", "block", "tty", "mem", "misc", "power_supply", "thermal", "hwmon", "drm", "input"] {
         tree.add_folder(&format!("class/{class}"));
     }
-    for folder in ["block", "bus", "dev/block", "dev/char", "fs/cgroup", "module", "power", "devices/virtual"] {
+    for folder in [
+        "block",
+        "bus",
+        "dev/block",
+        "dev/char",
+        "fs/cgroup",
+        "fs/fuse/connections",
+        "module",
+        "power",
+        "devices/virtual",
+    ] {
         tree.add_folder(folder);
     }
     let product = std::str::from_utf8(args.data).ok().and_then(|data| {

@@ -80,7 +80,10 @@ impl Kernel {
         self.fs_types.write().push(fs);
     }
 
+    /// By the name of mount(2); those of FUSE may have a subtype behind a dot: `fuse.sshfs`.
     pub fn fs_type(&self, name: &[u8]) -> Option<&'static FsType> {
+        let family = name.split(|b| *b == b'.').next().filter(|family| matches!(*family, b"fuse" | b"fuseblk"));
+        let name = family.unwrap_or(name);
         self.fs_types.read().iter().find(|t| t.name.as_bytes() == name).copied()
     }
 

@@ -169,7 +169,11 @@ fn get_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool) -> Op<Re
     }
     let wanted = wanted(call, file, &lock, ofd)?;
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
-    match inode.locks_if_any().and_then(|locks| locks.test(&wanted)) {
+    let held = match file.ops.lock_ops(false) {
+        Some(server) => server.test(&mut call.io(), &wanted)?,
+        None => inode.locks_if_any().and_then(|locks| locks.test(&wanted)),
+    };
+    match held {
         None => lock.l_type = F_UNLCK as i16,
         Some(held) => {
             lock.l_type = if held.write { F_WRLCK } else { F_RDLCK } as i16;
@@ -187,7 +191,13 @@ fn set_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool, wait: bo
     let lock: Flock = call.get(arg)?;
     let wanted = wanted(call, file, &lock, ofd)?;
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
-    match lock.l_type as u32 {
+    let kind = lock.l_type as u32;
+    let allowed = kind == F_UNLCK || kind == F_RDLCK && file.readable() || kind == F_WRLCK && file.writable();
+    if let Some(server) = file.ops.lock_ops(false).filter(|_| allowed) {
+        server.set(&mut call.io(), &wanted, kind != F_UNLCK, wait)?;
+        return Ok(0u64.into());
+    }
+    match kind {
         F_UNLCK => {
             if let Some(locks) = inode.locks_if_any() {
                 locks.unlock(&wanted);
@@ -302,6 +312,16 @@ pub fn sys_flock(call: &mut Call<'_>, [fd, op, ..]: Args) -> Op<Ret> {
     let file = call.file(fd)?;
     let op = op as u32;
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
+    if let Some(server) = file.ops.lock_ops(true) {
+        let alone = match op & !LOCK_NB {
+            LOCK_UN => None,
+            LOCK_SH => Some(false),
+            LOCK_EX => Some(true),
+            _ => return fail(Errno::EINVAL),
+        };
+        server.flock(&mut call.io(), file.id, alone, op & LOCK_NB == 0)?;
+        return Ok(0u64.into());
+    }
     match op & !LOCK_NB {
         LOCK_UN => {
             if let Some(locks) = inode.locks_if_any() {

@@ -87,7 +87,12 @@ pub fn sys_fsconfig(call: &mut Call<'_>, [fd, command, key, value, aux, _]: Args
             config.create(&mut call.io(), &kernel)?;
         }
         FSCONFIG_CMD_RECONFIGURE => config.reconfigure(&mut call.io())?,
-        // No file system here has such an option.
+        FSCONFIG_SET_FD if matches!(config.type_name(), "fuse" | "fuseblk") => {
+            let key = text(call, key)?;
+            let fs = call.task.kernel.fs_type(config.type_name().as_bytes()).ok_or(Errno::EINVAL)?;
+            config.set(&key, Some(aux.to_string().as_bytes()), fs.option)?;
+        }
+        // No other file system has such an option.
         _ => return fail(Errno::EINVAL),
     }
     Ok(0u64.into())

@@ -165,6 +165,12 @@ pub fn sys_munlockall(call: &mut Call<'_>, _args: Args) -> Op<Ret> {
 }
 
 pub fn sys_msync(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
+    if flags as u32 & MS_SYNC != 0 {
+        let (mm, _) = up_to_date(call, [(addr, len)])?;
+        for file in mm.plan(|state| state.shared_files(addr, len)) {
+            file.ops.msync(&mut call.io())?;
+        }
+    }
     plan(call, [(addr, len)], |state, _| state.msync(addr, len, flags as u32))
 }
 

@@ -57,7 +57,7 @@ fn enter(call: &mut Call<'_>, to: &Path) -> Op<()> {
     if inode.kind != FileType::Dir {
         return fail(Errno::ENOTDIR);
     }
-    access::check(&mut call.io(), &inode, access::EXEC)
+    access::check(&mut call.io(), &inode, access::EXEC | access::ASKED)
 }
 
 pub fn sys_getcwd(call: &mut Call<'_>, [to, size, ..]: Args) -> Op<Ret> {
@@ -131,7 +131,11 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
         return fail(Errno::EPERM);
     }
     let source = if source == 0 { Box::from(&b"none"[..]) } else { call.path(source)? };
-    let data = data_string(call, data)?;
+    let mut data = data_string(call, data)?.into_vec();
+    if let Some(dot) = name.iter().position(|b| *b == b'.') {
+        data.extend_from_slice(if data.is_empty() { b"subtype=" } else { b",subtype=" });
+        data.extend_from_slice(name.get(dot + 1..).unwrap_or_default());
+    }
     let kernel = call.task.kernel.clone();
     vfs::mount_new(&mut call.io(), &kernel, fs, &source, &at, own, &data)?;
     Ok(0u64.into())
@@ -162,8 +166,11 @@ pub fn sys_umount2(call: &mut Call<'_>, [target, flags, ..]: Args) -> Op<Ret> {
         at = vfs::Path::new(above, root);
     }
     may_mount(call)?;
-    if flags & MNT_FORCE != 0 && !at.mount.fs.administered_by(&call.task.cred()) {
-        return fail(Errno::EPERM);
+    if flags & MNT_FORCE != 0 {
+        if !at.mount.fs.administered_by(&call.task.cred()) {
+            return fail(Errno::EPERM);
+        }
+        at.mount.fs.ops.abort();
     }
     let root = call.task.fs().root();
     vfs::umount(at, &root, flags)?;

@@ -7,7 +7,7 @@ use abi::mm::{MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_
 use kernel::ipc::pipe::open_fifo;
 use kernel::task::Resource;
 use kernel::vfs::{self, File, OpenHow, Opened, WalkFlags};
-use kernel::{Args, Call, Op, Ret, fail};
+use kernel::{Args, Call, Op, Ret, Stop, fail};
 use std::sync::Arc;
 
 pub fn sys_open(call: &mut Call<'_>, [path, flags, mode, ..]: Args) -> Op<Ret> {
@@ -111,15 +111,22 @@ pub fn open_file(io: &mut kernel::Io<'_>, base: &vfs::Base, name: &[u8], how: Op
 }
 
 pub fn sys_close(call: &mut Call<'_>, [fd, ..]: Args) -> Op<Ret> {
-    let files = call.files();
-    let file = files.remove(fd as i32)?;
-    // The descriptor is gone whatever this says.
-    let result = match file.ops.flush(&mut call.io()) {
-        Err(kernel::Stop::Errno(errno)) => fail(errno),
-        _ => Ok(0u64.into()),
+    // Kept from an earlier run, which has waited for what the file's object has to finish.
+    let kept = call.io().kept::<Arc<File>>().cloned();
+    let file = match kept {
+        Some(file) => file,
+        None => call.files().remove(fd as i32)?,
     };
-    drop(file);
-    result
+    let mut io = call.io();
+    // The descriptor is gone whatever this says.
+    match file.ops.flush(&mut io) {
+        Err(Stop::Block) => {
+            io.keep(Box::new(file));
+            Err(Stop::Block)
+        }
+        Err(Stop::Errno(errno)) => fail(errno),
+        _ => Ok(0u64.into()),
+    }
 }
 
 pub fn sys_close_range(call: &mut Call<'_>, [first, last, flags, ..]: Args) -> Op<Ret> {

@@ -30,6 +30,11 @@ struct Watched {
 /// Looks at all files and waits until one is ready; how many are. `timeout`: None is without limit.
 fn wait_any(call: &mut Call<'_>, list: &mut [Watched], timeout: Option<Nanos>, restart: Restart) -> Op<usize> {
     let deadline = timeout.filter(|after| *after > 0).map(|after| call.deadline_after(after));
+    for watched in list.iter() {
+        if let Some(file) = &watched.file {
+            file.ops.ask_ready(&mut call.io(), watched.want)?;
+        }
+    }
     if timeout != Some(0) && call.waits.forced() {
         return Err(Stop::Block);
     }

@@ -65,8 +65,9 @@ pub fn sys_splice(call: &mut Call<'_>, [from, from_at, to, to_at, len, flags]: A
     if len == 0 {
         return Ok(Ret::Value(0));
     }
-    let len = len.min(MOST as u64) as usize;
     let (from, to) = (side(call, from, from_at)?, side(call, to, to_at)?);
+    let most = if from.file.ops.is_messages() { 2 * MOST } else { MOST };
+    let len = len.min(most as u64) as usize;
     if !from.file.readable() || !to.file.writable() {
         return fail(Errno::EBADF);
     }
@@ -125,6 +126,10 @@ fn out_of(io: &mut Io<'_>, from: &File, to: &Side, len: usize, nonblock: bool) -
     }
     let source = pipe_of(from)?;
     let parts = source.pipe.pull(&mut io.with_nonblock(nonblock || from.nonblocking()), len)?;
+    if to.file.ops.is_messages() {
+        let message: Vec<u8> = parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+        return to.file.write(io, None, &mut SliceSource::new(&message));
+    }
     let mut left = parts.into_iter();
     let mut count = 0;
     while let Some(mut part) = left.next() {
@@ -154,7 +159,8 @@ fn into(io: &mut Io<'_>, from: &Side, to: &File, len: usize, nonblock: bool) -> 
         let mut io = io.with_nonblock(nonblock || to.nonblocking());
         let room = target.pipe.wait_room(&mut io, 1, false);
         with_signal(&io, room)?;
-        target.pipe.room(len.min(CHUNK), packet).max(1)
+        let most = if from.file.ops.is_messages() { len } else { len.min(CHUNK) };
+        target.pipe.room(most, packet).max(1)
     };
     let mut sink = VecSink { data: Vec::new(), max: room.min(len) };
     let count = from.file.read(io, from.at(), &mut sink)?;

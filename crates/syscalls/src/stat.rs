@@ -220,7 +220,7 @@ fn may_access(call: &mut Call<'_>, dir: u64, path: u64, mode: u32, flags: u32) -
     if mode & access::EXEC != 0 && no_exec && inode.kind == FileType::Regular {
         return fail(Errno::EACCES);
     }
-    access::check(&mut io, &inode, mode)?;
+    access::check(&mut io, &inode, mode | access::ASKED)?;
     let special = matches!(inode.kind, FileType::Char | FileType::Block | FileType::Fifo | FileType::Socket);
     if mode & access::WRITE != 0 && !special && path.mount.read_only() {
         return fail(Errno::EROFS);

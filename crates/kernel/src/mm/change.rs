@@ -3,6 +3,7 @@
 use super::area::{Area, AreaFlags, Content};
 use super::state::{Asker, State};
 use super::work::{Answer, Work};
+use crate::vfs::File;
 use abi::Errno;
 use abi::mm::*;
 use abi::nr;
@@ -286,6 +287,20 @@ impl State {
             }
         }
         Ok(work)
+    }
+
+    /// The files of which parts of a range are shared mappings.
+    pub fn shared_files(&self, addr: u64, len: u64) -> Vec<Arc<File>> {
+        let mut files: Vec<Arc<File>> = Vec::new();
+        let Ok(range) = self.range(addr, len, Errno::ENOMEM) else { return files };
+        for area in self.map.parts(&range).into_iter().filter(Area::shared) {
+            if let Content::File(f) = area.content
+                && !files.iter().any(|known| Arc::ptr_eq(known, &f.file))
+            {
+                files.push(f.file);
+            }
+        }
+        files
     }
 
     /// mincore(2): the host fills the guest's vector at `into`, which must be writable.

@@ -72,6 +72,19 @@ impl Task {
         (mine.pending.set() | group) & !mine.mask != 0
     }
 
+    /// Whether a signal waits that will end the process: no wait goes on then.
+    pub(super) fn has_fatal_signal(&self) -> bool {
+        let group = self.group.signals.lock();
+        let mine = self.signals.lock();
+        let pending = (mine.pending.set() | group.pending.set()) & (!mine.mask | UNMASKABLE);
+        let ends = |sig: i32| {
+            let deadly = matches!(default_action(sig), Default::Terminate | Default::Core);
+            let spared = group.unkillable && sig != SIGKILL;
+            pending & bit(sig) != 0 && deadly && !spared && group.actions.get(sig).handler == SIG_DFL
+        };
+        pending != 0 && (1..=64).any(ends)
+    }
+
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
         if matches!(run.phase, Phase::Stub(_)) {

@@ -544,7 +544,7 @@ impl Task {
         if self.group.is_exiting() || self.is_dying() {
             Interrupt::Kill
         } else if self.wants_out() {
-            Interrupt::Signal
+            if self.has_fatal_signal() { Interrupt::Kill } else { Interrupt::Signal }
         } else {
             Interrupt::None
         }

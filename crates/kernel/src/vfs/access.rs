@@ -12,6 +12,8 @@ use abi::Errno;
 pub const EXEC: u32 = 1;
 pub const WRITE: u32 = 2;
 pub const READ: u32 = 4;
+/// The question itself is the call: access(2), chdir(2).
+pub const ASKED: u32 = 0x10;
 
 /// Whether `cred` has `cap` over a file of this owner: its user namespace must have names for both ids (user_namespaces(7)).
 pub fn capable(cred: &Cred, uid: u32, gid: u32, cap: Cap) -> bool {
@@ -49,6 +51,10 @@ pub fn may(cred: &Cred, attr: &Attr, want: u32) -> Result<(), Errno> {
 
 /// As `may`, for an inode. Who may everything with folders is not asked for their attributes.
 pub fn check(io: &mut Io<'_>, inode: &Inode, want: u32) -> Op<()> {
+    if let Some(answer) = inode.ops.permission(io, want) {
+        return answer;
+    }
+    let want = want & (READ | WRITE | EXEC);
     if inode.kind == FileType::Dir && io.cred.user_ns.parent.is_none() && io.cred.effective.has(Cap::DacOverride) {
         return Ok(());
     }
@@ -79,7 +85,7 @@ pub fn may_create(io: &mut Io<'_>, dir: &Inode) -> Op<()> {
 /// Whether a name of `dir` that leads to `victim` may be taken away; `want_dir` for rmdir(2).
 pub fn may_delete(io: &mut Io<'_>, dir: &Inode, victim: &Inode, want_dir: bool) -> Op<()> {
     check(io, dir, WRITE | EXEC)?;
-    let all = io.cred.user_ns.parent.is_none() && io.cred.effective.has(Cap::Fowner);
+    let all = dir.ops.decides() || io.cred.user_ns.parent.is_none() && io.cred.effective.has(Cap::Fowner);
     if !all {
         let dir_attr = dir.attr(io)?;
         if dir_attr.perm & 0o1000 != 0 && io.cred.fsuid != dir_attr.uid {

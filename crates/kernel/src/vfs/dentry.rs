@@ -204,6 +204,22 @@ impl Dentry {
         }
     }
 
+    /// The name is gone, or stands for something else: what is cached of it lives on without a name.
+    pub fn drop_child(&self, name: &[u8]) {
+        let old = {
+            let mut children = self.children.write();
+            self.edits.fetch_add(1, Ordering::AcqRel);
+            let old = children.remove(name);
+            if let Some(old) = &old {
+                old.place.lock().gone = true;
+            }
+            old
+        };
+        if let Some(old) = old {
+            old.bump();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn cached_names(&self) -> Vec<Box<[u8]>> {
         self.children.read().keys().cloned().collect()

@@ -46,6 +46,12 @@ impl FileSystem {
         })
     }
 
+    /// The type as /proc/mounts shows it, with the subtype: `fuse.sshfs`.
+    pub fn type_name(&self) -> String {
+        let name = self.ops.name();
+        self.ops.subtype().map_or_else(|| name.to_owned(), |subtype| format!("{name}.{subtype}"))
+    }
+
     /// Tells whose it is, once.
     pub(super) fn set_owner(&self, owner: &Arc<UserNs>) {
         if owner.parent.is_some() {

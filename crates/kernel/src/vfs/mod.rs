@@ -52,8 +52,8 @@ pub use mounts::{attach, bind, clone_tree, make_mount, mount_new, move_mount, pi
 pub use notify::{Inotify, Watches};
 pub use open::{OpenHow, Opened, PathOnly, open, open_file, open_path, opened};
 pub use ops::{
-    Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, Mappable, MountArgs, NewKind, NewNode,
-    Position, Rights, XattrOps,
+    Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, LockOps, Mappable, MountArgs, NewKind,
+    NewNode, Position, Rights, XattrOps,
 };
 pub use place::{Named, name_in_fs};
 pub use propagation::Propagation;

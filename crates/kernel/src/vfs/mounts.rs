@@ -180,7 +180,8 @@ pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
     }
     if !lazily {
         // Held by its parent's list and by us; anything beyond is a task's folder, an open file, a mount on it.
-        let held = |m: &Arc<Mount>| !m.tree.read().children.is_empty() || Arc::strong_count(m) > 2;
+        let held =
+            |m: &Arc<Mount>| !m.tree.read().children.is_empty() || Arc::strong_count(m) > 2 || m.fs.ops.is_asked();
         if held(&mount) || victims.iter().any(held) {
             return fail(Errno::EBUSY);
         }

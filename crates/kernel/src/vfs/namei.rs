@@ -10,7 +10,7 @@ use super::{Base, Dentry, FileType, Inode, NewKind, NewNode, Path, WalkFlags, Wa
 use crate::io::Io;
 use crate::op::{Op, fail};
 use abi::Errno;
-use abi::fs::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
+use abi::fs::{OpenFlags, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 use abi::inotify::{IN_CREATE, IN_DELETE, IN_ISDIR};
 use std::sync::Arc;
 
@@ -47,11 +47,11 @@ pub fn create(io: &mut Io<'_>, base: &Base, path: &[u8], kind: NewKind<'_>, perm
     if matches!(kind, NewKind::Char(_) | NewKind::Block(_)) && !io.cred.has(crate::cred::Cap::Mknod) {
         return fail(Errno::EPERM);
     }
-    let dentry = make(io, &spot.dir, &dir, &last.name, kind, perm)?;
+    let dentry = make(io, &spot.dir, &dir, &last.name, kind, perm, None)?;
     Ok(Path::new(spot.dir.mount, dentry))
 }
 
-/// Makes a node in a locked folder, with all checks but that of the name's being free.
+/// Makes a node in a locked folder, with all checks but that of the name's being free. `open`: open(2) opens it next, with these flags.
 pub(super) fn make(
     io: &mut Io<'_>,
     at: &Path,
@@ -59,6 +59,7 @@ pub(super) fn make(
     name: &[u8],
     kind: NewKind<'_>,
     perm: u32,
+    open: Option<OpenFlags>,
 ) -> Op<Arc<Dentry>> {
     if at.mount.read_only() {
         return fail(Errno::EROFS);
@@ -70,7 +71,10 @@ pub(super) fn make(
     let ops = dir.ops.dir().ok_or(Errno::ENOTDIR)?;
     let is_dir = matches!(kind, NewKind::Dir);
     let node = owned(io, dir, kind, perm)?;
-    let inode = ops.create(io, name, &node)?;
+    let inode = match open {
+        Some(flags) => ops.create_open(io, name, &node, flags)?,
+        None => ops.create(io, name, &node)?,
+    };
     let dentry = at.dentry.adopt(name, Some(inode));
     notify::name_event(dir, IN_CREATE | if is_dir { IN_ISDIR } else { 0 }, name, 0);
     Ok(dentry)

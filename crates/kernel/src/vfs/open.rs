@@ -109,7 +109,7 @@ fn find_or_make(io: &mut Io<'_>, walker: &mut Walker<'_>, last: &Component, how:
     if child.inode().is_some() {
         return Ok((child, false));
     }
-    let made = namei::make(io, &walker.at, &dir, &last.name, NewKind::Regular, how.perm)?;
+    let made = namei::make(io, &walker.at, &dir, &last.name, NewKind::Regular, how.perm, Some(how.flags))?;
     Ok((made, true))
 }
 
@@ -165,7 +165,9 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
         FileType::Fifo => return Ok(Opened::Fifo { path, inode }),
         _ => {
             if flags.contains(OpenFlags::TRUNC) && inode.kind == FileType::Regular {
-                truncate(io, &inode)?;
+                if !inode.ops.truncates_at_open() {
+                    truncate(io, &inode)?;
+                }
                 notify::inode_event(&inode, Some(&path.dentry), abi::inotify::IN_MODIFY);
             }
             inode.ops.open(io, &inode, flags)?

@@ -47,6 +47,16 @@ pub trait FileSystemOps: Any + Send + Sync {
     fn sync(&self, _io: &mut Io<'_>) -> Op<()> {
         Ok(())
     }
+    /// What /proc/mounts shows behind the type's name and a dot: `sshfs` of `fuse.sshfs`.
+    fn subtype(&self) -> Option<&str> {
+        None
+    }
+    /// Whether calls are on their way through it, which hold none of its mounts while they wait: it is busy.
+    fn is_asked(&self) -> bool {
+        false
+    }
+    /// umount2(2) with MNT_FORCE: whoever waits for the file system is let go.
+    fn abort(&self) {}
     /// Options for /proc/mounts beyond the general ones, such as `,size=65536k`; empty or begins with a comma.
     fn show_options(&self) -> String {
         String::new()
@@ -103,6 +113,22 @@ pub trait InodeOps: Any + Send + Sync {
     fn volatile(&self) -> bool {
         false
     }
+    /// Of a volatile folder: what a lookup finds is a place all the same, and gets a dentry that stays.
+    fn keeps_names(&self) -> bool {
+        false
+    }
+    /// Who may do what is the file system's business: modes and owners are not checked by the VFS, but passed by these.
+    fn decides(&self) -> bool {
+        false
+    }
+    /// O_TRUNC is `open`'s business: the VFS sets no size before it.
+    fn truncates_at_open(&self) -> bool {
+        false
+    }
+    /// The file system's own answer to whether `want` (READ, WRITE, EXEC, ASKED of `access`) is granted. None: the mode bits tell.
+    fn permission(&self, _io: &mut Io<'_>, _want: u32) -> Option<Op<()>> {
+        None
+    }
 }
 
 /// What to make in a folder.
@@ -151,6 +177,10 @@ pub trait DirOps: Send + Sync {
     }
     /// EEXIST where the name is taken.
     fn create(&self, io: &mut Io<'_>, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>>;
+    /// As `create` of a regular file, for open(2), which opens it next with these flags.
+    fn create_open(&self, io: &mut Io<'_>, name: &[u8], node: &NewNode<'_>, _flags: OpenFlags) -> Op<Arc<Inode>> {
+        self.create(io, name, node)
+    }
     /// Another name for an inode of this file system that is no folder.
     fn link(&self, io: &mut Io<'_>, name: &[u8], target: &Arc<Inode>) -> Op<()>;
     fn unlink(&self, io: &mut Io<'_>, name: &[u8], target: &Arc<Inode>) -> Op<()>;
@@ -222,6 +252,10 @@ pub trait FileOps: Any + Send + Sync {
     fn queue(&self) -> Option<&Queue> {
         None
     }
+    /// Before poll(2) looks: an object whose readiness somebody else knows asks, and may wait for the answer.
+    fn ask_ready(&self, _io: &mut Io<'_>, _want: Events) -> Op<()> {
+        Ok(())
+    }
     /// Entries of a folder from position `from` on (0: the first; `.` and `..` included).
     fn list(&self, _io: &mut Io<'_>, _from: u64, _to: &mut dyn DirSink) -> Op<()> {
         fail(Errno::ENOTDIR)
@@ -235,12 +269,28 @@ pub trait FileOps: Any + Send + Sync {
     fn ioctl(&self, _io: &mut Io<'_>, _memory: &dyn crate::io::UserMemory, _cmd: u32, _arg: u64) -> Op<u64> {
         fail(Errno::ENOTTY)
     }
+    /// Record locks (or flocks) of a file whose server keeps them. None: the kernel's own.
+    fn lock_ops(&self, _flock: bool) -> Option<&dyn LockOps> {
+        None
+    }
+    /// Reads and writes are whole messages, which are never cut: /dev/fuse.
+    fn is_messages(&self) -> bool {
+        false
+    }
     /// Adds seals, or none, and says which there are: F_ADD_SEALS, F_GET_SEALS of fcntl(2). EINVAL for files that have none.
     fn seals(&self, _add: Option<u32>) -> Op<u32> {
         fail(Errno::EINVAL)
     }
     fn mappable(&self) -> Option<&dyn Mappable> {
         None
+    }
+    /// msync(2) with MS_SYNC of a shared mapping, where the host's msync is not all.
+    fn msync(&self, _io: &mut Io<'_>) -> Op<()> {
+        Ok(())
+    }
+    /// copy_file_range(2) to another file at `to_at`, where the two can do that by themselves. None: they cannot; the kernel copies.
+    fn copy_range(&self, _io: &mut Io<'_>, _at: u64, _to: &super::File, _to_at: u64, _len: usize) -> Op<Option<usize>> {
+        Ok(None)
     }
     /// fsync(2), fdatasync(2).
     fn sync(&self, _io: &mut Io<'_>, _data_only: bool) -> Op<()> {
@@ -270,6 +320,16 @@ pub trait FileOps: Any + Send + Sync {
     }
     /// The object as itself, for the calls that want one kind (sendmsg on a socket, epoll_ctl on an epoll).
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Locks of files whose server keeps them.
+pub trait LockOps: Send + Sync {
+    /// F_GETLK: a lock that stands in the way.
+    fn test(&self, io: &mut Io<'_>, wanted: &super::RecordLock) -> Op<Option<super::RecordLock>>;
+    /// F_SETLK, F_SETLKW; without `take` F_UNLCK.
+    fn set(&self, io: &mut Io<'_>, wanted: &super::RecordLock, take: bool, wait: bool) -> Op<()>;
+    /// flock(2) of an open file description: shared or alone; None: LOCK_UN.
+    fn flock(&self, io: &mut Io<'_>, file: u64, alone: Option<bool>, wait: bool) -> Op<()>;
 }
 
 /// What a mapping may do with a file.

@@ -360,13 +360,43 @@ pub fn look_up(io: &mut Io<'_>, dir: &Arc<Dentry>, name: &[u8]) -> Op<Arc<Dentry
 /// Of a folder whose names change by themselves only those are kept on which something is mounted, or below.
 fn look_up_volatile(io: &mut Io<'_>, dir: &Arc<Dentry>, name: &[u8], ops: &dyn super::DirOps) -> Op<Arc<Dentry>> {
     let cached = dir.child(name);
+    let keeps = dir.inode().is_some_and(|inode| inode.ops.keeps_names());
+    if keeps && let Some(cached) = cached.as_ref().filter(|cached| cached.is_mountpoint()) {
+        return Ok(cached.clone());
+    }
     let Some(inode) = ops.lookup(io, name)? else {
+        if keeps && cached.is_some_and(|cached| cached.inode().is_some()) {
+            dir.drop_child(name);
+        }
         return Ok(dir.loose_child(name, None));
     };
+    if keeps {
+        return keep(dir, name, cached, inode);
+    }
     if let Some(cached) = cached
         && cached.inode().is_some_and(|old| old.ino == inode.ino && old.kind == inode.kind)
     {
         return Ok(cached);
     }
     Ok(dir.loose_child(name, Some(inode)))
+}
+
+/// The dentry of what a lookup found. A folder that is found below itself is none: ELOOP.
+fn keep(dir: &Arc<Dentry>, name: &[u8], cached: Option<Arc<Dentry>>, inode: Arc<Inode>) -> Op<Arc<Dentry>> {
+    if let Some(cached) = cached
+        && cached.inode().is_some_and(|old| Arc::ptr_eq(&old, &inode))
+    {
+        return Ok(cached);
+    }
+    if inode.kind == FileType::Dir {
+        let mut above = Some(dir.clone());
+        while let Some(at) = above {
+            if at.inode().is_some_and(|folder| Arc::ptr_eq(&folder, &inode)) {
+                return fail(Errno::ELOOP);
+            }
+            above = at.parent();
+        }
+    }
+    dir.drop_child(name);
+    Ok(dir.adopt(name, Some(inode)))
 }

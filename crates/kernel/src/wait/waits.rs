@@ -34,6 +34,8 @@ pub struct Waits {
     pub interrupt: Interrupt,
     /// What an operation below the call layer keeps over re-runs: when it first waited (CLOCK_MONOTONIC ns), a terminal's VTIME.
     pub since: Option<u64>,
+    /// What a file system that asks a server keeps of the call's questions and answers, so that a re-run asks none of them again.
+    pub remote: Option<Box<dyn std::any::Any + Send>>,
     /// Kept until the next run: a timer that ends the wait.
     guard: Option<Box<dyn std::any::Any + Send>>,
     /// Wait points that this call has been forced through, and those seen in this run.
@@ -48,6 +50,7 @@ impl Waits {
             links: SmallVec::new(),
             interrupt: Interrupt::None,
             since: None,
+            remote: None,
             guard: None,
             forced: 0,
             seen: 0,
@@ -66,6 +69,7 @@ impl Waits {
         self.links.clear();
         self.interrupt = Interrupt::None;
         self.since = None;
+        self.remote = None;
         self.guard = None;
         self.forced = 0;
         self.seen = 0;

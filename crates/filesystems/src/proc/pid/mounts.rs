@@ -32,7 +32,7 @@ pub fn mountstats(subject: &Subject) -> Node {
         escaped(out, source(&line.mount));
         out.extend_from_slice(b" mounted on ");
         escaped(out, &line.point);
-        out.extend_from_slice(format!(" with fstype {}\n", line.mount.fs.ops.name()).as_bytes());
+        out.extend_from_slice(format!(" with fstype {}\n", line.mount.fs.type_name()).as_bytes());
     })
 }
 
@@ -139,7 +139,7 @@ fn show_mounts(line: &MountLine, out: &mut Vec<u8>) {
     escaped(out, &line.point);
     let options = mount_options(mount);
     let options = if mount.read_only() { options.replacen("rw", "ro", 1) } else { options };
-    let text = format!(" {} {options}{} 0 0\n", mount.fs.ops.name(), mount.fs.ops.show_options());
+    let text = format!(" {} {options}{} 0 0\n", mount.fs.type_name(), mount.fs.ops.show_options());
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -163,7 +163,7 @@ fn show_mountinfo(line: &MountLine, out: &mut Vec<u8>) {
     if line.unbindable {
         out.extend_from_slice(b" unbindable");
     }
-    out.extend_from_slice(format!(" - {} ", mount.fs.ops.name()).as_bytes());
+    out.extend_from_slice(format!(" - {} ", mount.fs.type_name()).as_bytes());
     escaped(out, source(mount));
     out.extend_from_slice(format!(" {}\n", fs_options(mount)).as_bytes());
 }
