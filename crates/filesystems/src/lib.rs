@@ -1,5 +1,6 @@
-//! tmpfs, overlay, gofer, fuse, proc, sys, dev, devpts, mqueue and the rest.
+//! tmpfs, overlay, gofer, fuse, proc, sys, dev, devpts, mqueue, cgroup and the rest.
 
+mod cgroup;
 mod dev;
 mod devpts;
 mod facts;
@@ -22,6 +23,7 @@ pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {
     dev::register(kernel);
     devpts::register(kernel);
     mqueue::register(kernel);
+    cgroup::register(kernel);
     proc::register(kernel);
     sys::register(kernel);
     fuse::register(kernel);

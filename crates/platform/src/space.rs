@@ -255,6 +255,11 @@ impl Space {
         self.core.long_proc_file(&format!("{}/smaps", self.access.load(Ordering::Relaxed)))
     }
 
+    /// /proc/PID/smaps_rollup of the host's process: the sums of `smaps`. May sleep.
+    pub fn smaps_rollup(&self) -> Option<String> {
+        self.core.long_proc_file(&format!("{}/smaps_rollup", self.access.load(Ordering::Relaxed)))
+    }
+
     /// /proc/PID/pagemap of the host's process from a page's number on. `None` once it has ended. May sleep.
     pub fn pagemap(&self, first: u64, into: &mut [u64]) -> Option<()> {
         let path = format!("{}/pagemap", self.access.load(Ordering::Relaxed));

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use sandbox::machine::*;
-use sandbox::spec::{ContainerSpec, ProcessSpec};
+use sandbox::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 fn main() -> ExitCode {
     runtime::main(|_context| Ok(Box::new(|| Ok(Arc::new(Fake::default()) as Arc<dyn Machine>)))).into()
@@ -184,7 +184,7 @@ impl Machine for Fake {
         Ok(Stats { cpu_total_ns: 1, memory_bytes: 2, pids: 3 })
     }
 
-    fn limit_tasks(&self, _: &str, _: Option<u64>) -> Result<(), Failure> {
+    fn limit(&self, _: &str, _: NewLimits) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use gofer::MountSource;
 use oci_spec::runtime::{LinuxDeviceType, Spec};
-use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, Overlay, Propagation, Root};
+use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits, Overlay, Propagation, Root};
 use serde_json::Value;
 
 use crate::cli::Global;
@@ -241,11 +241,29 @@ fn limits(linux: &oci_spec::runtime::Linux) -> Limits {
     Limits {
         memory: resources.memory().as_ref().and_then(|m| m.limit()).and_then(positive),
         pids: resources.pids().as_ref().map(|p| p.limit()).and_then(positive),
+        cpu_millis: resources
+            .cpu()
+            .as_ref()
+            .and_then(|c| c.quota().and_then(positive).map(|quota| millis(quota, c.period()))),
+    }
+}
+
+/// What an update changes of them: 0 leaves one alone, a negative number takes it away.
+pub fn new_limits(resources: &oci_spec::runtime::LinuxResources) -> NewLimits {
+    let bound = |n: i64| (n != 0).then(|| u64::try_from(n).unwrap_or(u64::MAX));
+    NewLimits {
+        memory: resources.memory().as_ref().and_then(|m| m.limit()).and_then(bound),
+        pids: resources.pids().as_ref().map(|p| p.limit()).and_then(bound),
         cpu_millis: resources.cpu().as_ref().and_then(|c| {
-            let period = c.period().filter(|p| *p > 0).unwrap_or(100_000);
-            c.quota().and_then(positive).map(|quota| quota.saturating_mul(1000) / period)
+            let quota = c.quota().and_then(bound)?;
+            Some(if quota == u64::MAX { quota } else { millis(quota, c.period()) })
         }),
     }
+}
+
+/// A quota of µs in a period as thousandths of a processor.
+fn millis(quota: u64, period: Option<u64>) -> u64 {
+    quota.saturating_mul(1000) / period.filter(|p| *p > 0).unwrap_or(100_000)
 }
 
 /// A path as text; the kernel takes names as bytes, JSON cannot carry others than UTF-8 anyway.

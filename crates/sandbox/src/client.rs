@@ -9,7 +9,7 @@ use host::rustix::io::Errno;
 
 use crate::machine::{ExitStatus, Failure, Kind, Pid, Process, Stats, Status, Target};
 use crate::protocol::{BootConfig, IoShape, ProtocolError, Reply, Request, receive, send};
-use crate::spec::{ContainerSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 /// Name of the control socket in the container's state folder.
 pub const SOCKET: &str = "control.sock";
@@ -141,8 +141,8 @@ impl Client {
         Ok(send(&self.socket, &Request::Resize { container: container.into(), pid, rows, cols }, &[], true)?)
     }
 
-    pub fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), ClientError> {
-        self.done(&Request::LimitTasks { container: container.into(), limit }, &[])
+    pub fn limit(&self, container: &str, limits: NewLimits) -> Result<(), ClientError> {
+        self.done(&Request::Limit { container: container.into(), limits }, &[])
     }
 
     pub fn pause(&self, container: &str, paused: bool) -> Result<(), ClientError> {

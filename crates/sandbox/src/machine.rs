@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::BootConfig;
-use crate::spec::{ContainerSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 /// A process id as the container's first PID namespace shows it.
 pub type Pid = i32;
@@ -44,7 +44,7 @@ pub trait Machine: Send + Sync {
     fn resize(&self, container: &str, pid: Pid, rows: u16, cols: u16) -> Result<(), Failure>;
     fn stats(&self, container: &str) -> Result<Stats, Failure>;
     /// At most this many tasks in the container, from now on.
-    fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), Failure>;
+    fn limit(&self, container: &str, limits: NewLimits) -> Result<(), Failure>;
     /// Stops all tasks of the container, or lets them go on.
     fn pause(&self, container: &str, paused: bool) -> Result<(), Failure>;
     /// The sandbox is about to exit: bring what must reach the host (files that are not yet written) there.

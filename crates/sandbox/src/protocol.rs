@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{ExitStatus, Failure, Pid, Process, Stats, Status, Target};
-use crate::spec::{ContainerSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 /// Longest message of all, in a memfd: arguments and environment of a process are at most 6 MiB on Linux.
 pub const MAX_LENGTH: u64 = 16 << 20;
@@ -88,10 +88,10 @@ pub enum Request {
     Stats {
         container: String,
     },
-    /// At most this many tasks, or any number.
-    LimitTasks {
+    /// Limits that change.
+    Limit {
         container: String,
-        limit: Option<u64>,
+        limits: NewLimits,
     },
     /// `quiet`: as for `Signal`.
     Pause {

@@ -232,7 +232,7 @@ impl Server {
             Request::Stats { container } => {
                 Next::Reply(machine.stats(&container).map_or_else(Reply::Failed, Reply::Stats))
             }
-            Request::LimitTasks { container, limit } => done(machine.limit_tasks(&container, limit)),
+            Request::Limit { container, limits } => done(machine.limit(&container, limits)),
             Request::Resize { container, pid, rows, cols } => {
                 let _ = machine.resize(&container, pid, rows, cols);
                 Next::Nothing

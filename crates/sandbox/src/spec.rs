@@ -103,6 +103,14 @@ pub struct Limits {
     pub cpu_millis: Option<u64>,
 }
 
+/// Limits that are to change: `None` leaves one as it is, `u64::MAX` takes it away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLimits {
+    pub memory: Option<u64>,
+    pub pids: Option<u64>,
+    pub cpu_millis: Option<u64>,
+}
+
 /// A program to run: the container's first, or one of `exec`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSpec {

@@ -4,7 +4,7 @@ use abi::Errno;
 use abi::task::CloneFlags;
 use kernel::cred::{Cap, CapSet, Cred, UserNs};
 use kernel::fd::FdTable;
-use kernel::task::{FsContext, IpcNs, Namespaces, NetNs, PidNs};
+use kernel::task::{CgroupNs, FsContext, IpcNs, Namespaces, NetNs, PidNs};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     if !cred.has_in(&cred.user_ns, Cap::SysAdmin) {
         return fail(Errno::EPERM);
     }
-    if flags.intersects(F::NEWCGROUP | F::NEWTIME) {
+    if flags.contains(F::NEWTIME) {
         // Not configured.
         return fail(Errno::EINVAL);
     }
@@ -50,6 +50,9 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     }
     if flags.contains(F::NEWIPC) {
         ns.ipc = IpcNs::new(owner.clone());
+    }
+    if flags.contains(F::NEWCGROUP) {
+        ns.cgroup = CgroupNs::new(owner.clone(), call.task.group.cgroup());
     }
     if flags.contains(F::NEWNET) {
         ns.net = NetNs::new(owner.clone());

@@ -5,7 +5,7 @@
 use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_END, SEEK_SET};
 use kernel::locks::Leaf;
-use kernel::vfs::FileOps;
+use kernel::vfs::{FileOps, Inode};
 use kernel::wait::{Events, Queue};
 use kernel::{Io, Op, Sink, Source, fail};
 use lock::Mutex;
@@ -32,6 +32,12 @@ pub trait Content: Send + Sync {
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
+    /// Attributes that can be changed.
+    fn owned(&self) -> Option<&dyn super::Owned> {
+        None
+    }
+    /// It has an inode now, which lives as long as somebody uses the file.
+    fn shown(&self, _inode: &Arc<Inode>) {}
     /// What is woken when the text changes (with ERR and PRI), for files that can be polled.
     fn queue(&self) -> Option<&Queue> {
         None

@@ -1,7 +1,7 @@
 //! Inodes of nodes: attributes, folders, links.
 
 use super::file::TextFile;
-use super::{Body, Node, PseudoFs};
+use super::{Body, Node, Owned, PseudoFs};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use kernel::vfs::{
@@ -17,6 +17,13 @@ pub(super) fn make(fs: &Arc<FileSystem>, ino: u64, node: Node) -> Arc<Inode> {
     Inode::new(fs, ino, kind, Box::new(ops))
 }
 
+/// Tells the content of a new inode.
+pub(super) fn made(inode: &Arc<Inode>) {
+    if let Some(NodeInode { node: Node { body: Body::File(content), .. }, .. }) = inode.ops_as::<NodeInode>() {
+        content.shown(inode);
+    }
+}
+
 struct NodeInode {
     ino: u64,
     fs: std::sync::Weak<FileSystem>,
@@ -24,6 +31,16 @@ struct NodeInode {
 }
 
 impl NodeInode {
+    /// Where its attributes are kept, if elsewhere.
+    fn owned(&self) -> Option<&dyn Owned> {
+        match &self.node.body {
+            Body::Folder(folder) => folder.owned(),
+            Body::File(content) => content.owned(),
+            Body::Device(_, owned) => Some(&**owned),
+            Body::Link(_) => None,
+        }
+    }
+
     fn fs(&self) -> Op<Arc<FileSystem>> {
         self.fs.upgrade().ok_or(Errno::ENOENT.into())
     }
@@ -56,6 +73,10 @@ impl InodeOps for NodeInode {
             ctime: pseudo.born,
             btime: None,
         };
+        if let Some(owned) = self.owned() {
+            owned.attr(&mut attr)?;
+            return Ok(attr);
+        }
         match &node.body {
             Body::Folder(folder) => {
                 if let Some((uid, gid)) = folder.owner() {
@@ -67,7 +88,7 @@ impl InodeOps for NodeInode {
                     (attr.uid, attr.gid) = (uid, gid);
                 }
             }
-            Body::Device(_, owned) => owned.attr(&mut attr)?,
+            Body::Device(..) => {}
             Body::Link(target) => {
                 if let Some((uid, gid)) = target.owner() {
                     (attr.uid, attr.gid) = (uid, gid);
@@ -78,7 +99,7 @@ impl InodeOps for NodeInode {
     }
 
     fn set_attr(&self, _io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
-        if let Body::Device(_, owned) = &self.node.body {
+        if let Some(owned) = self.owned() {
             return owned.set_attr(change);
         }
         // O_TRUNC of a knob: what is written replaces its value anyway.
@@ -136,10 +157,12 @@ impl DirOps for NodeInode {
         let pseudo = PseudoFs::of(&fs).ok_or(Errno::EIO)?;
         Ok(Some(pseudo.inode(&fs, self.ino, name, node)))
     }
-    fn create(&self, _io: &mut Io<'_>, _name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
-        // As Linux answers for proc and sysfs: no such names can come to be.
-        let plain = matches!(node.kind, kernel::vfs::NewKind::Regular);
-        fail(if plain { Errno::ENOENT } else { Errno::EPERM })
+    fn create(&self, io: &mut Io<'_>, name: &[u8], new: &NewNode<'_>) -> Op<Arc<Inode>> {
+        let Body::Folder(folder) = &self.node.body else { return fail(Errno::ENOTDIR) };
+        let node = folder.make(io, name, new)?;
+        let fs = self.fs()?;
+        let pseudo = PseudoFs::of(&fs).ok_or(Errno::EIO)?;
+        Ok(pseudo.inode(&fs, self.ino, name, node))
     }
     fn link(&self, _io: &mut Io<'_>, _name: &[u8], _target: &Arc<Inode>) -> Op<()> {
         fail(Errno::EPERM)
@@ -147,8 +170,9 @@ impl DirOps for NodeInode {
     fn unlink(&self, _io: &mut Io<'_>, _name: &[u8], _target: &Arc<Inode>) -> Op<()> {
         fail(Errno::EPERM)
     }
-    fn rmdir(&self, _io: &mut Io<'_>, _name: &[u8], _target: &Arc<Inode>) -> Op<()> {
-        fail(Errno::EPERM)
+    fn rmdir(&self, io: &mut Io<'_>, name: &[u8], _target: &Arc<Inode>) -> Op<()> {
+        let Body::Folder(folder) = &self.node.body else { return fail(Errno::ENOTDIR) };
+        folder.remove(io, name)
     }
     fn rename(
         &self,

@@ -14,7 +14,9 @@ pub use tree::Tree;
 use kernel::cred::Cred;
 use kernel::locks::InodeState;
 use kernel::task::Pid;
-use kernel::vfs::{Attr, FileSystem, FileSystemOps, FileType, Inode, Link, PtsInstance, SetAttr, StatFs};
+use kernel::vfs::{
+    Attr, FileSystem, FileSystemOps, FileType, Inode, Link, NewKind, NewNode, PtsInstance, SetAttr, StatFs,
+};
 use kernel::{Io, Op, fail};
 use lock::Mutex;
 use std::collections::HashMap;
@@ -98,6 +100,19 @@ pub trait Folder: Send + Sync {
     }
     /// The process whose folder it is.
     fn process(&self) -> Option<Arc<Pid>> {
+        None
+    }
+    /// mkdir(2) and its kind, where names can be made.
+    fn make(&self, _io: &mut Io<'_>, _name: &[u8], new: &NewNode<'_>) -> Op<Node> {
+        // As Linux answers for proc and sysfs: no such names can come to be.
+        fail(if matches!(new.kind, NewKind::Regular) { abi::Errno::ENOENT } else { abi::Errno::EPERM })
+    }
+    /// rmdir(2).
+    fn remove(&self, _io: &mut Io<'_>, _name: &[u8]) -> Op<()> {
+        fail(abi::Errno::EPERM)
+    }
+    /// Attributes that can be changed.
+    fn owned(&self) -> Option<&dyn Owned> {
         None
     }
 }
@@ -185,6 +200,8 @@ impl PseudoFs {
         }
         let inode = inode::make(fs, number, node);
         inodes.insert(number, Arc::downgrade(&inode));
+        drop(inodes);
+        inode::made(&inode);
         inode
     }
 }

@@ -3,6 +3,7 @@
 //! The kernel's half is made first (`Task::clone_task`); then the stub forks or starts the host thread, and `Task::born` joins the two.
 //! Where the host refuses, `abandon` takes the kernel's half back.
 
+use super::cgroup::{Cgroup, Charge};
 use super::drive::{Phase, Run};
 use super::{FsContext, GroupState, Limits, Links, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup};
 use crate::Kernel;
@@ -95,7 +96,9 @@ impl Task {
         } else {
             Birth::Forked(Box::new(self.mm().ok_or(Errno::ESRCH)?.fork()?))
         };
-        let pid = Pid::new(&ns)?;
+        let cgroup = self.group.cgroup();
+        let kills = cgroup.kills();
+        let pid = Pid::new(&ns, Charge::new(&cgroup)?)?;
         let shared = |on: bool| flags.contains(if on { CloneFlags::FILES } else { CloneFlags::FS });
         let files = if shared(true) { self.files() } else { Arc::new(self.files().copy()) };
         let fs = if shared(false) { self.fs() } else { Arc::new(self.fs().copy()) };
@@ -133,27 +136,43 @@ impl Task {
                 birth: Some(birth),
             }
         };
-        let group = if thread { self.group.clone() } else { self.new_group(&pid, flags, spec.exit_signal) };
+        let group = if thread { self.group.clone() } else { self.new_group(&pid, flags, spec.exit_signal, &cgroup) };
         let task = Self::make(&self.kernel, pid, group, fields, mask, altstack);
-        let _tree = self.kernel.tree.lock();
         {
+            let _tree = self.kernel.tree.lock();
             let mut links = task.group.links.lock();
             links.tasks.push(task.clone());
             if !thread {
                 links.leader = Some(task.clone());
             }
-        }
-        if !thread {
-            task.group.pid.set_group(&task.group);
-            if let Some(parent) = task.group.parent() {
-                parent.links.lock().children.push(task.group.clone());
+            drop(links);
+            if !thread {
+                task.group.pid.set_group(&task.group);
+                if let Some(parent) = task.group.parent() {
+                    parent.links.lock().children.push(task.group.clone());
+                }
+                task.group.watch_cpu_limit();
             }
-            task.group.watch_cpu_limit();
+        }
+        // The parent, or the thread's process, may have been moved since the task was counted.
+        if !thread {
+            self.group.cgroup().enter(&task.group);
+        }
+        let place = task.group.cgroup();
+        task.pid.charge_to(&place);
+        if place.kills() != kills && Arc::ptr_eq(&place, &cgroup) {
+            super::send(&task.group, None, crate::signal::SigInfo::kernel(crate::signal::SIGKILL));
         }
         Ok(task)
     }
 
-    fn new_group(self: &Arc<Self>, pid: &Arc<Pid>, flags: CloneFlags, exit_signal: i32) -> Arc<ThreadGroup> {
+    fn new_group(
+        self: &Arc<Self>,
+        pid: &Arc<Pid>,
+        flags: CloneFlags,
+        exit_signal: i32,
+        cgroup: &Arc<Cgroup>,
+    ) -> Arc<ThreadGroup> {
         let actions = {
             let mut actions = self.group.signals.lock().actions.clone();
             if flags.contains(CloneFlags::CLEAR_SIGHAND) {
@@ -186,6 +205,7 @@ impl Task {
             actions,
             self.group.container,
             self.group.freezer.clone(),
+            cgroup.clone(),
         );
         group.exit_signal.store(exit_signal, Relaxed);
         group.oom_score_adj.store(self.group.oom_score_adj.load(Relaxed), Relaxed);
@@ -204,7 +224,8 @@ impl Task {
         init: SpawnInit,
         image: Box<super::exec::Image>,
     ) -> Op<Arc<Task>> {
-        let pid = Pid::new(ns)?;
+        let cgroup = init.namespaces.cgroup.root.clone();
+        let pid = Pid::new(ns, Charge::beyond(&cgroup))?;
         let links = Links {
             state: GroupState::Alive,
             parent: Default::default(),
@@ -216,7 +237,15 @@ impl Task {
             session: Session::new(pid.clone()),
             event: None,
         };
-        let group = ThreadGroup::new(pid.clone(), links, init.limits, Actions::new(), init.container, init.freezer);
+        let group = ThreadGroup::new(
+            pid.clone(),
+            links,
+            init.limits,
+            Actions::new(),
+            init.container,
+            init.freezer,
+            cgroup.clone(),
+        );
         group.signals.lock().unkillable = init.init;
         let fields = super::Fields {
             thread: None,
@@ -243,6 +272,7 @@ impl Task {
         drop(links);
         task.group.pid.set_group(&task.group);
         task.group.watch_cpu_limit();
+        cgroup.enter(&task.group);
         kernel.platform.fresh(task.clone());
         Ok(task)
     }
@@ -297,6 +327,9 @@ impl Task {
 
     /// The host refused to make the thread: nobody has seen the task yet.
     pub fn abandon(self: &Arc<Self>) {
+        if Arc::ptr_eq(&self.pid, &self.group.pid) {
+            Cgroup::leave(&self.group);
+        }
         let _tree = self.kernel.tree.lock();
         self.mark_dead();
         let group = &self.group;

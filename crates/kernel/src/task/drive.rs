@@ -228,10 +228,13 @@ impl Task {
     fn park_frozen(self: &Arc<Self>, mut run: Box<Run>) -> Option<Box<Run>> {
         run.timer = None;
         let again = self.wait(run);
-        if again.is_none()
-            && let Some(thread) = self.thread()
-        {
-            thread.park();
+        if again.is_none() {
+            if let Some(thread) = self.thread() {
+                thread.park();
+            }
+            if self.group.cgroup_frozen.load(Acquire) {
+                self.group.cgroup().halted();
+            }
         }
         again
     }

@@ -188,6 +188,7 @@ impl Task {
         }
         let sem_undo = group.sem_undo.lock().take();
         drop(sem_undo);
+        super::Cgroup::leave(group);
         self.leave_session();
         self.end_pid_namespace();
         let tree = kernel.tree.lock();

@@ -33,6 +33,11 @@ impl Freezer {
     /// Lets all go on.
     pub fn thaw(&self) {
         self.frozen.store(false, SeqCst);
+        self.look_again();
+    }
+
+    /// Tasks that are frozen ask once more whether they are.
+    pub(super) fn look_again(&self) {
         self.thawed.wake(Events::IN);
     }
 }
@@ -50,7 +55,15 @@ impl ThreadGroup {
 impl Task {
     /// Nothing of it may run now.
     pub(super) fn is_frozen(&self) -> bool {
-        self.group.freezer.is_frozen() && !self.group.is_exiting() && !self.is_dying() && !self.is_being_killed()
+        (self.group.freezer.is_frozen() || self.group.cgroup_frozen.load(SeqCst))
+            && !self.group.is_exiting()
+            && !self.is_dying()
+            && !self.is_being_killed()
+    }
+
+    /// It has come to the halt that its control group wants.
+    pub(super) fn is_halted(&self) -> bool {
+        self.group.cgroup_frozen.load(SeqCst) && self.is_at_rest()
     }
 
     fn is_being_killed(&self) -> bool {

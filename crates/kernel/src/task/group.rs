@@ -3,7 +3,7 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
-use super::{CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
+use super::{Cgroup, CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Executed;
@@ -87,6 +87,9 @@ pub struct ThreadGroup {
     pub container: u64,
     /// That container's.
     pub freezer: Arc<Freezer>,
+    /// Where it is among the control groups, and whether that is frozen: `cgroup` changes both.
+    pub(super) cgroup: Mutex<Arc<Cgroup>, Leaf>,
+    pub(super) cgroup_frozen: AtomicBool,
 }
 
 /// Actions, shared pending signals, stop state.
@@ -151,6 +154,7 @@ impl ThreadGroup {
         actions: Actions,
         container: u64,
         freezer: Arc<Freezer>,
+        cgroup: Arc<Cgroup>,
     ) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
             pid,
@@ -179,6 +183,8 @@ impl ThreadGroup {
             sem_undo: Mutex::new(None),
             container,
             freezer,
+            cgroup: Mutex::new(cgroup),
+            cgroup_frozen: AtomicBool::new(false),
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod attention;
+pub mod cgroup;
 mod clone;
 mod cpu_limit;
 mod drive;
@@ -25,6 +26,7 @@ mod send;
 mod tree;
 mod usage;
 
+pub use cgroup::{Cgroup, CgroupNs};
 pub use clone::{CloneSpec, SpawnInit};
 pub use cpu_limit::CpuLimit;
 pub use drive::{Phase, Run};

@@ -1,6 +1,6 @@
 //! Namespaces of a task, namespaces(7). User namespaces are in `cred`, mount namespaces in `vfs`, PID namespaces in `pid`.
 
-use super::{PidNs, Task};
+use super::{CgroupNs, PidNs, Task};
 use crate::cred::UserNs;
 use crate::io::{Caller, Io};
 use crate::locks::Leaf;
@@ -62,6 +62,7 @@ pub struct Namespaces {
     pub uts: Arc<UtsNs>,
     pub ipc: Arc<IpcNs>,
     pub net: Arc<NetNs>,
+    pub cgroup: Arc<CgroupNs>,
     /// The one that its children will be in; its own is `Task::pid`'s.
     pub pid_for_children: Arc<PidNs>,
 }

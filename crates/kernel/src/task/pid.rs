@@ -3,6 +3,7 @@
 //! A `Pid` is an identity with a number in each namespace from its own up to the root. Threads, processes, process groups
 //! and sessions are found by it. It lives as long as anyone uses it, its numbers as long. Locks: `PidTable`.
 
+use super::cgroup::Charge;
 use super::{Task, ThreadGroup};
 use crate::cred::UserNs;
 use crate::locks::{Leaf, PidTable};
@@ -31,8 +32,6 @@ struct Table {
     numbers: BTreeMap<i32, Weak<Pid>>,
     /// Its init is dead: nobody can be born in it.
     dead: bool,
-    /// The container's limit of tasks (the pids cgroup's job), in its outermost namespace only.
-    limit: Option<usize>,
 }
 
 impl PidNs {
@@ -87,11 +86,6 @@ impl PidNs {
         self.table.lock().last
     }
 
-    /// At most this many numbers at once, those of nested namespaces included; EAGAIN beyond, as in a pids cgroup.
-    pub fn set_limit(&self, limit: Option<u64>) {
-        self.table.lock().limit = limit.and_then(|n| usize::try_from(n).ok());
-    }
-
     /// No more births: its init has exited.
     pub fn close(&self) {
         self.table.lock().dead = true;
@@ -101,9 +95,6 @@ impl PidNs {
         let mut table = self.table.lock();
         if table.dead {
             return fail(Errno::ENOMEM);
-        }
-        if table.limit.is_some_and(|limit| table.numbers.len() >= limit) {
-            return fail(Errno::EAGAIN);
         }
         let mut number = table.last;
         for _ in 0..PID_MAX {
@@ -124,17 +115,20 @@ pub struct Pid {
     numbers: OnceLock<Vec<(Arc<PidNs>, i32)>>,
     task: Mutex<Weak<Task>, Leaf>,
     group: Mutex<Weak<ThreadGroup>, Leaf>,
+    /// Its task's place in the count of a control group, as long as the task is there or waits to be waited for.
+    pub(super) charge: Mutex<Option<Charge>, Leaf>,
     /// Woken when the thread or process exits: pidfd_open(2).
     pub exited: Queue,
 }
 
 impl Pid {
-    /// A new identity in `ns`. EAGAIN where numbers are used up, ENOMEM where the namespace's init is dead.
-    pub fn new(ns: &Arc<PidNs>) -> Op<Arc<Pid>> {
+    /// A new identity in `ns`, of a task that counts by `charge`. EAGAIN where numbers are used up, ENOMEM where the namespace's init is dead.
+    pub fn new(ns: &Arc<PidNs>, charge: Charge) -> Op<Arc<Pid>> {
         let pid = Arc::new(Pid {
             numbers: OnceLock::new(),
             task: Mutex::new(Weak::new()),
             group: Mutex::new(Weak::new()),
+            charge: Mutex::new(Some(charge)),
             exited: Queue::new(),
         });
         let weak = Arc::downgrade(&pid);
@@ -196,6 +190,8 @@ impl Pid {
     pub fn detach(&self) {
         *self.task.lock() = Weak::new();
         *self.group.lock() = Weak::new();
+        let charge = self.charge.lock().take();
+        drop(charge);
     }
 }
 

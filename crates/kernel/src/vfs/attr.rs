@@ -70,6 +70,30 @@ pub struct Attr {
 }
 
 impl Attr {
+    /// Of something that has an owner and permissions, and nothing else.
+    pub fn plain(kind: FileType, uid: u32, gid: u32, perm: u32) -> Attr {
+        let time = Timespec::default();
+        let (ino, nlink, rdev, size, blocks, blksize, btime) = (0, 1, 0, 0, 0, 4096, None);
+        Attr {
+            ino,
+            kind,
+            perm,
+            nlink,
+            uid,
+            gid,
+            rdev,
+            size,
+            blocks,
+            blksize,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            btime,
+        }
+    }
+}
+
+impl Attr {
     /// st_mode.
     pub fn mode(&self) -> u32 {
         self.kind.mode_bits() | self.perm

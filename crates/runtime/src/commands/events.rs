@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder};
+use sandbox::spec::NewLimits;
 use serde_json::{Value, json};
 
 use crate::cgroup::Cgroup;
@@ -76,8 +77,9 @@ pub fn update(context: &Context, args: Update) -> Result<u8> {
         None => from_flags(&args)?,
     };
     Cgroup::of(&state.cgroups).update(&resources)?;
-    if let Some(pids) = resources.pids().as_ref().map(|p| p.limit()).filter(|n| *n != 0) {
-        folder.connect()?.limit_tasks(&args.id, u64::try_from(pids).ok())?;
+    let limits = crate::config::new_limits(&resources);
+    if limits != NewLimits::default() {
+        folder.connect()?.limit(&args.id, limits)?;
     }
     Ok(0)
 }

@@ -2,10 +2,11 @@
 
 use super::process::{Prepared, Process};
 use crate::machine::{ContainerFiles, Failure, Kind};
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, Limits};
 use kernel::Kernel;
 use kernel::cred::UserNs;
-use kernel::task::{Freezer, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
+use kernel::task::cgroup::HostLimits;
+use kernel::task::{Cgroup, CgroupNs, Freezer, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
 use kernel::vfs::{MountNs, Path};
 use lock::{Mutex, lock_class};
 use std::collections::HashMap;
@@ -44,6 +45,10 @@ pub struct State {
     pub started: bool,
 }
 
+fn host_limits(limits: &Limits) -> HostLimits {
+    HostLimits { memory: limits.memory, cpu_millis: limits.cpu_millis }
+}
+
 impl Container {
     /// Makes everything up to the start of the first program.
     pub fn create(kernel: &Arc<Kernel>, spec: ContainerSpec, files: ContainerFiles) -> Result<Arc<Container>, Failure> {
@@ -52,13 +57,13 @@ impl Container {
         let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
         let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
             .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
-        pid_ns.set_limit(spec.limits.pids);
         let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
         let namespaces = Namespaces {
             mount: MountNs::new(user_ns.clone()),
             uts,
             ipc: IpcNs::new(user_ns.clone()),
             net: NetNs::new(user_ns.clone()),
+            cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };
         let root = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;

@@ -5,7 +5,7 @@ use super::process::Prepared;
 use crate::machine::{
     ContainerFiles, ExitStatus, Failure, Kind, Machine, Pid, Process, ProcessIo, Stats, Status, Target,
 };
-use crate::spec::{ContainerSpec, ProcessSpec};
+use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 use kernel::Kernel;
 use kernel::signal::SigInfo;
 use kernel::task::{self, GroupState, ThreadGroup};
@@ -172,8 +172,21 @@ impl Machine for Sandbox {
         Ok(stats)
     }
 
-    fn limit_tasks(&self, container: &str, limit: Option<u64>) -> Result<(), Failure> {
-        self.container(container)?.pid_ns.set_limit(limit);
+    fn limit(&self, container: &str, limits: NewLimits) -> Result<(), Failure> {
+        let container = self.container(container)?;
+        let group = &container.namespaces.cgroup.root;
+        if let Some(pids) = limits.pids {
+            group.set_pids_max(pids);
+        }
+        let mut host = group.limits();
+        let change = |to: &mut Option<u64>, new: Option<u64>| {
+            if let Some(new) = new {
+                *to = Some(new).filter(|n| *n != u64::MAX);
+            }
+        };
+        change(&mut host.memory, limits.memory);
+        change(&mut host.cpu_millis, limits.cpu_millis);
+        group.set_limits(host);
         Ok(())
     }
 

@@ -120,10 +120,13 @@ fn ordered(spec: &ContainerSpec) -> Vec<MountSpec> {
     let mut mounts: Vec<MountSpec> = spec
         .mounts
         .iter()
-        .filter(|m| !matches!(m.kind.as_str(), "cgroup" | "cgroup2"))
         .cloned()
         .map(|mut m| {
             m.destination = clean(&m.destination);
+            // There is one hierarchy, whichever version the host has.
+            if m.kind == "cgroup" {
+                m.kind = "cgroup2".into();
+            }
             match m.destination.as_str() {
                 "/dev" => (m.kind, m.gofer) = ("devtmpfs".into(), m.gofer),
                 "/dev/pts" => (m.kind, m.gofer) = ("devpts".into(), m.gofer),

@@ -59,7 +59,7 @@ pub fn exe(subject: &Subject) -> Node {
 }
 
 /// Names of namespaces in the order of /proc/PID/ns.
-const NAMESPACES: [&str; 7] = ["ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts"];
+const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts"];
 
 /// The number that stands for the initial namespaces on Linux begins here; ours are numbered from there on.
 const FIRST: u64 = 0xf000_0000;
@@ -68,6 +68,7 @@ const FIRST: u64 = 0xf000_0000;
 fn namespace(task: &Task, name: &str) -> Option<(&'static str, u64)> {
     let ns = task.namespaces();
     Some(match name {
+        "cgroup" => ("cgroup", ns.cgroup.id),
         "ipc" => ("ipc", ns.ipc.id),
         "mnt" => ("mnt", ns.mount.id),
         "net" => ("net", ns.net.id),

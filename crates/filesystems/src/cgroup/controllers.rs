@@ -1,0 +1,72 @@
+//! Files of the controllers: cpu, cpuset, memory, pids. cgroups(7).
+//!
+//! Limits of the container's own group are the runtime's and are only shown. Below it pids can be limited; memory and processors are the host's
+//! to divide, so there they are counted only: `memory.max` and `cpu.max` say `max` and take nothing else.
+
+use super::{Row, limit, refuse, row, text};
+use crate::proc::cpu;
+use abi::Errno;
+use kernel::task::Task;
+use kernel::task::cgroup::{Cgroup, Controllers, EventFile, MAX};
+use kernel::{Io, Op, fail};
+use std::sync::Arc;
+
+pub(super) static ROWS: &[Row] = &[
+    row("cpu.max", 0o444, Controllers::CPU, cpu_max, only_max),
+    row("cpuset.cpus.effective", 0o444, Controllers::CPUSET, cpus, refuse),
+    row("cpuset.mems.effective", 0o444, Controllers::CPUSET, |_, _| text(0), refuse),
+    row("memory.current", 0o444, Controllers::MEMORY, |_, g| text(g.memory().total()), refuse),
+    row("memory.max", 0o444, Controllers::MEMORY, memory_max, only_max),
+    row("memory.stat", 0o444, Controllers::MEMORY, memory_stat, refuse),
+    row("pids.current", 0o444, Controllers::PIDS, |_, g| text(g.pids().0), refuse),
+    row("pids.events", 0o444, Controllers::PIDS, |_, g| text(format_args!("max {}", g.pids().3)), refuse)
+        .telling(EventFile::Pids),
+    row("pids.max", 0o644, Controllers::PIDS, |_, g| text(limit(g.pids().2)), set_pids_max),
+    row("pids.peak", 0o444, Controllers::PIDS, |_, g| text(g.pids().1), refuse),
+];
+
+/// A limit that is not there is not taken away.
+fn only_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    if group.is_container() {
+        return fail(Errno::EPERM);
+    }
+    if value == "max" { Ok(()) } else { fail(Errno::EOPNOTSUPP) }
+}
+
+/// Quota and period in µs. The container's quota is kept as thousandths of a processor.
+fn cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    const PERIOD: u64 = 100_000;
+    let quota = group.limits().cpu_millis.map_or(MAX, |millis| millis.saturating_mul(PERIOD / 1000));
+    text(format_args!("{} {PERIOD}", limit(quota)))
+}
+
+fn cpus(io: &mut Io<'_>, _group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    let count = Task::of(io).ok_or(Errno::ESRCH)?.kernel.cpus;
+    text(cpu::list(&(0..count).collect::<Vec<_>>()))
+}
+
+/// In whole pages.
+fn memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    text(limit(group.limits().memory.map_or(MAX, |bytes| bytes & !4095)))
+}
+
+fn memory_stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    let memory = group.memory();
+    let file = memory.file + memory.shmem;
+    text(format_args!("anon {}\nfile {file}\nshmem {}\nfile_mapped {file}", memory.anon, memory.shmem))
+}
+
+fn set_pids_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    if group.is_container() {
+        return fail(Errno::EPERM);
+    }
+    let max = match value {
+        "max" => MAX,
+        number => {
+            let number: i64 = number.parse().map_err(|_| Errno::EINVAL)?;
+            u64::try_from(number).ok().filter(|n| *n <= 1 << 22).ok_or(Errno::EINVAL)?
+        }
+    };
+    group.set_pids_max(max);
+    Ok(())
+}

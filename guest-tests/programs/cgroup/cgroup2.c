@@ -1,0 +1,461 @@
+// Control groups, version 2. cgroups(7), cgroup_namespaces(7)
+#include "check.h"
+#include <sys/inotify.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+static char top[64]; // the case's own group
+
+static const char *at(const char *group, const char *file)
+{
+    static char paths[8][400];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s%s%s", top, group, *group && *file ? "/" : "", file);
+    return path;
+}
+
+static char *text_of(const char *path)
+{
+    static char texts[4][4096];
+    static int next;
+    char *text = texts[next++ % 4];
+    int fd = OK(open(path, O_RDONLY));
+    ssize_t count = OK(read(fd, text, sizeof texts[0] - 1));
+    text[count] = 0;
+    close(fd);
+    return text;
+}
+
+static int put(const char *path, const char *text)
+{
+    int fd = OK(open(path, O_WRONLY));
+    int result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1, error = errno;
+    close(fd);
+    errno = error;
+    return result;
+}
+
+static void write_pid(const char *path, pid_t pid)
+{
+    char text[20];
+    snprintf(text, sizeof text, "%d\n", pid);
+    OK(put(path, text));
+}
+
+static int has_line(const char *text, const char *line)
+{
+    size_t length = strlen(line);
+    for (const char *p = text; (p = strstr(p, line)); p++)
+        if ((p == text || p[-1] == '\n') && (p[length] == '\n' || !p[length]))
+            return 1;
+    return 0;
+}
+
+static void set_up(void)
+{
+    OK(mkdir("cg", 0700));
+    OK(mount("none", "cg", "cgroup2", 0, NULL));
+    char folder[PATH_MAX];
+    CHECK(getcwd(folder, sizeof folder));
+    OK(chdir("cg"));
+    snprintf(top, sizeof top, "t%d", getpid());
+    OK(mkdir(top, 0755));
+    OK(mkdir(at("a", ""), 0755));
+    OK(mkdir(at("b", ""), 0755));
+}
+
+#define GROUPS                                                                                                         \
+    set_up();                                                                                                          \
+    pid_t cleaner_ = fork();                                                                                           \
+    if (cleaner_) {                                                                                                    \
+        int status_;                                                                                                   \
+        while (waitpid(cleaner_, &status_, 0) < 0 && errno == EINTR)                                                   \
+            ;                                                                                                          \
+        clean_relative();                                                                                              \
+        _exit(WIFEXITED(status_) ? WEXITSTATUS(status_) : 1);                                                          \
+    }
+
+static void clean_relative(void)
+{
+    char path[100];
+    const char *below[] = {"a/b", "a", "b", "m", ""};
+    for (int i = 0; i < 200; i++) {
+        for (int k = 0; k < 5; k++)
+            snprintf(path, sizeof path, "%s/%s", top, below[k]), rmdir(path);
+        if (access(top, F_OK))
+            return;
+        usleep(10000);
+    }
+}
+
+static pid_t sleeper(void)
+{
+    pid_t pid = OK(fork());
+    if (!pid)
+        for (;;)
+            pause();
+    return pid;
+}
+
+static void end(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    OK(waitpid(pid, NULL, 0));
+}
+
+TEST(files)
+{
+    GROUPS;
+    struct statfs fs;
+    OK(statfs(top, &fs));
+    EQ(fs.f_type, 0x63677270);
+    const char *names[] = {"cgroup.controllers", "cgroup.events", "cgroup.freeze", "cgroup.kill", "cgroup.max.depth",
+                           "cgroup.max.descendants", "cgroup.procs", "cgroup.stat", "cgroup.subtree_control",
+                           "cgroup.threads", "cgroup.type", "cpu.stat"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        CHECK(!access(at("a", names[i]), F_OK));
+    STREQ(text_of(at("a", "cgroup.type")), "domain\n");
+    STREQ(text_of(at("a", "cgroup.procs")), "");
+    STREQ(text_of(at("a", "cgroup.events")), "populated 0\nfrozen 0\n");
+    STREQ(text_of(at("a", "cgroup.freeze")), "0\n");
+    STREQ(text_of(at("a", "cgroup.max.depth")), "max\n");
+    STREQ(text_of(at("a", "cgroup.max.descendants")), "max\n");
+    STREQ(text_of(at("a", "cgroup.controllers")), "");
+    CHECK(has_line(text_of(at("", "cgroup.stat")), "nr_descendants 2"));
+    CHECK(!strncmp(text_of(at("a", "cpu.stat")), "usage_usec 0\n", 13));
+    FAILS(EACCES, open(at("a", "file"), O_CREAT | O_WRONLY, 0600));
+    FAILS(EPERM, symlink("x", at("a", "link")));
+    FAILS(EPERM, unlink(at("a", "cgroup.procs")));
+    FAILS(EEXIST, mkdir(at("a", "cgroup.procs"), 0700));
+    FAILS(EINVAL, mkdir(at("a", "new\nline"), 0700));
+    FAILS(EINVAL, put(at("a", "cgroup.freeze"), "x"));
+    FAILS(ERANGE, put(at("a", "cgroup.freeze"), "2"));
+    FAILS(ERANGE, put(at("a", "cgroup.kill"), "0"));
+    FAILS(EINVAL, put(at("a", "cgroup.procs"), "x"));
+    FAILS(ESRCH, put(at("a", "cgroup.procs"), "4194303"));
+    FAILS(EINVAL, put(at("a", "cgroup.subtree_control"), "+nonsense"));
+    FAILS(ENOENT, put(at("a", "cgroup.subtree_control"), "+pids"));
+    FAILS(EINVAL, put(at("a", "cgroup.type"), "nonsense"));
+    _exit(0);
+}
+
+TEST(processes_move_and_children_stay)
+{
+    GROUPS;
+    pid_t pid = sleeper();
+    write_pid(at("a", "cgroup.procs"), pid);
+    char wanted[100], path[100];
+    snprintf(wanted, sizeof wanted, "%d\n", pid);
+    STREQ(text_of(at("a", "cgroup.procs")), wanted);
+    STREQ(text_of(at("a", "cgroup.threads")), wanted);
+    snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+    snprintf(wanted, sizeof wanted, "/%s/a\n", top);
+    CHECK(strstr(text_of(path), wanted) && strstr(text_of(path), "0::"));
+    STREQ(text_of(at("a", "cgroup.events")), "populated 1\nfrozen 0\n");
+    STREQ(text_of(at("", "cgroup.events")), "populated 1\nfrozen 0\n");
+    STREQ(text_of(at("b", "cgroup.events")), "populated 0\nfrozen 0\n");
+    FAILS(EBUSY, rmdir(at("a", "")));
+    write_pid(at("b", "cgroup.procs"), pid);
+    STREQ(text_of(at("a", "cgroup.procs")), "");
+    end(pid);
+    STREQ(text_of(at("b", "cgroup.procs")), "");
+    STREQ(text_of(at("", "cgroup.events")), "populated 0\nfrozen 0\n");
+    WAIT_OK(FORK({
+        OK(put(at("a", "cgroup.procs"), "0"));
+        WAIT_OK(FORK({
+            char line[100];
+            snprintf(line, sizeof line, "/%s/a\n", top);
+            CHECK(strstr(text_of("/proc/self/cgroup"), line));
+        }));
+        CHECK(strtoll(strstr(text_of(at("a", "cpu.stat")), "usage_usec ") + 11, NULL, 10) >= 0);
+    }));
+    OK(rmdir(at("a", "")));
+    FAILS(ENOENT, rmdir(at("a", "")));
+    FAILS(EBUSY, rmdir(top));
+    _exit(0);
+}
+
+TEST(zombies_are_no_members)
+{
+    GROUPS;
+    pid_t pid = sleeper();
+    write_pid(at("a", "cgroup.procs"), pid);
+    OK(kill(pid, SIGKILL));
+    siginfo_t info;
+    OK(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+    EVENTUALLY(!strcmp(text_of(at("a", "cgroup.events")), "populated 0\nfrozen 0\n"));
+    int fd = OK(open(at("a", "cgroup.procs"), O_RDONLY));
+    OK(rmdir(at("a", "")));
+    char text[100];
+    FAILS(ENODEV, read(fd, text, sizeof text));
+    snprintf(text, sizeof text, "/proc/%d/cgroup", pid);
+    CHECK(strstr(text_of(text), "/a (deleted)\n"));
+    OK(waitpid(pid, NULL, 0));
+    OK(mkdir(at("a", ""), 0755));
+    _exit(0);
+}
+
+TEST(limits_of_the_tree)
+{
+    GROUPS;
+    OK(put(at("a", "cgroup.max.depth"), "1"));
+    OK(mkdir(at("a/b", ""), 0755));
+    FAILS(EAGAIN, mkdir(at("a/b", "c"), 0755));
+    OK(put(at("a", "cgroup.max.depth"), "max"));
+    OK(put(at("a", "cgroup.max.descendants"), "1"));
+    FAILS(EAGAIN, mkdir(at("a", "c"), 0755));
+    FAILS(EAGAIN, mkdir(at("a/b", "c"), 0755));
+    FAILS(ERANGE, put(at("a", "cgroup.max.depth"), "-1"));
+    FAILS(EINVAL, put(at("a", "cgroup.max.depth"), "many"));
+    OK(rmdir(at("a/b", "")));
+    _exit(0);
+}
+
+TEST(events_are_told)
+{
+    GROUPS;
+    int fd = OK(open(at("a", "cgroup.events"), O_RDONLY));
+    int in = OK(inotify_init1(IN_NONBLOCK));
+    OK(inotify_add_watch(in, at("a", "cgroup.events"), IN_MODIFY));
+    char text[200];
+    OK(read(fd, text, sizeof text));
+    struct pollfd p = {.fd = fd, .events = POLLPRI};
+    EQ(poll(&p, 1, 0), 0);
+    pid_t pid = sleeper();
+    write_pid(at("a", "cgroup.procs"), pid);
+    EQ(poll(&p, 1, 5000), 1);
+    EQ(p.revents, POLLPRI | POLLERR);
+    CHECK(pread(fd, text, sizeof text, 0) > 0 && !strncmp(text, "populated 1\n", 12));
+    EVENTUALLY(read(in, text, sizeof text) > 0);
+    OK(kill(pid, SIGKILL));
+    EQ(poll(&p, 1, 5000), 1);
+    CHECK(pread(fd, text, sizeof text, 0) > 0 && !strncmp(text, "populated 0\n", 12));
+    EVENTUALLY(read(in, text, sizeof text) > 0);
+    OK(waitpid(pid, NULL, 0));
+    _exit(0);
+}
+
+TEST(freezing)
+{
+    GROUPS;
+    volatile int *count = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    OK(mkdir(at("a/b", ""), 0755));
+    pid_t pid = FORK({
+        for (;;) {
+            ++*count;
+            usleep(100);
+        }
+    });
+    write_pid(at("a/b", "cgroup.procs"), pid);
+    pid_t idle = sleeper();
+    write_pid(at("a", "cgroup.procs"), idle);
+    EVENTUALLY(*count > 0);
+    OK(put(at("a", "cgroup.freeze"), "1"));
+    EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "frozen 1"));
+    CHECK(has_line(text_of(at("a/b", "cgroup.events")), "frozen 1"));
+    STREQ(text_of(at("a/b", "cgroup.freeze")), "0\n");
+    int before = *count;
+    usleep(20000);
+    EQ(*count, before);
+    EQ(waitpid(pid, NULL, WNOHANG | WUNTRACED), 0); // no stop
+    pid_t other = sleeper(); // who comes in freezes, who leaves thaws
+    write_pid(at("a", "cgroup.procs"), other);
+    EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "frozen 1"));
+    write_pid(at("b", "cgroup.procs"), pid);
+    EVENTUALLY(*count > before);
+    write_pid(at("a/b", "cgroup.procs"), pid);
+    EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "frozen 1"));
+    before = *count;
+    end(other); // SIGKILL gets through
+    OK(put(at("a", "cgroup.freeze"), "0"));
+    EVENTUALLY(*count > before);
+    CHECK(has_line(text_of(at("a", "cgroup.events")), "frozen 0"));
+    OK(put(at("a/b", "cgroup.freeze"), "1"));
+    EVENTUALLY(has_line(text_of(at("a/b", "cgroup.events")), "frozen 1"));
+    CHECK(has_line(text_of(at("a", "cgroup.events")), "frozen 0"));
+    end(pid);
+    end(idle);
+    OK(rmdir(at("a/b", "")));
+    _exit(0);
+}
+
+TEST(killing)
+{
+    GROUPS;
+    OK(mkdir(at("a/b", ""), 0755));
+    pid_t one = sleeper(), two = sleeper(), bystander = sleeper();
+    write_pid(at("a", "cgroup.procs"), one);
+    write_pid(at("a/b", "cgroup.procs"), two);
+    write_pid(at("b", "cgroup.procs"), bystander);
+    OK(put(at("a", "cgroup.kill"), "1"));
+    WAIT_STATUS(one, SIGKILL);
+    WAIT_STATUS(two, SIGKILL);
+    EQ(waitpid(bystander, NULL, WNOHANG), 0);
+    EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "populated 0"));
+    end(bystander);
+    OK(rmdir(at("a/b", "")));
+    _exit(0);
+}
+
+TEST(delegation)
+{
+    GROUPS;
+    OK(chown(at("a", ""), 1000, 1000));
+    OK(chown(at("a", "cgroup.procs"), 1000, 1000));
+    struct stat st;
+    OK(stat(at("a", "cgroup.procs"), &st));
+    EQ(st.st_uid, 1000);
+    EQ(st.st_mode, S_IFREG | 0644);
+    pid_t inside = sleeper(), outside = sleeper();
+    write_pid(at("a", "cgroup.procs"), inside);
+    WAIT_OK(FORK({
+        OK(setresgid(1000, 1000, 1000));
+        OK(setresuid(1000, 1000, 1000));
+        OK(mkdir(at("a/b", ""), 0755));
+        OK(stat(at("a/b", "cgroup.procs"), &st));
+        EQ(st.st_uid, 1000);
+        write_pid(at("a/b", "cgroup.procs"), inside);
+        FAILS(EACCES, open(at("b", "cgroup.procs"), O_WRONLY));
+        FAILS(EACCES, mkdir(at("b", "x"), 0755));
+        char text[20];
+        snprintf(text, sizeof text, "%d", outside); // the group above both is not the user's
+        FAILS(EACCES, put(at("a/b", "cgroup.procs"), text));
+    }));
+    end(inside);
+    end(outside);
+    OK(rmdir(at("a/b", "")));
+    OK(chmod(at("a", "cgroup.procs"), 0600));
+    OK(stat(at("a", "cgroup.procs"), &st));
+    EQ(st.st_mode, S_IFREG | 0600);
+    _exit(0);
+}
+
+TEST(namespaces)
+{
+    GROUPS;
+    OK(mkdir(at("a/b", ""), 0755));
+    WAIT_OK(FORK({
+        char before[100], after[100];
+        OK(put(at("a", "cgroup.procs"), "0"));
+        memset(before, 0, sizeof before), memset(after, 0, sizeof after);
+        OK(readlink("/proc/self/ns/cgroup", before, sizeof before - 1));
+        OK(unshare(CLONE_NEWCGROUP));
+        OK(readlink("/proc/self/ns/cgroup", after, sizeof after - 1));
+        CHECK(strcmp(before, after) && !strncmp(after, "cgroup:[", 8));
+        CHECK(strstr(text_of("/proc/self/cgroup"), "0::/\n"));
+        CHECK(strstr(text_of("/proc/1/cgroup"), "0::/../.."));
+        WAIT_OK(FORK({
+            OK(put(at("a/b", "cgroup.procs"), "0"));
+            CHECK(strstr(text_of("/proc/self/cgroup"), "0::/b\n"));
+        }));
+        OK(mkdir("/tmp/nested-cgroup", 0755));
+        int mounted = mount("none", "/tmp/nested-cgroup", "cgroup2", 0, NULL);
+        int found = !access("/tmp/nested-cgroup/b/cgroup.procs", F_OK);
+        int beyond = !access("/tmp/nested-cgroup/a", F_OK);
+        umount2("/tmp/nested-cgroup", MNT_DETACH);
+        rmdir("/tmp/nested-cgroup");
+        EQ(mounted, 0);
+        CHECK(found && !beyond);
+    }));
+    OK(rmdir(at("a/b", "")));
+    _exit(0);
+}
+
+static void need(const char *controller)
+{
+    if (!strstr(text_of("cgroup.controllers"), controller)) {
+        clean_relative();
+        SKIP("the host has this controller in a hierarchy of version 1");
+    }
+}
+
+TEST(pids_controller)
+{
+    set_up();
+    need("pids");
+    OK(put("cgroup.subtree_control", "+pids"));
+    OK(put(at("", "cgroup.subtree_control"), "+pids"));
+    pid_t cleaner = FORK({
+        STREQ(text_of(at("a", "pids.max")), "max\n");
+        STREQ(text_of(at("a", "pids.current")), "0\n");
+        OK(put(at("a", "pids.max"), "3"));
+        FAILS(EINVAL, put(at("a", "pids.max"), "-1"));
+        FAILS(EINVAL, put(at("a", "pids.max"), "some"));
+        OK(put(at("a", "cgroup.procs"), "0"));
+        STREQ(text_of(at("a", "pids.current")), "1\n");
+        pid_t one = sleeper(), two = sleeper();
+        STREQ(text_of(at("", "pids.current")), "3\n");
+        STREQ(text_of(at("a", "pids.peak")), "3\n");
+        FAILS(EAGAIN, fork());
+        pthread_t thread;
+        EQ(pthread_create(&thread, NULL, (void *(*)(void *))pause, NULL), EAGAIN);
+        STREQ(text_of(at("a", "pids.events")), "max 2\n");
+        OK(kill(two, SIGKILL)); // a zombie counts
+        siginfo_t info;
+        OK(waitid(P_PID, two, &info, WEXITED | WNOWAIT));
+        FAILS(EAGAIN, fork());
+        OK(waitpid(two, NULL, 0));
+        two = sleeper();
+        end(two);
+        end(one);
+        STREQ(text_of(at("a", "pids.current")), "1\n");
+    });
+    int status;
+    OK(waitpid(cleaner, &status, 0));
+    clean_relative();
+    EQ(status, 0);
+}
+
+TEST(no_processes_between_groups)
+{
+    set_up();
+    need("memory");
+    // The cases' own process is a member of the root, which is a container's group.
+    int result = put("cgroup.subtree_control", "+memory"), error = errno;
+    clean_relative();
+    EQ(result, -1);
+    EQ(error, EBUSY);
+}
+
+TEST(limits_that_cannot_be_kept_cannot_be_set)
+{
+    set_up();
+    need("cpu");
+    OK(put("cgroup.subtree_control", "+cpu"));
+    OK(put(at("", "cgroup.subtree_control"), "+cpu"));
+    char first[100], below[100];
+    strcpy(first, text_of(at("", "cpu.max")));
+    strcpy(below, text_of(at("a", "cpu.max")));
+    int max = put(at("a", "cpu.max"), "max"), quota = put(at("a", "cpu.max"), "10000 100000"), error = errno;
+    OK(put(at("", "cgroup.subtree_control"), "-cpu"));
+    int gone = access(at("a", "cpu.max"), F_OK);
+    OK(put("cgroup.subtree_control", "-cpu"));
+    clean_relative();
+    STREQ(first, "max 100000\n");
+    STREQ(below, "max 100000\n");
+    EQ(max, 0);
+    CHECK(quota == 0 || error == EOPNOTSUPP);
+    EQ(gone, -1);
+}
+
+TEST(memory_is_counted)
+{
+    set_up();
+    need("memory");
+    // The cases' own process is a member of the root, so memory cannot be enabled below: the root's own counts are looked at.
+    size_t size = 32 << 20;
+    long long before = atoll(text_of("memory.current"));
+    CHECK(before > 0);
+    char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(p, 1, size);
+    long long after = atoll(text_of("memory.current"));
+    CHECK(after >= before + (long long)size / 2);
+    CHECK(!strncmp(text_of("memory.stat"), "anon ", 5));
+    clean_relative();
+}
+
+MAIN()
