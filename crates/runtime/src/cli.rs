@@ -60,6 +60,9 @@ pub struct Global {
     /// Names of files that the kernel keeps in memory at most, beyond those in use [default: 32768]
     #[arg(long, value_name = "N", global = true)]
     pub dcache: Option<u32>,
+    /// Report a task whose run of a system call takes longer than this; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, global = true)]
+    pub watchdog: u32,
     /// Settings of the platform, for tests and measurements (docs/cli.md)
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub platform: Vec<String>,

@@ -235,6 +235,7 @@ pub fn boot_config(context: &Context, foreground: bool) -> Result<BootConfig> {
         foreground,
         debug: context.global.debug,
         json_log: context.global.log_format == LogFormat::Json,
+        watchdog: context.global.watchdog,
         dcache: context.global.dcache,
         strace: context.global.strace || !context.global.strace_calls.is_empty(),
         strace_calls: context.global.strace_calls.clone(),

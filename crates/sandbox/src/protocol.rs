@@ -31,6 +31,8 @@ pub struct BootConfig {
     pub json_log: bool,
     /// Print system calls of guests to the log.
     pub strace: bool,
+    /// Seconds after which a task that is stuck in the kernel is reported; 0: never.
+    pub watchdog: u32,
     /// Names that are cached at most, beyond those in use.
     pub dcache: Option<u32>,
     /// Only these (names), all when empty.

@@ -7,6 +7,7 @@
 use super::Task;
 use super::attention::{Attention, Delivery};
 use super::hot::Hot;
+use super::watchdog::{self, Turn};
 use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
 use crate::op::{Restart, Stop};
 use crate::reactor::Timer;
@@ -327,6 +328,7 @@ impl Task {
         run.waits.interrupt = self.interrupt();
         let Run { record, waits, .. } = run;
         let args = record.args;
+        watchdog::calls(nr, &args);
         let out = (row.handler)(&mut Call { task: self, rec: record, waits }, args);
         let out = match out {
             // What was moved before the wait ended counts as the result.
@@ -493,11 +495,13 @@ impl Task {
 
 impl Guest for Task {
     fn born(self: Arc<Self>, thread: Arc<Thread>) {
+        let _turn = Turn::begin(&self);
         self.adopt_thread(&thread);
         self.start(thread);
     }
 
     fn event(self: Arc<Self>, _thread: &Arc<Thread>, event: Event) {
+        let _turn = Turn::begin(&self);
         let Some(mut run) = self.enter() else { return };
         match event {
             Event::Syscall { nr, args, ip, framed } => {
@@ -525,12 +529,14 @@ impl Guest for Task {
     }
 
     fn gone(self: Arc<Self>, status: i32) {
+        let _turn = Turn::begin(&self);
         self.host_thread_gone(status);
     }
 }
 
 impl Runnable for Task {
     fn run(self: Arc<Self>) {
+        let _turn = Turn::begin(&self);
         if self.state.compare_exchange(QUEUED, RUNNING, AcqRel, Acquire).is_err() {
             return;
         }

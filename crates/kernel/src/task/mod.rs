@@ -25,6 +25,7 @@ mod sched;
 mod send;
 mod tree;
 mod usage;
+pub mod watchdog;
 
 pub use cgroup::{Cgroup, CgroupNs};
 pub use clone::{CloneSpec, SpawnInit};

@@ -17,6 +17,7 @@ use crate::machine::{BootContext, Failure, Kind, Prepared};
 use kernel::Kernel;
 use platform::Platform;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The first step of boot: see [`crate::machine::Boot`].
 pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
@@ -33,6 +34,11 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     let platform = Platform::start(options.platform)
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;
     kernel::reactor::init().map_err(|e| Failure::new(Kind::Other, format!("making the reactor's descriptors: {e}")))?;
+    if context.config.watchdog != 0 {
+        let limit = Duration::from_secs(context.config.watchdog.into());
+        kernel::task::watchdog::init(limit, options.stall)
+            .map_err(|e| Failure::new(Kind::Other, format!("making the watchdog's descriptors: {e}")))?;
+    }
     let config = context.config;
     Ok(Box::new(move || {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -47,12 +53,16 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
             .run()
             .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;
         spawn_thread("reactor", kernel::reactor::run)?;
+        if config.watchdog != 0 {
+            let kernel = kernel.clone();
+            spawn_thread("watchdog", move || kernel::task::watchdog::run(&kernel))?;
+        }
         let machine: Arc<dyn crate::machine::Machine> = Arc::new(machine::Sandbox::new(kernel));
         Ok(machine)
     }))
 }
 
-fn spawn_thread(name: &str, body: fn()) -> Result<(), Failure> {
+fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     let made = std::thread::Builder::new().name(name.to_string()).stack_size(256 << 10).spawn(body);
     made.map(drop).map_err(|e| Failure::new(Kind::Other, format!("starting the {name} thread: {e}")))
 }

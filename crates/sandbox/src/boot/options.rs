@@ -9,11 +9,13 @@ pub struct Options {
     pub platform: Config,
     /// Every wait point blocks once, although it need not: finds handlers that do something twice.
     pub force_rerun: bool,
+    /// Every run of this call is held up for twice as long as the watchdog allows.
+    pub stall: Option<u32>,
 }
 
 /// Refuses what it doesn't know, by name.
 pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
-    let mut options = Options { platform: Config::default(), force_rerun: false };
+    let mut options = Options { platform: Config::default(), force_rerun: false, stall: None };
     let p = &mut options.platform;
     for (key, value) in &config.platform {
         match key.as_str() {
@@ -30,8 +32,15 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "force-trap" => p.force_trap = switch(key, value)?,
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
+            "stall" => {
+                let row = syscalls::table::TABLE.iter().find(|row| row.name == value);
+                let row = row.ok_or_else(|| {
+                    Failure::new(Kind::Invalid, format!("--platform stall={value}: no such system call"))
+                })?;
+                options.stall = Some(row.nr);
+            }
             _ => {
-                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun";
+                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun, stall";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }
