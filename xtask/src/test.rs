@@ -50,6 +50,7 @@ const MATRIX: &[&[&str]] = &[
     &["--platform", "polling=off"],
     &["--platform", "window=off"],
     &["--platform", "memory=off"],
+    &["--platform", "limited=on"],
     &["--directfs=false"],
     &["--dcache", "8"],
 ];

@@ -206,7 +206,7 @@ fn start(
     // With ids of its own the gofer sees other owners, and has other rights, than the kernel process.
     spec.directfs = context.global.directfs && !matches!(ids, IdMap::Ranges { .. });
     let launch = Launch {
-        boot: boot_config(context, foreground)?,
+        boot: BootConfig { limited: cgroup.limits_memory(), ..boot_config(context, foreground)? },
         spec,
         sources: bundle.sources.clone(),
         listener: Some(listener),
@@ -236,6 +236,7 @@ pub fn boot_config(context: &Context, foreground: bool) -> Result<BootConfig> {
         debug: context.global.debug,
         json_log: context.global.log_format == LogFormat::Json,
         watchdog: context.global.watchdog,
+        limited: false,
         dcache: context.global.dcache,
         strace: context.global.strace || !context.global.strace_calls.is_empty(),
         strace_calls: context.global.strace_calls.clone(),

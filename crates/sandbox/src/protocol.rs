@@ -33,6 +33,8 @@ pub struct BootConfig {
     pub strace: bool,
     /// Seconds after which a task that is stuck in the kernel is reported; 0: never.
     pub watchdog: u32,
+    /// There is a limit of memory on the container or above it.
+    pub limited: bool,
     /// Names that are cached at most, beyond those in use.
     pub dcache: Option<u32>,
     /// Only these (names), all when empty.

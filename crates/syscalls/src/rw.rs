@@ -127,6 +127,9 @@ fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset:
     let result = file.read(&mut io, at, sink);
     let result = moved(&io, result);
     drop(io);
+    if file.ops.position() != Position::Stream {
+        kernel::mm::untouched::go_on_if_cut();
+    }
     if let Some(bytes) = ended(&result) {
         call.task.counters.read(bytes);
     }

@@ -13,6 +13,7 @@ mod mmap;
 mod object;
 mod remap;
 mod state;
+pub mod untouched;
 mod view;
 mod work;
 
@@ -149,6 +150,7 @@ impl Mm {
         if self.space.read_brought(at, into) {
             return Ok(into.len());
         }
+        untouched::before_read(self, at, into.len());
         let (len, slow) = self.accessible(at, into.len() as u64, Access::Read);
         let Some(into) = into.get_mut(..len as usize).filter(|i| !i.is_empty()) else {
             return if into.is_empty() { Ok(0) } else { fail(Errno::EFAULT) };
@@ -166,6 +168,9 @@ impl Mm {
         }
         let (len, slow) = self.accessible(at, from.len() as u64, Access::Write);
         let Some(from) = from.get(..len as usize).filter(|f| !f.is_empty()) else { return fail(Errno::EFAULT) };
+        if let Some(kept) = untouched::write(self, at, from) {
+            return if kept == 0 { fail(Errno::EFAULT) } else { Ok(kept) };
+        }
         Ok(if slow { platform::block_in_place(|| self.space.write(at, from)) } else { self.space.write(at, from) }?)
     }
 

@@ -9,6 +9,7 @@ use super::attention::{Attention, Delivery};
 use super::hot::Hot;
 use super::watchdog::{self, Turn};
 use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
+use crate::mm::untouched::{self, Left};
 use crate::op::{Restart, Stop};
 use crate::reactor::Timer;
 use crate::signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo};
@@ -17,6 +18,17 @@ use abi::Errno;
 use platform::{Event, Guest, Thread};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// The call has its value once the stub has written what was left to it.
+fn written_by_stub(left: Left, value: i64) -> StubWork {
+    let again = left.again;
+    let on_done: OnDone = Box::new(move |_, result, _| match result {
+        ..0 => Next::Value(result),
+        _ if again => Next::Again,
+        _ => Next::Value(value),
+    });
+    StubWork::Script { script: platform::Script { ops: left.into_ops(), then: platform::Then::Report }, on_done }
+}
 
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
@@ -329,6 +341,7 @@ impl Task {
         let Run { record, waits, .. } = run;
         let args = record.args;
         watchdog::calls(nr, &args);
+        untouched::begin(|| self.mm());
         let out = (row.handler)(&mut Call { task: self, rec: record, waits }, args);
         let out = match out {
             // What was moved before the wait ended counts as the result.
@@ -345,10 +358,25 @@ impl Task {
         if let Some(tracer) = self.kernel.tracer.get() {
             tracer.leave(self, nr, &args, traced);
         }
+        let left = untouched::finish();
         match out {
-            Ok(Ret::Value(_)) | Err(Stop::Errno(_)) => platform::close_window(),
+            Ok(Ret::Value(_)) | Err(Stop::Errno(_)) if left.is_none() => platform::close_window(),
             _ => platform::settle_window(),
         }
+        let out = match (left, out) {
+            (None, out) => out,
+            (Some(left), Ok(Ret::Value(value))) => {
+                if left.again {
+                    run.record.done = value;
+                }
+                Ok(Ret::Stub(Box::new(written_by_stub(left, value as i64))))
+            }
+            (Some(left), Err(Stop::Errno(errno))) => Ok(Ret::Stub(Box::new(written_by_stub(left, errno.ret())))),
+            (Some(mut left), out) => {
+                left.bring();
+                out
+            }
+        };
         run.phase = match out {
             Err(Stop::Block) => return false,
             Ok(Ret::Value(value)) => Phase::Leaving(value as i64),

@@ -10,8 +10,10 @@ use gofer::MountSource;
 use host::rustix::process::{Resource, getrlimit};
 use sandbox::client::Io;
 use sandbox::machine::INIT;
+use sandbox::protocol::BootConfig;
 use sandbox::spec::{Capabilities, ContainerSpec, Mount, Overlay, ProcessSpec, Rlimit, Root, User};
 
+use crate::cgroup::Cgroup;
 use crate::cli::Do;
 use crate::commands::{Context, features};
 use crate::config::plain;
@@ -64,7 +66,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         ..ContainerSpec::default()
     };
     let launch = Launch {
-        boot: boot_config(context, true)?,
+        boot: BootConfig { limited: Cgroup::of(&[]).limits_memory(), ..boot_config(context, true)? },
         spec,
         sources: vec![MountSource { path: rootfs, readonly: !args.writable, store: plan.store }],
         listener: None,

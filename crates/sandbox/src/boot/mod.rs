@@ -27,6 +27,9 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     options.platform.memory &= !context.config.strace;
     options.platform.local &= !context.config.strace;
     kernel::wait::set_force_rerun(options.force_rerun);
+    if options.limited {
+        kernel::mm::untouched::set_limited();
+    }
     if let Some(names) = context.config.dcache {
         kernel::vfs::dcache::set_limit(names as usize);
     }

@@ -9,13 +9,15 @@ pub struct Options {
     pub platform: Config,
     /// Every wait point blocks once, although it need not: finds handlers that do something twice.
     pub force_rerun: bool,
+    /// As in a container with a limit of memory.
+    pub limited: bool,
     /// Every run of this call is held up for twice as long as the watchdog allows.
     pub stall: Option<u32>,
 }
 
 /// Refuses what it doesn't know, by name.
 pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
-    let mut options = Options { platform: Config::default(), force_rerun: false, stall: None };
+    let mut options = Options { platform: Config::default(), force_rerun: false, limited: config.limited, stall: None };
     let p = &mut options.platform;
     for (key, value) in &config.platform {
         match key.as_str() {
@@ -32,6 +34,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
             "force-trap" => p.force_trap = switch(key, value)?,
             "trace" => p.trace = switch(key, value)?,
             "force-rerun" => options.force_rerun = switch(key, value)?,
+            "limited" => options.limited = switch(key, value)?,
             "stall" => {
                 let row = syscalls::table::TABLE.iter().find(|row| row.name == value);
                 let row = row.ok_or_else(|| {
@@ -40,7 +43,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
                 options.stall = Some(row.nr);
             }
             _ => {
-                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun, stall";
+                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun, limited, stall";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }
