@@ -44,11 +44,14 @@ impl Shard {
             return;
         }
         let Some(newborn) = self.core.expected(cookie) else {
-            return self.stray(tid, "HELLO with an unknown cookie");
+            return self.stray(n, "HELLO with an unknown cookie");
         };
         let leader = host::process::tgkill(tid, tid, 0).is_ok();
         if matches!(newborn.kind, Kind::Thread { .. }) || !leader || self.thread(tid).is_some() {
-            self.stray(tid, "HELLO of something else than a new process");
+            if self.has_died(n) {
+                return self.core.expect(cookie, newborn); // the keeper will miss it
+            }
+            self.stray(n, "HELLO of something else than a new process");
             return self.stillborn(newborn);
         }
         let slot = match &newborn.parent {
@@ -56,7 +59,7 @@ impl Shard {
             None => lock(&self.zygote).slot,
         };
         let Ok(mailboxes) = self.core.pool.take() else {
-            self.stray(tid, "no memory file for its mailboxes");
+            self.stray(n, "no memory file for its mailboxes");
             return self.stillborn(newborn);
         };
         let Ok(number) = Thread::hand_over(self, n.id, &mailboxes.file) else {
@@ -103,15 +106,18 @@ impl Shard {
             return;
         }
         let Some(newborn) = self.core.expected(cookie) else {
-            return self.stray(tid, "THREAD with an unknown cookie");
+            return self.stray(n, "THREAD with an unknown cookie");
         };
         let (Kind::Thread { slot }, Some(parent)) = (newborn.kind, newborn.parent.clone()) else {
-            self.stray(tid, "THREAD of something else than a new thread");
+            self.stray(n, "THREAD of something else than a new thread");
             return self.stillborn(newborn);
         };
         let sibling = host::process::tgkill(parent.space.host_pid(), tid, 0).is_ok();
         let (true, None, Some(mailbox)) = (sibling, self.thread(tid), parent.space.mailbox(slot)) else {
-            self.stray(tid, "THREAD of something else than a new thread");
+            if self.has_died(n) {
+                return self.core.expect(cookie, newborn);
+            }
+            self.stray(n, "THREAD of something else than a new thread");
             return self.stillborn(newborn);
         };
         let thread = self.admit(parent.space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
@@ -186,7 +192,7 @@ impl Shard {
         let mut z = lock(&self.zygote);
         if z.pid != tid || z.cookie != [c0, c1] {
             drop(z);
-            return self.stray(tid, "a doorbell of an unknown thread");
+            return self.stray(n, "a doorbell of an unknown thread");
         }
         z.grant = false;
         z.idle = true;
@@ -210,7 +216,7 @@ impl Shard {
             queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: CONTINUE });
         } else {
             drop(z);
-            self.stray(tid, "clone by an unknown thread");
+            self.stray(n, "clone by an unknown thread");
         }
     }
 

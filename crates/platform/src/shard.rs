@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use host::seccomp::notify::{CONTINUE, Notification};
+use host::seccomp::notify::{self, CONTINUE, Notification};
 
 use crate::config::count;
 use crate::core::Core;
@@ -135,12 +135,21 @@ impl Shard {
         } else if let Some(thread) = thread {
             self.direct(&thread, n);
         } else {
-            self.stray(tid, "a call of an unknown thread");
+            self.stray(n, "a call of an unknown thread");
         }
     }
 
-    /// An unknown host thread is killed with its process.
-    pub fn stray(&self, tid: i32, what: &str) {
+    /// Whether a thread has died since its notification was received.
+    pub fn has_died(&self, n: &Notification) -> bool {
+        !notify::is_waiting(self.listener.as_fd(), n.id)
+    }
+
+    /// An unknown host thread is killed with its process. One that does not wait any more was forgotten because it has died meanwhile.
+    pub fn stray(&self, n: &Notification, what: &str) {
+        if self.has_died(n) {
+            return;
+        }
+        let tid = n.pid as i32;
         self.core.violation(tid, what);
         queue(Out::Kill(tid));
     }

@@ -12,6 +12,7 @@ pub use libc::seccomp_notif as Notification;
 
 const RECV: libc::c_ulong = 0xc050_2100;
 const SEND: libc::c_ulong = 0xc018_2101;
+const ID_VALID: libc::c_ulong = 0x4008_2102;
 const ADDFD: libc::c_ulong = 0x4018_2103;
 const SET_FLAGS: libc::c_ulong = 0x4008_2104;
 const SYNC_WAKE_UP: libc::c_ulong = 1;
@@ -56,6 +57,12 @@ pub fn send(listener: BorrowedFd<'_>, id: u64, value: i64, flags: u32) -> Result
     // SAFETY: the host reads a struct of this size.
     let r = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const answer) };
     crate::check(r as i64).map(drop)
+}
+
+/// Whether the notified thread still waits for its answer.
+pub fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the host reads a number of 64 bits.
+    unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID, &raw const id) == 0 }
 }
 
 /// Puts a file into the waiting thread's descriptor table; returns its number there.
