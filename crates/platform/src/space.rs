@@ -271,6 +271,15 @@ impl Space {
         Some(())
     }
 
+    /// Has the host forget which pages were referenced (1 to 3) or written (4), or the most that was resident (5): /proc/PID/clear_refs. May sleep.
+    pub fn clear_refs(&self, what: u8) -> Result<(), Errno> {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let proc = self.core.proc.as_ref().ok_or(Errno::EOPNOTSUPP)?;
+        let path = format!("{}/clear_refs", self.access.load(Ordering::Relaxed));
+        let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(host::errno)?;
+        host::rustix::io::write(&file, format!("{what}").as_bytes()).map(drop).map_err(host::errno)
+    }
+
     /// /proc/PID/status of the host's process. May sleep.
     pub fn status(&self) -> Option<String> {
         self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))

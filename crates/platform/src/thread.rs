@@ -336,6 +336,11 @@ impl Thread {
             .unwrap_or_else(|| self.space.cpu_time())
     }
 
+    /// A file of the host's folder of this thread, such as "schedstat". `None` once it has ended. May sleep.
+    pub fn proc_file(&self, name: &str) -> Option<String> {
+        self.core.long_proc_file(&format!("{}/task/{}/{name}", self.space.host_pid(), self.host_tid))
+    }
+
     /// Binds the host thread to cores (numbers of the host).
     pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
         self.core.keeper.forget_young(self.host_tid);

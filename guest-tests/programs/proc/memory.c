@@ -114,4 +114,64 @@ TEST(a_folder_of_proc_as_a_pidfd)
     int other = OK(open("/proc/self/task", O_RDONLY | O_DIRECTORY));
     FAILS(EBADF, syscall(SYS_pidfd_send_signal, other, 0, NULL, 0));
 }
+
+static long status_kb(const char *name)
+{
+    read_file("/proc/self/status", text, sizeof text);
+    char *line = strstr(text, name);
+    CHECK(line);
+    return atol(line + strlen(name) + 1);
+}
+
+TEST(clear_refs)
+{
+    int fd = OK(open("/proc/self/clear_refs", O_WRONLY));
+    size_t size = 8 << 20;
+    char *p = OK(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)), *referenced;
+    memset(p, 1, size);
+    EQ(write(fd, "1\n", 2), 2);
+    char start[32];
+    sprintf(start, "%lx-", (long)p);
+    static char smaps[1 << 17];
+    read_file("/proc/self/smaps", smaps, sizeof smaps);
+    char *line = strstr(smaps, start);
+    CHECK(line && (referenced = strstr(line, "Referenced:")));
+    CHECK(atol(referenced + 11) < 1024);
+    OK(munmap(p, size));
+    long peak = status_kb("VmHWM");
+    EQ(write(fd, "5", 1), 1);
+    CHECK(status_kb("VmHWM") < peak - 6 * 1024);
+    for (int i = 2; i <= 4; i++) {
+        char digit = '0' + i;
+        int r = write(fd, &digit, 1);
+        CHECK(r == 1 || (i == 4 && errno == EINVAL)); // a host without soft-dirty bits
+    }
+    FAILS(EINVAL, write(fd, "0", 1));
+    FAILS(EINVAL, write(fd, "6", 1));
+    FAILS(EINVAL, write(fd, "x", 1));
+    char c;
+    int in = open("/proc/self/clear_refs", O_RDONLY);
+    if (in >= 0)
+        FAILS(EINVAL, read(in, &c, 1));
+}
+
+TEST(schedstat)
+{
+    unsigned long long ran, waited, times, before;
+    char path[64];
+    sprintf(path, "/proc/self/task/%d/schedstat", gettid());
+    for (int round = 0; round < 2; round++) {
+        const char *file = round ? path : "/proc/self/schedstat";
+        read_file(file, text, sizeof text);
+        EQ(sscanf(text, "%llu %llu %llu\n", &before, &waited, &times), 3);
+        CHECK(times > 0);
+        uint64_t until = now_ns(CLOCK_PROCESS_CPUTIME_ID) + 20000000;
+        while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < until) {
+        }
+        read_file(file, text, sizeof text);
+        EQ(sscanf(text, "%llu %llu %llu\n", &ran, &waited, &times), 3);
+        CHECK(ran >= before + 15000000 && ran < before + 5000000000);
+    }
+    status_kb("nonvoluntary_ctxt_switches");
+}
 MAIN()

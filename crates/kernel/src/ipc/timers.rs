@@ -116,11 +116,6 @@ impl Timers {
         let slot = table.interval.get_mut(which).ok_or(Errno::EINVAL)?;
         Ok(slot.get_or_insert_with(|| Timer::new(-1, group, clock, Notify::Interval { sig })).clone())
     }
-
-    /// Numbers, clocks' users and settings, for /proc/PID/timers.
-    pub fn list(&self) -> Vec<Arc<Timer>> {
-        self.0.lock().posix.values().cloned().collect()
-    }
 }
 
 impl GroupTimers for Timers {

@@ -55,6 +55,20 @@ pub fn set_comm(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
     Ok(())
 }
 
+/// A file that can only be written.
+pub fn unreadable(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
+    fail(Errno::EINVAL)
+}
+
+/// Which pages were referenced or written, and the most that was resident, is the host's knowledge of the stub process.
+pub fn clear_refs(_io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
+    let what = u8::try_from(parse_number(data)?).ok().filter(|what| (1..=5).contains(what)).ok_or(Errno::EINVAL)?;
+    match t.mm() {
+        Some(mm) => Ok(platform::block_in_place(|| mm.space().clear_refs(what))?),
+        None => Ok(()),
+    }
+}
+
 /// There are no block devices: files come over the gofer or are in memory, so no storage is read or written here.
 pub fn io(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let io = if t.whole { t.group.usage() } else { t.task.usage() }.io;

@@ -129,6 +129,12 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     Ok(out)
 }
 
+/// Time on a processor and time waited for one in ns, and how often it got one: the host's figures..
+pub fn schedstat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    let host = t.task.thread().and_then(|thread| platform::block_in_place(|| thread.proc_file("schedstat")));
+    host.map(String::into_bytes).ok_or(abi::Errno::ESRCH.into())
+}
+
 /// A device number as stat's tty_nr shows it: minor in bits 31-20 and 7-0, major in 15-8.
 fn device(dev: u64) -> i64 {
     let (major, minor) = (abi::fs::major(dev), abi::fs::minor(dev));

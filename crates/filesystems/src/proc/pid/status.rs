@@ -115,5 +115,12 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line("Mems_allowed:\t1".into());
     line("Mems_allowed_list:\t0".into());
     line(format!("voluntary_ctxt_switches:\t{}", task.waits()));
+    // Only the host knows when it took the processor away.
+    let host = task.thread().and_then(|thread| platform::block_in_place(|| thread.proc_file("status")));
+    let taken =
+        host.as_ref().and_then(|text| text.lines().find(|line| line.starts_with("nonvoluntary_ctxt_switches:")));
+    if let Some(taken) = taken {
+        line(taken.into());
+    }
     Ok(out)
 }
