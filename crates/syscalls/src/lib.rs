@@ -16,6 +16,7 @@ mod fdops;
 mod fs_config;
 mod futex;
 mod ids;
+mod handles;
 mod mem;
 mod message;
 mod mount_fds;

@@ -415,8 +415,8 @@ calls! {
     300 fanotify_init [] => no;
     301 fanotify_mark [] => no;
     302 prlimit64 [int int ptr ptr] => full rlimit::sys_prlimit64;
-    303 name_to_handle_at [] => no Errno::EOPNOTSUPP, "no file system here has handles";
-    304 open_by_handle_at [] => no Errno::EPERM, "no file system here has handles";
+    303 name_to_handle_at [dirfd path ptr ptr hex] => full handles::sys_name_to_handle_at;
+    304 open_by_handle_at [dirfd ptr oflags] => full handles::sys_open_by_handle_at;
     305 clock_adjtime [] => part time::sys_clock_adjtime, "clocks can be read, not set";
     306 syncfs [fd] => full mounts::sys_syncfs;
     307 sendmmsg [] => full message::sys_sendmmsg;

@@ -99,6 +99,10 @@ impl FileSystemOps for GoferFs {
         "gofer"
     }
 
+    fn handled(&self) -> kernel::vfs::Handled {
+        kernel::vfs::Handled::Cached
+    }
+
     fn statfs(&self, _io: &mut Io<'_>) -> Op<StatFs> {
         let s = self.root()?.with_handle(|gofer, root| gofer.statfs(root))?;
         Ok(StatFs {

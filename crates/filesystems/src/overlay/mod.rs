@@ -89,6 +89,10 @@ impl FileSystemOps for OverlayFs {
         "overlay"
     }
 
+    fn handled(&self) -> kernel::vfs::Handled {
+        kernel::vfs::Handled::Cached
+    }
+
     fn statfs(&self, io: &mut Io<'_>) -> Op<StatFs> {
         let lower = self.0.lower.fs.ops.statfs(io)?;
         let upper = match &self.0.upper {

@@ -154,6 +154,10 @@ impl FileSystemOps for TmpFs {
         self.name
     }
 
+    fn handled(&self) -> kernel::vfs::Handled {
+        kernel::vfs::Handled::Kept
+    }
+
     fn statfs(&self, _io: &mut Io<'_>) -> Op<StatFs> {
         let c = &self.counts;
         let (size, inodes) = (c.size.load(Ordering::Relaxed), c.inodes.load(Ordering::Relaxed));

@@ -1,6 +1,6 @@
 //! Inodes and the file systems that own them. inode(7).
 
-use super::{Attr, Dentry, FileSystemOps, FileType, InodeLocks, InodeOps, TaskLock, Watches};
+use super::{Attr, Dentry, FileSystemOps, FileType, Handles, InodeLocks, InodeOps, TaskLock, Watches};
 use crate::cred::{Cap, Cred, UserNs};
 use crate::io::Io;
 use crate::locks::Leaf;
@@ -25,6 +25,7 @@ pub struct FileSystem {
     pub(super) writers: AtomicU32,
     /// How many mounts show it.
     pub(super) mounts: AtomicU32,
+    pub(super) handles: Handles,
     /// The dentry of its root, as long as it is mounted anywhere: all mounts of it show the same tree.
     root: Mutex<Weak<Dentry>, Leaf>,
 }
@@ -42,6 +43,7 @@ impl FileSystem {
             owner: OnceLock::new(),
             writers: AtomicU32::new(0),
             mounts: AtomicU32::new(0),
+            handles: Handles::default(),
             root: Mutex::new(Weak::new()),
         })
     }

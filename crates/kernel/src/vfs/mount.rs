@@ -104,7 +104,7 @@ impl Mount {
 }
 
 /// Empties the dentry cache of a file system that is mounted nowhere any more. Queued, because a mount may go under any lock.
-struct Empty(Arc<Dentry>);
+struct Empty(Arc<Dentry>, Arc<FileSystem>);
 
 impl crate::wait::Runnable for Empty {
     fn run(self: Arc<Self>) {
@@ -112,6 +112,7 @@ impl crate::wait::Runnable for Empty {
         while let Some(parent) = top.parent() {
             top = parent;
         }
+        self.1.forget_handles();
         top.shrink();
     }
 }
@@ -119,7 +120,7 @@ impl crate::wait::Runnable for Empty {
 impl Drop for Mount {
     fn drop(&mut self) {
         if self.fs.mounts.fetch_sub(1, Ordering::AcqRel) == 1 {
-            crate::wait::enqueue(Arc::new(Empty(self.root.clone())));
+            crate::wait::enqueue(Arc::new(Empty(self.root.clone(), self.fs.clone())));
         }
     }
 }

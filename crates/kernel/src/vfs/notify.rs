@@ -285,6 +285,7 @@ pub fn moved(from: &Arc<Inode>, old: &[u8], to: &Arc<Inode>, new: &[u8], what: &
 
 /// An inode lost a name, perhaps its last.
 pub fn link_lost(io: &mut Io<'_>, inode: &Arc<Inode>) {
+    inode.fs.unpin(inode);
     if nobody_watches() || inode.watches_if_any().is_none() {
         return;
     }

@@ -61,6 +61,10 @@ pub trait FileSystemOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// Whether its inodes have handles, name_to_handle_at(2).
+    fn handled(&self) -> super::Handled {
+        super::Handled::No
+    }
     /// The terminals of a devpts; None for all other file systems.
     fn pts(&self) -> Option<&Arc<super::PtsInstance>> {
         None
