@@ -19,6 +19,7 @@
 
 pub mod auxv;
 mod errno;
+pub mod fanotify;
 pub mod fds;
 pub mod fs;
 pub mod fuse;

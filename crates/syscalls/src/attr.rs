@@ -37,7 +37,7 @@ impl Subject {
         if let Some(path) = &self.path {
             path.dentry.bump();
         }
-        notify::inode_event(&self.inode, self.path.as_ref().map(|p| &p.dentry), event);
+        notify::inode_event(&self.inode, self.path.as_ref(), event);
         Ok(0u64.into())
     }
 }

@@ -412,8 +412,8 @@ calls! {
     297 rt_tgsigqueueinfo [] => full signal::sys_rt_tgsigqueueinfo;
     298 perf_event_open [] => no;
     299 recvmmsg [] => full message::sys_recvmmsg;
-    300 fanotify_init [] => no;
-    301 fanotify_mark [] => no;
+    300 fanotify_init [hex oflags] => part fanotify::sys_fanotify_init, "permission classes, FAN_REPORT_PIDFD, FAN_REPORT_TARGET_FID";
+    301 fanotify_mark [fd hex hex dirfd path] => part fanotify::sys_fanotify_mark, "FAN_OPEN_EXEC, FAN_RENAME, FAN_MARK_IGNORE, evictable marks";
     302 prlimit64 [int int ptr ptr] => full rlimit::sys_prlimit64;
     303 name_to_handle_at [dirfd path ptr ptr hex] => full handles::sys_name_to_handle_at;
     304 open_by_handle_at [dirfd ptr oflags] => full handles::sys_open_by_handle_at;

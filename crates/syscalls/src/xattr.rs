@@ -31,7 +31,7 @@ impl Subject {
     }
 
     fn changed(&self) {
-        notify::inode_event(&self.inode, self.path.as_ref().map(|p| &p.dentry), IN_ATTRIB);
+        notify::inode_event(&self.inode, self.path.as_ref(), IN_ATTRIB);
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod epoll;
 pub mod eventfd;
+pub mod fanotify;
 pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;

@@ -342,7 +342,7 @@ impl Task {
         let args = record.args;
         watchdog::calls(nr, &args);
         untouched::begin(|| self.mm());
-        let out = (row.handler)(&mut Call { task: self, rec: record, waits }, args);
+        let out = super::acting::act(self, || (row.handler)(&mut Call { task: self, rec: record, waits }, args));
         let out = match out {
             // What was moved before the wait ended counts as the result.
             Err(Stop::Restart(_)) | Err(Stop::Errno(_)) if run.record.done > 0 => Ok(Ret::Value(run.record.done)),

@@ -141,7 +141,7 @@ impl Task {
     }
 
     /// Files, memory, folders: dropped without locks.
-    fn release(&self) {
+    fn release(self: &Arc<Self>) {
         let (files, mm, vfork) = {
             let mut fields = self.fields.lock();
             fields.handler = None;
@@ -150,7 +150,7 @@ impl Task {
         if let Some(mm) = mm {
             mm.leave();
         }
-        drop(files);
+        super::acting::act(self, || drop(files));
         if let Some(parent) = vfork {
             parent.wake(Events::IN);
         }

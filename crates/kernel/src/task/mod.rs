@@ -4,6 +4,7 @@
 //! children and process groups. Locks: see `locks`; `TaskTree` is taken before any other of this module.
 
 mod access;
+mod acting;
 mod attention;
 pub mod cgroup;
 mod clone;
@@ -27,6 +28,7 @@ mod tree;
 mod usage;
 pub mod watchdog;
 
+pub use acting::acting;
 pub use cgroup::{Cgroup, CgroupNs};
 pub use clone::{CloneSpec, SpawnInit};
 pub use cpu_limit::CpuLimit;

@@ -41,29 +41,47 @@ pub struct File {
     pub asynchronous: Mutex<Option<Link>, Leaf>,
     /// The regular file that it may write, which nobody may execute meanwhile (`busy`).
     writing: Option<Arc<Inode>>,
+    /// What is done with it is told to nobody: fanotify's own.
+    quiet: bool,
+    /// F_NOTIFY of fcntl(2).
+    pub dnotify: Mutex<Option<Arc<dyn super::listen::Listener>>, Leaf>,
     /// Who is told when it goes: epoll.
     closed: Mutex<Vec<Weak<dyn Wake>>, Leaf>,
+}
+
+/// What a file is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Making {
+    /// By a path: who writes keeps it from being executed.
+    Opened,
+    Quiet,
+    Plain,
 }
 
 impl File {
     /// A file that was opened by a path.
     pub fn opened(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(Some(path), Some(inode), ops, flags, true)
+        Self::make(Some(path), Some(inode), ops, flags, Making::Opened)
+    }
+
+    /// As `opened`, but nobody is told of what happens through it.
+    pub fn quiet(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
+        Self::make(Some(path), Some(inode), ops, flags, Making::Quiet)
     }
 
     /// A memfd: it may be executed although its maker can write to it.
     pub fn memory(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(Some(path), Some(inode), ops, flags, false)
+        Self::make(Some(path), Some(inode), ops, flags, Making::Plain)
     }
 
     /// A file without a path or an inode: eventfd, epoll...
     pub fn anonymous(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(None, None, ops, flags, false)
+        Self::make(None, None, ops, flags, Making::Plain)
     }
 
     /// A pipe or socket: no path, but an inode (`anon_inode`).
     pub fn pathless(inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
-        Self::make(None, Some(inode), ops, flags, false)
+        Self::make(None, Some(inode), ops, flags, Making::Plain)
     }
 
     fn make(
@@ -71,7 +89,7 @@ impl File {
         inode: Option<Arc<Inode>>,
         ops: Arc<dyn FileOps>,
         flags: OpenFlags,
-        keeps_from_execution: bool,
+        how: Making,
     ) -> Arc<File> {
         if let Some(inode) = inode.as_ref().filter(|_| !flags.contains(OpenFlags::PATH)) {
             inode.open_files.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +98,7 @@ impl File {
             mount.writers.fetch_add(1, Ordering::AcqRel);
             mount.fs.writers.fetch_add(1, Ordering::AcqRel);
         }
-        let writing = (keeps_from_execution && written_mount(path.as_ref(), inode.as_ref(), flags).is_some())
+        let writing = (how != Making::Plain && written_mount(path.as_ref(), inode.as_ref(), flags).is_some())
             .then(|| inode.clone())
             .flatten();
         if let Some(inode) = &writing {
@@ -89,6 +107,8 @@ impl File {
         Arc::new(File {
             id: crate::unique_id(),
             writing,
+            quiet: how == Making::Quiet,
+            dnotify: Mutex::new(None),
             path,
             inode,
             ops,
@@ -204,13 +224,19 @@ impl File {
         if path.mount.flags() & still == 0 && !no_dir && !self.flags().contains(OpenFlags::NOATIME) {
             inode.ops.accessed(io, path.mount.flags() & abi::fs::MS_STRICTATIME != 0);
         }
-        notify::inode_event(inode, Some(&path.dentry), abi::inotify::IN_ACCESS);
+        self.happened(inode, Some(path), abi::inotify::IN_ACCESS);
     }
 
     /// Data was written: told to inotify.
     pub fn modified(&self) {
         if let (Some(inode), Some(path)) = (&self.inode, &self.path) {
-            notify::inode_event(inode, Some(&path.dentry), abi::inotify::IN_MODIFY);
+            self.happened(inode, Some(path), abi::inotify::IN_MODIFY);
+        }
+    }
+
+    fn happened(&self, inode: &Arc<Inode>, path: Option<&Path>, event: u32) {
+        if !self.quiet {
+            notify::inode_event(inode, path, event);
         }
     }
 
@@ -301,7 +327,7 @@ impl Drop for File {
         }
         let dentry = self.path.as_ref().map(|p| &p.dentry);
         let event = if self.writable() { abi::inotify::IN_CLOSE_WRITE } else { abi::inotify::IN_CLOSE_NOWRITE };
-        notify::inode_event(inode, dentry, event);
+        self.happened(inode, self.path.as_ref(), event);
         if inode.open_files.fetch_sub(1, Ordering::AcqRel) == 1 {
             notify::last_close(inode);
         }

@@ -16,6 +16,7 @@ mod file;
 mod fsconfig;
 mod handles;
 mod inode;
+pub mod listen;
 pub mod locks;
 mod memfd;
 mod mount;

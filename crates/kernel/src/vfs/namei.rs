@@ -76,7 +76,7 @@ pub(super) fn make(
         None => ops.create(io, name, &node)?,
     };
     let dentry = at.dentry.adopt(name, Some(inode));
-    notify::name_event(dir, IN_CREATE | if is_dir { IN_ISDIR } else { 0 }, name, 0);
+    notify::name_event(at, dir, IN_CREATE | if is_dir { IN_ISDIR } else { 0 }, name);
     Ok(dentry)
 }
 
@@ -153,7 +153,7 @@ fn remove(
         ops.unlink(io, name, inode)?;
     }
     at.dentry.unlink_child(name);
-    notify::name_event(dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name, 0);
+    notify::name_event(at, dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name);
     notify::link_lost(io, inode);
     Ok(())
 }
@@ -192,7 +192,7 @@ pub fn link(io: &mut Io<'_>, old: &Path, base: &Base, new: &[u8]) -> Op<()> {
     ops.link(io, &last.name, &target)?;
     spot.dir.dentry.adopt(&last.name, Some(target.clone()));
     notify::inode_event(&target, None, abi::inotify::IN_ATTRIB);
-    notify::name_event(&dir, IN_CREATE, &last.name, 0);
+    notify::name_event(&spot.dir, &dir, IN_CREATE, &last.name);
     Ok(())
 }
 
@@ -274,9 +274,10 @@ pub fn rename(io: &mut Io<'_>, old_base: &Base, old: &[u8], new_base: &Base, new
     if flags & RENAME_WHITEOUT != 0 {
         from.dir.dentry.forget_child(&from_last.name);
     }
-    notify::moved(&from_dir, &from_last.name, &to_dir, &to_last.name, &inode);
+    let (old, new) = ((&from.dir, &*from_last.name), (&to.dir, &*to_last.name));
+    notify::moved(old, new, &inode);
     match &victim {
-        Some(other) if exchange => notify::moved(&to_dir, &to_last.name, &from_dir, &from_last.name, other),
+        Some(other) if exchange => notify::moved(new, old, other),
         Some(gone) => notify::link_lost(io, gone),
         None => {}
     }

@@ -1,10 +1,11 @@
 //! inotify(7): watches on inodes, instances with their events, and where the VFS tells what happens.
 //!
-//! File systems know nothing of it: the functions `name_event`, `inode_event`, `moved`, `link_lost` and `last_close` are called by
+//! File systems know nothing of it. Who listens to everything (`listen`) is told here, too. The functions `name_event`, `inode_event`, `moved`, `link_lost` and `last_close` are called by
 //! the VFS after each operation. While nobody watches anything they cost one load. Locks: `Leaf` for an inode's list of watches,
 //! `FileState` for an instance, never both.
 
-use super::{Dentry, FileOps, FileType, Inode, Position};
+use super::listen::{self, Happened};
+use super::{FileOps, FileType, Inode, Path, Position};
 use crate::cred::{Cred, UserNs};
 use crate::io::{Io, Sink, UserMemory};
 use crate::locks::{FileState, Leaf};
@@ -250,20 +251,22 @@ fn dir_bit(inode: &Inode) -> u32 {
     if inode.kind == FileType::Dir { IN_ISDIR } else { 0 }
 }
 
-/// Something happened to a name of `dir`. `mask` has IN_ISDIR where the name is a folder's.
-pub fn name_event(dir: &Arc<Inode>, mask: u32, name: &[u8], cookie: u32) {
+/// Something happened to a name of `dir`, whose place is `at`. `mask` has IN_ISDIR where the name is a folder's.
+pub fn name_event(at: &Path, dir: &Arc<Inode>, mask: u32, name: &[u8]) {
+    listen::tell(&Happened { inode: dir, mask, path: Some(at), name: Some(name) });
     if !nobody_watches() {
-        tell(dir, mask, cookie, name, false);
+        tell(dir, mask, 0, name, false);
     }
 }
 
-/// Something happened to an inode: told to its own watches, and by its name to those of the folder in which `dentry` has it.
-pub fn inode_event(inode: &Arc<Inode>, dentry: Option<&Arc<Dentry>>, mask: u32) {
+/// Something happened to an inode: told to its own watches, and by its name to those of the folder in which `path` has it.
+pub fn inode_event(inode: &Arc<Inode>, path: Option<&Path>, mask: u32) {
+    let mask = mask | dir_bit(inode);
+    listen::tell(&Happened { inode, mask, path, name: None });
     if nobody_watches() {
         return;
     }
-    let mask = mask | dir_bit(inode);
-    if let Some(dentry) = dentry
+    if let Some(dentry) = path.map(|p| &p.dentry)
         && let Some(dir) = dentry.parent().and_then(|p| p.inode())
         && dir.watches_if_any().is_some()
     {
@@ -272,25 +275,32 @@ pub fn inode_event(inode: &Arc<Inode>, dentry: Option<&Arc<Dentry>>, mask: u32) 
     tell(inode, mask, 0, b"", false);
 }
 
-/// A name moved.
-pub fn moved(from: &Arc<Inode>, old: &[u8], to: &Arc<Inode>, new: &[u8], what: &Arc<Inode>) {
-    if nobody_watches() {
+/// A name moved, from one folder to another or within one.
+pub fn moved((from, old): (&Path, &[u8]), (to, new): (&Path, &[u8]), what: &Arc<Inode>) {
+    if nobody_watches() && !listen::is_heard() {
         return;
     }
+    let (Some(from_dir), Some(to_dir)) = (from.dentry.inode(), to.dentry.inode()) else { return };
+    let within = if Arc::ptr_eq(&from_dir, &to_dir) { listen::WITHIN } else { 0 };
+    let bit = dir_bit(what);
+    let happened = |inode, mask, path, name| listen::tell(&Happened { inode, mask: mask | bit, path, name });
+    happened(&from_dir, IN_MOVED_FROM | within, Some(from), Some(old));
+    happened(&to_dir, IN_MOVED_TO, Some(to), Some(new));
+    happened(what, IN_MOVE_SELF, None, None);
     let cookie = COOKIE.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-    tell(from, IN_MOVED_FROM | dir_bit(what), cookie, old, false);
-    tell(to, IN_MOVED_TO | dir_bit(what), cookie, new, false);
+    tell(&from_dir, IN_MOVED_FROM | bit, cookie, old, false);
+    tell(&to_dir, IN_MOVED_TO | bit, cookie, new, false);
     tell(what, IN_MOVE_SELF, 0, b"", false);
 }
 
 /// An inode lost a name, perhaps its last.
 pub fn link_lost(io: &mut Io<'_>, inode: &Arc<Inode>) {
     inode.fs.unpin(inode);
-    if nobody_watches() || inode.watches_if_any().is_none() {
+    if !listen::is_heard() && (nobody_watches() || inode.watches_if_any().is_none()) {
         return;
     }
     if inode.kind != FileType::Dir {
-        tell(inode, IN_ATTRIB, 0, b"", false);
+        inode_event(inode, None, IN_ATTRIB);
     }
     if inode.open_files.load(Ordering::Acquire) == 0 {
         end_if_unlinked(io, inode);
@@ -299,7 +309,7 @@ pub fn link_lost(io: &mut Io<'_>, inode: &Arc<Inode>) {
 
 /// The last open file description of an inode went.
 pub fn last_close(inode: &Arc<Inode>) {
-    if nobody_watches() || inode.watches_if_any().is_none() {
+    if !listen::is_heard() && (nobody_watches() || inode.watches_if_any().is_none()) {
         return;
     }
     let mut done = 0;
@@ -314,7 +324,11 @@ fn end_if_unlinked(io: &mut Io<'_>, inode: &Arc<Inode>) {
         Err(crate::op::Stop::Errno(Errno::ENOENT | Errno::ESTALE)) => true,
         Err(_) => false,
     };
-    let Some(watches) = inode.watches_if_any().filter(|_| gone) else { return };
+    if !gone {
+        return;
+    }
+    listen::tell(&Happened { inode, mask: IN_DELETE_SELF | dir_bit(inode), path: None, name: None });
+    let Some(watches) = inode.watches_if_any() else { return };
     tell(inode, IN_DELETE_SELF, 0, b"", false);
     let left: Vec<(i32, Arc<Inotify>)> = {
         let list = watches.list.lock();

@@ -168,7 +168,7 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
                 if !inode.ops.truncates_at_open() {
                     truncate(io, &inode)?;
                 }
-                notify::inode_event(&inode, Some(&path.dentry), abi::inotify::IN_MODIFY);
+                notify::inode_event(&inode, Some(&path), abi::inotify::IN_MODIFY);
             }
             inode.ops.open(io, &inode, flags)?
         }
@@ -190,7 +190,7 @@ fn truncate(io: &mut Io<'_>, inode: &Arc<Inode>) -> Op<()> {
 pub fn opened(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<File> {
     let kept = flags.difference(OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC);
     let kept = kept.difference(OpenFlags::CLOEXEC);
-    notify::inode_event(&inode, Some(&path.dentry), abi::inotify::IN_OPEN);
+    notify::inode_event(&inode, Some(&path), abi::inotify::IN_OPEN);
     File::opened(path, inode, ops, kept)
 }
 
