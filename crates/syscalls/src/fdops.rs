@@ -4,7 +4,7 @@ use crate::names::only;
 use abi::Errno;
 use abi::fs::{
     F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN,
-    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP, F_OWNER_PID,
+    F_GETOWN_EX, F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP, F_OWNER_PID,
     F_OWNER_TID, F_RDLCK, F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ,
     F_SETSIG, F_UNLCK, F_WRLCK, FD_CLOEXEC, FOwnerEx, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_CLOEXEC, OpenFlags,
     SEEK_CUR, SEEK_END, SEEK_SET,
@@ -12,7 +12,7 @@ use abi::fs::{
 use abi::ioctl::{FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE};
 use kernel::ipc::pipe::PipeEnd;
 use kernel::task::Resource;
-use kernel::vfs::{File, FileType, LockOwner, Owner, Position, RecordLock, access};
+use kernel::vfs::{File, FileType, LockOwner, Owner, Position, RecordLock, access, lease};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
@@ -97,9 +97,22 @@ pub fn sys_fcntl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
             Ok(0u64.into())
         }
         F_GET_SEALS => Ok(file.ops.seals(None)?.into()),
-        F_GETLEASE => Ok(F_UNLCK.into()),
-        // No file system here has leases; Linux says so with EINVAL, and with EAGAIN to who gives back what he has not.
-        F_SETLEASE => fail(if arg as u32 == F_UNLCK { Errno::EAGAIN } else { Errno::EINVAL }),
+        F_GETLEASE => {
+            let inode = file.inode.as_ref().filter(|i| i.kind == FileType::Regular).ok_or(Errno::EINVAL)?;
+            Ok(inode.leases_if_any().map_or(F_UNLCK, |leases| leases.get(&file)).into())
+        }
+        F_SETLEASE => {
+            let tell = crate::sigio::lease_teller(call.task, &file, fd as i32);
+            lease::set(&mut call.io(), &file, arg as u32, tell)?;
+            if arg as u32 != F_UNLCK {
+                crate::sigio::own(call.task, &file);
+            }
+            Ok(0u64.into())
+        }
+        F_NOTIFY => {
+            crate::sigio::notify(call.task, &file, fd as i32, arg as u32)?;
+            Ok(0u64.into())
+        }
         _ => fail(Errno::EINVAL),
     }
 }

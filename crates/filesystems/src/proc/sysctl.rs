@@ -7,9 +7,11 @@ use super::caller;
 use crate::pseudo::{Knob, Node, Tree, parse_number};
 use abi::Errno;
 use kernel::cred::{Cap, CapSet};
+use kernel::ipc::fanotify;
 use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
 use kernel::task::PID_MAX;
 use kernel::version::{RELEASE, SYSNAME, VERSION};
+use kernel::vfs::lease::BREAK_TIME;
 use kernel::{Io, Op, fail};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
@@ -112,6 +114,11 @@ fn fs_knobs(sys: Put<'_>) {
     sys("fs/inotify/max_queued_events", value(16384));
     sys("fs/inotify/max_user_instances", value(128));
     sys("fs/inotify/max_user_watches", value(1_048_576));
+    sys("fs/fanotify/max_queued_events", value(fanotify::MAX_QUEUED));
+    sys("fs/fanotify/max_user_groups", value(fanotify::MAX_GROUPS));
+    sys("fs/fanotify/max_user_marks", value(fanotify::MAX_MARKS));
+    sys("fs/leases-enable", value(1));
+    sys("fs/lease-break-time", lease_break_time());
     sys("fs/epoll/max_user_watches", value(1_048_576));
     sys("fs/mqueue/queues_max", mqueue_knob(|ns| &ns.queues_max, 0..=i32::MAX as u32));
     sys("fs/mqueue/msg_max", mqueue_knob(|ns| &ns.msg_max, MSG_MAX));
@@ -152,6 +159,17 @@ fn name_knob(domain: bool) -> Node {
         } else {
             names.0 = name
         }
+        Ok(())
+    };
+    Node::file(0o644, Knob { get, set })
+}
+
+/// Seconds.
+fn lease_break_time() -> Node {
+    let get = |_: &mut Io<'_>| Ok(format!("{}\n", BREAK_TIME.load(Ordering::Relaxed)).into());
+    let set = |_: &mut Io<'_>, data: &[u8]| -> Op<()> {
+        let value = parse_number(data)?;
+        BREAK_TIME.store(i32::try_from(value).map_err(|_| Errno::EINVAL)?.max(0) as u32, Ordering::Relaxed);
         Ok(())
     };
     Node::file(0o644, Knob { get, set })

@@ -325,7 +325,9 @@ impl Drop for File {
         if let Some(locks) = inode.locks_if_any() {
             locks.release_file(self.id);
         }
-        let dentry = self.path.as_ref().map(|p| &p.dentry);
+        if let Some(leases) = inode.leases_if_any() {
+            leases.release_file(self.id);
+        }
         let event = if self.writable() { abi::inotify::IN_CLOSE_WRITE } else { abi::inotify::IN_CLOSE_NOWRITE };
         self.happened(inode, self.path.as_ref(), event);
         if inode.open_files.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -1,5 +1,6 @@
 //! Inodes and the file systems that own them. inode(7).
 
+use super::lease::Leases;
 use super::{Attr, Dentry, FileSystemOps, FileType, Handles, InodeLocks, InodeOps, TaskLock, Watches};
 use crate::cred::{Cap, Cred, UserNs};
 use crate::io::Io;
@@ -90,6 +91,7 @@ pub struct Inode {
     pub ops: Box<dyn InodeOps>,
     locks: OnceLock<Arc<InodeLocks>>,
     watches: OnceLock<Arc<Watches>>,
+    leases: OnceLock<Box<Leases>>,
     fifo: OnceLock<Arc<dyn Any + Send + Sync>>,
     bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
     /// Open file descriptions of it, O_PATH ones apart: the last one's end tells inotify of an unlinked file's.
@@ -110,6 +112,7 @@ impl Inode {
             ops,
             locks: OnceLock::new(),
             watches: OnceLock::new(),
+            leases: OnceLock::new(),
             fifo: OnceLock::new(),
             bound: Mutex::new(None),
             open_files: AtomicU32::new(0),
@@ -146,6 +149,16 @@ impl Inode {
     /// As `watches`, where there ever were any.
     pub fn watches_if_any(&self) -> Option<&Arc<Watches>> {
         self.watches.get()
+    }
+
+    /// fcntl(2)'s leases, made when first asked for.
+    pub fn leases(&self) -> &Leases {
+        self.leases.get_or_init(Default::default)
+    }
+
+    /// As `leases`, where there ever were any.
+    pub fn leases_if_any(&self) -> Option<&Leases> {
+        self.leases.get().map(|l| &**l)
     }
 
     /// The pipe behind a FIFO, made by `make` when first opened (`ipc::pipe` knows its type).

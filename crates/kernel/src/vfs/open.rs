@@ -161,6 +161,7 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
     if writes {
         super::may_write(&inode)?;
     }
+    super::lease::break_for(io, &inode, writes, flags.contains(OpenFlags::NONBLOCK))?;
     let ops = match inode.kind {
         FileType::Fifo => return Ok(Opened::Fifo { path, inode }),
         _ => {
