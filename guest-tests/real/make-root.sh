@@ -9,10 +9,11 @@ suite=bookworm
 mirror=${STOCKADE_MIRROR:-http://deb.debian.org/debian}
 work=$target.partial
 packages=(
-    apt bash bc bsdextrautils busybox-static bzip2 coreutils cpio diffutils dpkg-dev file findutils gawk gcc git golang-go
+    apt bash bc bindfs bsdextrautils busybox-static bzip2 coreutils cpio diffutils dpkg-dev file findutils fuse-overlayfs fuse3 gawk gcc git golang-go
     grep gzip hostname htop iproute2 less libc6-dev libpython3.11-testsuite lsof lua5.4 make ncurses-bin ncurses-term nodejs
-    openjdk-17-jdk-headless openssh-client openssl patch perl postgresql-15 procps psmisc python3 python3-venv ruby screen sed
-    sqlite3 strace stress-ng tar time tmux util-linux vim-tiny xz-utils zip
+    openjdk-17-jdk-headless openssh-client openssh-sftp-server openssl patch perl postgresql-15 procps psmisc python3
+    python3-fusepy python3-pyfuse3 python3-venv ruby screen sed sqlite3 squashfs-tools squashfuse sshfs strace stress-ng tar
+    time tmux unionfs-fuse util-linux vim-tiny xz-utils zip
 )
 # Left to be installed in the tests, with all that they want: maintainer scripts add a user, register a service and make certificates.
 services=(ca-certificates redis-server)

@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 /// The calling task as the layers below tasks see it. `task::Task::of(io)` gives the task itself.
 pub trait Caller: Send + Sync {
+    /// umask(2).
+    fn umask(&self) -> u32 {
+        0
+    }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -66,6 +70,11 @@ impl<'a> Io<'a> {
             return *first.get_or_insert(deadline);
         }
         deadline
+    }
+
+    /// The caller's umask.
+    pub fn umask(&self) -> u32 {
+        self.caller.as_ref().map_or(0, |caller| caller.umask())
     }
 
     /// What an earlier run of this call left with `keep`.

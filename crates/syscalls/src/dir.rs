@@ -40,7 +40,6 @@ fn mknod(call: &mut Call<'_>, dir: u64, path: u64, mode: u32, dev: u64) -> Op<Re
 fn make(call: &mut Call<'_>, dir: u64, path: u64, kind: NewKind<'_>, perm: u32) -> Op<Ret> {
     let name = call.path(path)?;
     let base = base(call, dir, &name)?;
-    let perm = perm & !call.task.fs().umask();
     namei::create(&mut call.io(), &base, &name, kind, perm)?;
     Ok(0u64.into())
 }

@@ -60,7 +60,7 @@ pub fn sys_mq_open(call: &mut Call<'_>, [at, flags, mode, attr, ..]: Args) -> Op
         return fail(Errno::EMFILE);
     }
     let base = folder(call)?;
-    let perm = mode as u32 & 0o7777 & !call.task.fs().umask();
+    let perm = mode as u32 & 0o7777;
     let mut io = call.io();
     if let Some(attr) = attr {
         io.keep(Box::new(MqAttr { max_messages: attr.max_messages, message_size: attr.message_size }));

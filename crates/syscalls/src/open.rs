@@ -91,7 +91,7 @@ fn do_open(call: &mut Call<'_>, dir: u64, path: u64, mut flags: OpenFlags, mode:
     if !files.has_room(limit) {
         return fail(Errno::EMFILE);
     }
-    let perm = if makes || tmpfile { mode & !call.task.fs().umask() } else { 0 };
+    let perm = if makes || tmpfile { mode } else { 0 };
     flags |= OpenFlags::LARGEFILE;
     let mut io = call.io();
     let file = open_file(&mut io, &base, &name, OpenHow { flags, perm, resolve })?;

@@ -128,7 +128,7 @@ fn out_of(io: &mut Io<'_>, from: &File, to: &Side, len: usize, nonblock: bool) -
     let parts = source.pipe.pull(&mut io.with_nonblock(nonblock || from.nonblocking()), len)?;
     if to.file.ops.is_messages() {
         let message: Vec<u8> = parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
-        return to.file.write(io, None, &mut SliceSource::new(&message));
+        return to.file.ops.take_message(io, message);
     }
     let mut left = parts.into_iter();
     let mut count = 0;

@@ -52,12 +52,26 @@ TEST(nodes_of_all_kinds)
     EQ(node("", "folder")->mode, S_IFDIR | 0751);
     OK(symlink("some/where", "m/sym"));
     STREQ(node("", "sym")->target, "some/where");
+    umask(027);
+    OK(mkdir("m/masked", 0777));
+    EQ(node("", "masked")->mode, S_IFDIR | 0750);
     FAILS(EEXIST, mkdir("m/folder", 0700));
     struct stat st;
     OK(lstat("m/null", &st));
     EQ(st.st_rdev, 0x103);
     OK(lstat("m/fifo", &st));
     EQ(st.st_mode, S_IFIFO | 0600);
+}
+TEST(dont_mask_leaves_the_umask_to_the_server)
+{
+    fuse_tree();
+    S->flags |= FUSE_DONT_MASK;
+    fuse_mount("");
+    umask(027);
+    OK(mkdir("m/folder", 0777));
+    EQ(node("", "folder")->mode, S_IFDIR | 0777);
+    close(OK(open("m/new", O_CREAT | O_WRONLY, 0666)));
+    EQ(node("", "new")->mode, S_IFREG | 0666);
 }
 TEST(links_unlinks_renames)
 {
@@ -87,6 +101,22 @@ TEST(renames_with_flags)
     FAILS(EINVAL, renameat2(AT_FDCWD, "m/file", AT_FDCWD, "m/x", RENAME_NOREPLACE));
     FAILS(EINVAL, renameat2(AT_FDCWD, "m/file", AT_FDCWD, "m/x", RENAME_NOREPLACE));
     EQ(S->count[FUSE_RENAME2], 2);
+}
+TEST(removed_folders_do_not_keep_the_mount)
+{
+    fuse_mount("");
+    struct stat st;
+    OK(mkdir("m/a", 0700));
+    OK(mkdir("m/a/b", 0700));
+    close(OK(open("m/a/b/c", O_CREAT | O_RDWR, 0600)));
+    OK(unlink("m/a/b/c"));
+    FAILS(ENOENT, stat("m/a/b/c", &st));
+    OK(mkdir("m/e", 0700));
+    OK(rename("m/a/b", "m/e"));
+    OK(rmdir("m/a"));
+    OK(rmdir("m/e"));
+    OK(umount("m"));
+    WAIT_OK(fuse_server); // ENODEV
 }
 TEST(attributes_are_set)
 {
@@ -301,6 +331,24 @@ TEST(exit_closes)
     WAIT_OK(child);
     EVENTUALLY(S->count[FUSE_RELEASE] == 1);
     EQ(S->count[FUSE_FLUSH], 1);
+}
+TEST(no_release_before_a_flush_is_done)
+{
+    fuse_mount("");
+    struct stat st;
+    OK(stat("m/file", &st));
+    int other = OK(open("/dev/null", O_RDONLY));
+    S->error[FUSE_FLUSH] = -1;
+    pid_t child = FORK({
+        int fd = OK(open("m/file", O_RDONLY));
+        dup2(other, fd);
+    });
+    EVENTUALLY(S->held[FUSE_FLUSH]);
+    sleep_ms(50);
+    EQ(S->count[FUSE_RELEASE], 0);
+    fuse_reply(fuse_fd, S->held[FUSE_FLUSH], 0, NULL, 0);
+    WAIT_OK(child);
+    EVENTUALLY(S->count[FUSE_RELEASE] == 1);
 }
 TEST(temporary_files)
 {

@@ -63,6 +63,42 @@ impl Device {
         self.conn.get().ok_or(Errno::EPERM.into())
     }
 
+    /// Takes an answer or a notification apart.
+    fn answer(&self, io: &mut Io<'_>, mut message: Vec<u8>) -> Op<usize> {
+        let conn = self.conn()?;
+        let len = message.len();
+        let mut header = In(&message);
+        if len < OUT_HEADER {
+            return fail(Errno::EINVAL);
+        }
+        let (told, error, unique) = (header.u32()?, header.u32()? as i32, header.u64()?);
+        if told as usize != len {
+            return fail(Errno::EINVAL);
+        }
+        if unique == 0 {
+            notify::take(io, conn, error, header.0)?;
+            return Ok(len);
+        }
+        if error > 0 || error <= -512 || error != 0 && len != OUT_HEADER {
+            return fail(Errno::EINVAL);
+        }
+        if unique & 1 != 0 {
+            return interrupt_answered(conn, unique & !1, error).map(|()| len);
+        }
+        let request: Arc<Request> = conn.answered(unique).ok_or(Errno::ENOENT)?;
+        if error != 0 {
+            request.finish(conn, Err(Errno::from_raw(-error)));
+            return Ok(len);
+        }
+        let payload = message.split_off(OUT_HEADER);
+        if !request.reply.contains(&payload.len()) {
+            request.finish(conn, Err(Errno::EIO));
+            return fail(Errno::EINVAL);
+        }
+        request.finish(conn, Ok(payload));
+        Ok(len)
+    }
+
     /// The message for a piece of work. None for requests, which are messages themselves.
     fn message(conn: &Conn, work: &Work) -> Option<Vec<u8>> {
         let header = |op: u32, unique: u64, node: u64, body: &Out| {
@@ -121,7 +157,7 @@ impl FileOps for Device {
 
     /// One answer or notification, whole.
     fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
-        let conn = self.conn()?;
+        self.conn()?;
         let len = from.left();
         if len < OUT_HEADER {
             return fail(Errno::EINVAL);
@@ -138,33 +174,16 @@ impl FileOps for Device {
                 count => got += count,
             }
         }
-        let mut header = In(&message);
-        let (told, error, unique) = (header.u32()?, header.u32()? as i32, header.u64()?);
-        if told as usize != len {
-            return fail(Errno::EINVAL);
+        self.answer(io, message)
+    }
+
+    /// vmsplice(2) copies at once, while libfuse puts the length of a short answer into its header after that.
+    fn take_message(&self, io: &mut Io<'_>, mut message: Vec<u8>) -> Op<usize> {
+        let len = message.len() as u32;
+        if let Some(told) = message.first_chunk_mut::<4>().filter(|told| u32::from_le_bytes(**told) > len) {
+            *told = len.to_le_bytes();
         }
-        if unique == 0 {
-            notify::take(io, conn, error, header.0)?;
-            return Ok(len);
-        }
-        if error > 0 || error <= -512 || error != 0 && len != OUT_HEADER {
-            return fail(Errno::EINVAL);
-        }
-        if unique & 1 != 0 {
-            return interrupt_answered(conn, unique & !1, error).map(|()| len);
-        }
-        let request: Arc<Request> = conn.answered(unique).ok_or(Errno::ENOENT)?;
-        if error != 0 {
-            request.finish(conn, Err(Errno::from_raw(-error)));
-            return Ok(len);
-        }
-        let payload = message.split_off(OUT_HEADER);
-        if !request.reply.contains(&payload.len()) {
-            request.finish(conn, Err(Errno::EIO));
-            return fail(Errno::EINVAL);
-        }
-        request.finish(conn, Ok(payload));
-        Ok(len)
+        self.answer(io, message)
     }
 
     fn ready(&self, want: Events) -> Events {

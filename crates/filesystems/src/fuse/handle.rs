@@ -79,7 +79,7 @@ impl Handle {
     }
 
     /// FUSE_FLUSH of a descriptor that is closed; errors of writes come out here.
-    pub fn flush(&self, io: &mut Io<'_>) -> Op<()> {
+    pub fn flush(self: &Arc<Self>, io: &mut Io<'_>) -> Op<()> {
         let conn = &self.node.conn;
         if self.implied || conn.lacks(FUSE_FLUSH) || self.how & FOPEN_NOFLUSH != 0 {
             return Ok(());
@@ -87,8 +87,11 @@ impl Handle {
         let owner = Task::of(io).map_or(0, |task| task.files().id);
         let args = Out::default().u64(self.fh).u32(0).u32(0).u64(owner);
         if io.waits().is_none() {
-            // Nobody hears of it: exit(2), dup2(2).
-            conn.post(FUSE_FLUSH, self.node.id, Out::request().bytes(&args.0), 0..=0, None);
+            // Nobody hears of it: exit(2), dup2(2). It is not released before the server is done with this.
+            let kept = self.clone();
+            let then = move |_: &Arc<Conn>, _: Answer| drop(kept);
+            let body = Out::request().bytes(&args.0);
+            conn.post(FUSE_FLUSH, self.node.id, body, 0..=0, Some(Box::new(then)));
             return Ok(());
         }
         match conn.ask_plainly(io, FUSE_FLUSH, self.node.id, args, 0..=0, done) {

@@ -12,7 +12,6 @@ use abi::fs::{O_CREAT, O_TMPFILE, OpenFlags};
 use abi::fuse::*;
 use kernel::Io;
 use kernel::op::{Op, Stop, fail};
-use kernel::task::Task;
 use kernel::vfs::{DirOps, FileType, Inode, NewKind, NewNode};
 use std::sync::Arc;
 
@@ -43,8 +42,8 @@ impl Node {
 
     /// FUSE_CREATE or FUSE_TMPFILE: a regular file that is open at once.
     fn make_open(&self, io: &mut Io<'_>, op: u32, name: &[u8], new: &NewNode<'_>, flags: u32) -> Op<Arc<Inode>> {
-        let mode = FileType::Regular.mode_bits() | new.perm;
-        let args = Out::default().u32(flags).u32(mode).u32(umask(io)).u32(0);
+        let mode = FileType::Regular.mode_bits() | self.asked(new);
+        let args = Out::default().u32(flags).u32(mode).u32(io.umask()).u32(0);
         let args = args.name(if name.is_empty() { b"/" } else { name });
         let length = ENTRY + OPEN_OUT;
         let (inode, handle) = self.conn.ask_plainly(io, op, self.id, args, length..=length, |request, answer| {
@@ -60,8 +59,11 @@ impl Node {
     }
 }
 
-fn umask(io: &Io<'_>) -> u32 {
-    Task::of(io).map_or(0, |task| task.fs().umask())
+impl Node {
+    /// The permissions that are asked for: with FUSE_DONT_MASK the umask is the server's business.
+    fn asked(&self, new: &NewNode<'_>) -> u32 {
+        if self.conn.has(FUSE_DONT_MASK) { new.perm | new.masked } else { new.perm }
+    }
 }
 
 impl DirOps for NodeOps {
@@ -92,7 +94,7 @@ impl DirOps for NodeOps {
         let kind = new.kind.file_type();
         match new.kind {
             NewKind::Dir => {
-                let args = Out::default().u32(new.perm & 0o1777).u32(umask(io)).name(name);
+                let args = Out::default().u32(node.asked(new) & 0o1777).u32(io.umask()).name(name);
                 node.make(io, FUSE_MKDIR, args, name, kind)
             }
             NewKind::Symlink(target) => node.make(io, FUSE_SYMLINK, Out::default().name(name).name(target), name, kind),
@@ -101,7 +103,7 @@ impl DirOps for NodeOps {
                     NewKind::Char(rdev) | NewKind::Block(rdev) => rdev as u32,
                     _ => 0,
                 };
-                let args = Out::default().u32(kind.mode_bits() | new.perm).u32(rdev).u32(umask(io)).u32(0);
+                let args = Out::default().u32(kind.mode_bits() | node.asked(new)).u32(rdev).u32(io.umask()).u32(0);
                 node.make(io, FUSE_MKNOD, args.name(name), name, kind)
             }
         }

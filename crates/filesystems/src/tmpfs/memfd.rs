@@ -35,7 +35,7 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     let sealing = flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) != 0;
     let fd = HostFd::new(host::memory::memfd("memfd", sealing)?);
     let perm = if flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0 { 0o666 } else { 0o777 };
-    let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid };
+    let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid, masked: 0 };
     hidden.counts.take_inode()?;
     let inode = Node::inode(&hidden.root.fs, &hidden.counts, &new, 0);
     let Some(node) = inode.ops_as::<NodeOps>().map(|ops| ops.0.clone()) else { return fail(Errno::EIO) };

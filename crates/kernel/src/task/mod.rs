@@ -229,6 +229,9 @@ impl Task {
 }
 
 impl Caller for Task {
+    fn umask(&self) -> u32 {
+        self.fs().umask()
+    }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

@@ -186,7 +186,9 @@ impl Dentry {
             old.bump();
         }
         drop(children);
-        drop(old);
+        if let Some(old) = old {
+            old.shrink();
+        }
         if keep {
             dcache::enter(&negative);
         }
@@ -217,6 +219,8 @@ impl Dentry {
         };
         if let Some(old) = old {
             old.bump();
+            // Names that are cached below it would keep it, and its file system, for ever.
+            old.shrink();
         }
     }
 
@@ -289,6 +293,7 @@ impl Dentry {
             Some(victim) => {
                 victim.place.lock().gone = true;
                 victim.bump();
+                victim.shrink();
             }
             None => {}
         }

@@ -31,7 +31,7 @@ pub fn parent(io: &mut Io<'_>, base: &Base, path: &[u8]) -> Op<Spot> {
     Ok(Spot { dir: walker.at, last })
 }
 
-/// Makes a node at a name that must not exist, and returns its place. `perm` has the umask taken off already.
+/// Makes a node at a name that must not exist, and returns its place. The caller's umask takes off what it does from `perm`.
 pub fn create(io: &mut Io<'_>, base: &Base, path: &[u8], kind: NewKind<'_>, perm: u32) -> Op<Path> {
     let spot = parent(io, base, path)?;
     let Some(last) = spot.last.filter(Component::is_plain) else { return fail(Errno::EEXIST) };
@@ -80,10 +80,12 @@ pub(super) fn make(
     Ok(dentry)
 }
 
-/// The owner of a new node: the caller's fsuid, and fsgid or a set-group-id folder's group.
+/// The permissions of a new node without what the caller's umask takes away, and its owner: the caller's fsuid, and fsgid or a set-group-id folder's group.
 pub(super) fn owned<'a>(io: &mut Io<'_>, dir: &Inode, kind: NewKind<'a>, perm: u32) -> Op<NewNode<'a>> {
     let attr = dir.attr(io)?;
-    let (mut gid, mut perm) = (io.cred.fsgid, perm & 0o7777);
+    let umask = if matches!(kind, NewKind::Symlink(_)) { 0 } else { io.umask() };
+    let masked = perm & umask;
+    let (mut gid, mut perm) = (io.cred.fsgid, perm & 0o7777 & !umask);
     if attr.perm & 0o2000 != 0 {
         gid = attr.gid;
         if matches!(kind, NewKind::Dir) {
@@ -95,7 +97,7 @@ pub(super) fn owned<'a>(io: &mut Io<'_>, dir: &Inode, kind: NewKind<'a>, perm: u
             perm &= !0o2000;
         }
     }
-    Ok(NewNode { kind, perm, uid: io.cred.fsuid, gid })
+    Ok(NewNode { kind, perm, masked, uid: io.cred.fsuid, gid })
 }
 
 /// unlink(2).

@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct OpenHow {
     pub flags: OpenFlags,
-    /// Permission bits of a file that is made, the umask already taken off.
+    /// Permission bits of a file that is made; the umask is taken off later.
     pub perm: u32,
     /// RESOLVE_* of openat2(2), as `WalkFlags` has them.
     pub resolve: WalkFlags,

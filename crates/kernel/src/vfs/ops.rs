@@ -138,8 +138,9 @@ pub trait InodeOps: Any + Send + Sync {
 /// What to make in a folder.
 pub struct NewNode<'a> {
     pub kind: NewKind<'a>,
-    /// Permission bits, the umask already applied.
+    /// Permission bits, the umask already applied; and what that took away.
     pub perm: u32,
+    pub masked: u32,
     pub uid: u32,
     pub gid: u32,
 }
@@ -280,6 +281,10 @@ pub trait FileOps: Any + Send + Sync {
     /// Reads and writes are whole messages, which are never cut: /dev/fuse.
     fn is_messages(&self) -> bool {
         false
+    }
+    /// A message that comes out of a pipe, splice(2).
+    fn take_message(&self, _io: &mut Io<'_>, _message: Vec<u8>) -> Op<usize> {
+        fail(Errno::EINVAL)
     }
     /// Adds seals, or none, and says which there are: F_ADD_SEALS, F_GET_SEALS of fcntl(2). EINVAL for files that have none.
     fn seals(&self, _add: Option<u32>) -> Op<u32> {

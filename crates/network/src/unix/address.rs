@@ -115,7 +115,7 @@ impl Names {
 pub fn bind_path(io: &mut Io<'_>, path: &[u8], socket: Weak<Endpoint>) -> Op<()> {
     let task = Task::of(io).ok_or(Errno::EINVAL)?;
     let fs = task.fs();
-    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket, 0o777 & !fs.umask());
+    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket, 0o777);
     let place = match made {
         Err(kernel::Stop::Errno(Errno::EEXIST)) => return fail(Errno::EADDRINUSE),
         made => made?,

@@ -100,7 +100,7 @@ fn with_overlay(
     if lower.kind == FileType::Regular
         && let Some(dir) = upper.ops.dir()
     {
-        let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0 };
+        let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0, masked: 0 };
         upper = dir.tmpfile(&mut io, &node)?;
     }
     filesystems::overlay::cover(&mut io, lower, upper)
@@ -241,7 +241,7 @@ impl Builder<'_> {
         let mut io = self.io(&mut done);
         let root = memory_folder();
         let inode = if file {
-            let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0 };
+            let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0, masked: 0 };
             let dir = root.ops.dir().ok_or(Errno::ENOTDIR)?;
             dir.create(&mut io, b"file", &node)?
         } else {
