@@ -18,6 +18,8 @@ cases() {
     expect "--tmpfs" 0 "1024" $run --rm --tmpfs /t:size=1m $image df /t
     expect "--memory" 0 "Killed" $run --rm --memory 64m $image sh -c "$hog"
     expect "--pids-limit" 2 "can't fork" $run --rm --pids-limit 10 $image sh -c 'for i in $(seq 20); do sleep 5 & done'
+    expect "limits as the container sees them" 0 "67108864 10 50000 100000" $run --rm --memory 64m --pids-limit 10 --cpus 0.5 $image sh -c 'cd /sys/fs/cgroup && echo $(cat memory.max pids.max cpu.max)'
+    expect "/dev/mqueue" 0 "mqueue" $run --rm $image grep -w /dev/mqueue /proc/mounts
     expect "--cap-drop" 1 "Operation not permitted" $run --rm --cap-drop ALL $image chown 1 /tmp
     expect "-i" 0 "data" bash -c "echo data | $run -i --rm $image cat"
     expect "-it" 0 "/dev/pts/0" script -qec "$run -it --rm $image tty" /dev/null
