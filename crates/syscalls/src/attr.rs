@@ -223,6 +223,7 @@ pub fn sys_truncate(call: &mut Call<'_>, [path, size, ..]: Args) -> Op<Ret> {
     access::check(&mut call.io(), &subject.inode, access::WRITE)?;
     subject.writable()?;
     kernel::vfs::may_write(&subject.inode)?;
+    kernel::vfs::lease::break_for(&mut call.io(), &subject.inode, true, false)?;
     truncate(call, &subject, size)
 }
 

@@ -87,6 +87,26 @@ TEST(an_open_waits_for_the_holder)
     WAIT_OK(child);
 }
 
+TEST(truncate_waits_too)
+{
+    catch_signal(SIGIO);
+    int fd = make("f", O_RDONLY);
+    OK(fcntl(fd, F_SETLEASE, F_RDLCK));
+    pid_t child = FORK({
+        close(fd);
+        OK(truncate("f", 5));
+    });
+    EVENTUALLY(seen_count == 1);
+    EQ(waitpid(child, NULL, WNOHANG), 0);
+    struct stat st;
+    OK(fstat(fd, &st));
+    EQ(st.st_size, 0);
+    OK(fcntl(fd, F_SETLEASE, F_UNLCK));
+    WAIT_OK(child);
+    OK(fstat(fd, &st));
+    EQ(st.st_size, 5);
+}
+
 TEST(the_time_of_a_holder_ends)
 {
     char before[20];

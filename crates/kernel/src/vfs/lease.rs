@@ -128,8 +128,8 @@ pub fn set(io: &mut Io<'_>, file: &Arc<File>, kind: u32, tell: Arc<dyn Runnable>
     Ok(())
 }
 
-/// Before an inode is opened: waits for the leases in the way. EAGAIN for who does not wait.
-pub(super) fn break_for(io: &mut Io<'_>, inode: &Inode, writes: bool, nonblock: bool) -> Op<()> {
+/// Before an inode is opened, or cut by truncate(2): waits for the leases in the way. EAGAIN for who does not wait.
+pub fn break_for(io: &mut Io<'_>, inode: &Inode, writes: bool, nonblock: bool) -> Op<()> {
     let Some(leases) = inode.leases_if_any() else { return Ok(()) };
     if !leases.conflicts(writes) {
         return Ok(());

@@ -26,6 +26,9 @@ pub const MAX_QUEUED: usize = 16_384;
 pub const MAX_GROUPS: usize = 128;
 pub const MAX_MARKS: usize = 8192;
 
+/// Events of a group with FAN_UNLIMITED_QUEUE, marks of one with FAN_UNLIMITED_MARKS: their memory is the kernel process'.
+const UNLIMITED: usize = 1 << 18;
+
 /// How many queued events are looked at for one that a new event can be merged with.
 const MERGED: usize = 128;
 
@@ -106,7 +109,8 @@ impl Fanotify {
         {
             let mut state = self.state.lock();
             let count = state.inodes.len() + state.mounts.len() + state.systems.len();
-            let full = count >= MAX_MARKS && self.flags & FAN_UNLIMITED_MARKS == 0;
+            let most = if self.flags & FAN_UNLIMITED_MARKS != 0 { UNLIMITED } else { MAX_MARKS };
+            let full = count >= most;
             let known = match what {
                 Marked::Inode(inode) => state.inodes.get(&key(inode)).map(|m| m.1),
                 Marked::Mount(mount) => state.mounts.get(&mount.id).map(|m| m.1),
@@ -211,7 +215,8 @@ impl Fanotify {
             if merged {
                 return;
             }
-            if state.events.len() < MAX_QUEUED || self.flags & FAN_UNLIMITED_QUEUE != 0 {
+            let most = if self.flags & FAN_UNLIMITED_QUEUE != 0 { UNLIMITED } else { MAX_QUEUED };
+            if state.events.len() < most {
                 state.events.push_back(event);
             } else if state.events.back().is_some_and(|e| e.mask != FAN_Q_OVERFLOW) {
                 state.events.push_back(Event::overflow());

@@ -108,7 +108,8 @@ impl MqNs {
         }
     }
 
-    /// A new queue of the caller's. ENOSPC where there are too many, EMFILE beyond RLIMIT_MSGQUEUE.
+    /// A new queue of the caller's. ENOSPC where there are too many, EMFILE beyond RLIMIT_MSGQUEUE, ENOMEM where all together could hold more than
+    /// half of the memory, whatever the limits.
     pub fn make(self: &Arc<Self>, io: &Io<'_>, attr: Option<MqAttr>) -> Op<Arc<MqQueue>> {
         let max = self.queues_max.load(Ordering::Relaxed);
         let privileged = io.cred.has(Cap::SysResource);
@@ -117,8 +118,10 @@ impl MqNs {
         let mut charge = Charge { ns: Arc::downgrade(self), uid: io.cred.uid, bytes: 0 };
         let attr = attr.unwrap_or_else(|| self.defaults());
         self.check(attr, &io.cred)?;
-        let limit = Task::of(io).map_or(u64::MAX, |task| task.group.limit(Resource::Msgqueue));
-        charge.take(attr.cost(), limit)?;
+        let task = Task::of(io);
+        let limit = task.as_ref().map_or(u64::MAX, |task| task.group.limit(Resource::Msgqueue));
+        let most = task.map_or(u64::MAX, |task| task.kernel.memory_total / 2);
+        charge.take(attr.cost(), limit, most)?;
         Ok(MqQueue::new(attr, charge))
     }
 }
@@ -139,11 +142,14 @@ struct Charge {
 }
 
 impl Charge {
-    fn take(&mut self, bytes: u64, limit: u64) -> Op<()> {
+    fn take(&mut self, bytes: u64, limit: u64, most: u64) -> Op<()> {
         let mut used = USED.lock();
         let sum = used.get(&self.uid).copied().unwrap_or(0).saturating_add(bytes);
         if sum > limit {
             return fail(Errno::EMFILE);
+        }
+        if used.values().fold(bytes, |all, part| all.saturating_add(*part)) > most {
+            return fail(Errno::ENOMEM);
         }
         used.insert(self.uid, sum);
         self.bytes = bytes;
