@@ -1,31 +1,25 @@
 //! Host files that the caller of the runtime donated: standard input, output and error without a terminal.
 //!
 //! Regular files, and devices like /dev/null that are always ready, share their offset with the host; pipes, sockets and other devices are
-//! streams whose readiness the reactor watches. The host's description is not ours alone, so its flags are never changed. Opened again by /proc/self/fd/N it is the same stream, or the same
+//! streams (`kernel::ipc::host_stream`). The host's description is not ours alone, so its flags are never changed. Opened again by /proc/self/fd/N it is the same stream, or the same
 //! file with an offset of its own. Locks: `Leaf` around attributes that a guest changed. open(2), proc_pid_fd(5).
 
 use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_DATA, SEEK_HOLE};
-use abi::tty::{TCGETS, TCSETS, TCSETSF, TCSETSW, TIOCGWINSZ};
 use host::HostFd;
 use host::rustix::fs::Statx;
-use kernel::io::UserMemory;
+use kernel::ipc::host_stream::{Object, Stream};
 use kernel::locks::Leaf;
-use kernel::reactor::{self, Watch};
-use kernel::signal::SIGPIPE;
-use kernel::task::Task;
 use kernel::vfs::{
-    Attr, Backing, Dentry, File, FileOps, FileSystem, FileSystemOps, FileType, Inode, InodeOps, Mappable, Mount, Path,
-    Position, Rights, SetAttr, StatFs,
+    Attr, Dentry, File, FileOps, FileSystem, FileSystemOps, FileType, Inode, InodeOps, Mappable, Mount, Path, Position,
+    SetAttr, StatFs,
 };
-use kernel::wait::{Events, Queue, Wake};
 use kernel::{Io, Op, Sink, Source, fail};
 use lock::Mutex;
 use platform::block_in_place;
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
-use zerocopy::IntoBytes;
 
 /// The file behind a donated descriptor. EBADF for descriptors that are open as O_PATH.
 pub fn open(fd: Arc<HostFd>) -> Op<Arc<File>> {
@@ -61,209 +55,8 @@ impl FileSystemOps for HostFs {
     }
 }
 
-/// What all descriptions of one donated file have in common.
-struct Object {
-    fd: Arc<HostFd>,
-    kind: FileType,
-    ino: u64,
-    rdev: (u32, u32),
-    /// F_GETFL.
-    flags: u32,
-    queue: Queue,
-    /// None where the host's epoll refuses the object: it is always ready.
-    watch: Option<Watch>,
-}
-
-/// The reactor's target: passes readiness on to the queue.
-struct Readiness(Queue);
-
-impl Wake for Readiness {
-    fn wake(self: Arc<Self>, events: Events) {
-        self.0.wake(events);
-    }
-}
-
-impl Object {
-    fn new(fd: Arc<HostFd>) -> Op<Arc<Object>> {
-        let stat = host::file::stat(&fd)?;
-        let kind = FileType::from_mode(stat.stx_mode.into()).ok_or(Errno::EINVAL)?;
-        if matches!(kind, FileType::Dir | FileType::Symlink) {
-            return fail(Errno::EINVAL);
-        }
-        let flags = host::stream::flags(&fd)?;
-        let queue = Queue::new();
-        let events = Events::IN | Events::OUT | Events::PRI | Events::RDHUP;
-        let watch = match kind {
-            FileType::Regular | FileType::Block => None,
-            _ => reactor::watch(&fd, events, Arc::new(Readiness(queue.clone()))).ok(),
-        };
-        let rdev = (stat.stx_rdev_major, stat.stx_rdev_minor);
-        Ok(Arc::new(Object { fd, kind, ino: stat.stx_ino, rdev, flags, queue, watch }))
-    }
-
-    fn may(&self, flags: OpenFlags) -> bool {
-        let have = OpenFlags::from_bits_retain(self.flags);
-        (!flags.readable() || have.readable()) && (!flags.writable() || have.writable())
-    }
-
-    fn has_offset(&self) -> bool {
-        match self.kind {
-            FileType::Regular => true,
-            FileType::Char => self.watch.is_none() && host::stream::seek(&self.fd, 0, abi::fs::SEEK_CUR).is_ok(),
-            _ => false,
-        }
-    }
-
-    fn label(&self) -> String {
-        match (self.kind, self.rdev) {
-            (FileType::Fifo, _) => format!("pipe:[{}]", self.ino),
-            (FileType::Socket, _) => format!("socket:[{}]", self.ino),
-            (FileType::Char, (1, 3)) => "/dev/null".into(),
-            (FileType::Char, (1, 5)) => "/dev/zero".into(),
-            (FileType::Char, (1, 7)) => "/dev/full".into(),
-            _ => format!("host:[{}]", self.ino),
-        }
-    }
-
-    fn ready(&self, want: Events) -> Events {
-        if self.watch.is_none() {
-            return want & (Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM);
-        }
-        Events::from_bits_truncate(host::stream::poll_now(&self.fd, want.bits() as u16).into())
-    }
-
-    /// Reads without changing how the host's description waits. EAGAIN: nothing is there.
-    fn read_some(&self, into: &mut [u8]) -> Result<usize, Errno> {
-        match host::stream::read_nowait(&self.fd, into) {
-            Err(Errno::EOPNOTSUPP | Errno::ESPIPE | Errno::EINVAL) => {
-                let there = Events::IN | Events::HUP | Events::ERR;
-                if self.watch.is_some() && !self.ready(Events::IN).intersects(there) {
-                    return Err(Errno::EAGAIN);
-                }
-                // Another reader on the host's side may take the data first: the worker is handed over.
-                block_in_place(|| host::stream::read(&self.fd, into))
-            }
-            other => other,
-        }
-    }
-
-    fn write_some(&self, from: &[u8]) -> Result<usize, Errno> {
-        match host::stream::write_nowait(&self.fd, from) {
-            Err(Errno::EOPNOTSUPP | Errno::ESPIPE | Errno::EINVAL) => {
-                let there = Events::OUT | Events::HUP | Events::ERR;
-                if self.watch.is_some() && !self.ready(Events::OUT).intersects(there) {
-                    return Err(Errno::EAGAIN);
-                }
-                block_in_place(|| host::stream::write(&self.fd, from))
-            }
-            other => other,
-        }
-    }
-
-    fn terminal_ioctl(&self, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
-        match cmd {
-            TCGETS => memory.write(arg, host::stream::termios(&self.fd)?.as_bytes()).map(|()| 0),
-            TIOCGWINSZ => memory.write(arg, host::stream::winsize(&self.fd)?.as_bytes()).map(|()| 0),
-            // The terminal is the host's: a guest may look at it, not change it.
-            TCSETS | TCSETSW | TCSETSF if host::stream::termios(&self.fd).is_ok() => fail(Errno::EPERM),
-            _ => fail(Errno::ENOTTY),
-        }
-    }
-}
-
 /// Bytes that are moved at once.
 const CHUNK: usize = 64 << 10;
-
-/// A pipe, a socket, a device.
-struct Stream(Arc<Object>);
-
-impl FileOps for Stream {
-    fn position(&self) -> Position {
-        Position::Stream
-    }
-    fn read(&self, io: &mut Io<'_>, _at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
-        let mut buffer = vec![0; to.left().min(CHUNK)];
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let object = self.0.clone();
-        let count = io.wait_for(&object.queue, Events::IN, || match object.read_some(&mut buffer) {
-            Ok(count) => Ok(Some(count)),
-            Err(Errno::EAGAIN) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        })?;
-        match buffer.get(..count) {
-            Some(data) if !data.is_empty() => to.put(data),
-            _ => Ok(0),
-        }
-    }
-    fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
-        let mut buffer = vec![0; from.left().min(CHUNK)];
-        let mut done = 0;
-        while from.left() > 0 {
-            let got = match from.take(&mut buffer) {
-                Ok(got) => got,
-                Err(stop) if done == 0 => return Err(stop),
-                Err(_) => break,
-            };
-            let data = buffer.get(..got).unwrap_or_default();
-            match self.0.write_some(data) {
-                Ok(count) => {
-                    from.untake(got - count.min(got));
-                    done += count;
-                }
-                Err(Errno::EAGAIN) => {
-                    from.untake(got);
-                    if io.nonblock && done > 0 {
-                        break;
-                    }
-                    *io.done += done as u64;
-                    done = 0;
-                    let object = self.0.clone();
-                    let there = Events::OUT | Events::ERR | Events::HUP;
-                    io.wait_for(&self.0.queue, Events::OUT, || {
-                        Ok(object.ready(Events::OUT).intersects(there).then_some(()))
-                    })?;
-                }
-                Err(errno) => {
-                    from.untake(got);
-                    if done > 0 {
-                        break;
-                    }
-                    if errno == Errno::EPIPE
-                        && let Some(task) = Task::of(io)
-                    {
-                        task.signal_self(SIGPIPE);
-                    }
-                    return fail(errno);
-                }
-            }
-            if got == 0 {
-                break;
-            }
-        }
-        Ok(done)
-    }
-    fn ready(&self, want: Events) -> Events {
-        self.0.ready(want)
-    }
-    fn queue(&self) -> Option<&Queue> {
-        self.0.watch.is_some().then_some(&self.0.queue)
-    }
-    fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
-        if cmd == abi::ioctl::FIONREAD {
-            let count = host::rustix::io::ioctl_fionread(&self.0.fd).map_err(host::errno)?;
-            return memory.write(arg, &(count as i32).to_le_bytes()).map(|()| 0);
-        }
-        self.0.terminal_ioctl(memory, cmd, arg)
-    }
-    fn label(&self) -> Option<String> {
-        Some(self.0.label())
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
 
 fn read_with(to: &mut dyn Sink, mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>) -> Op<usize> {
     let mut buffer = vec![0; to.left().min(CHUNK)];
@@ -393,16 +186,6 @@ impl FileOps for Again {
     }
     fn as_any(&self) -> &dyn Any {
         self
-    }
-}
-
-impl Mappable for Object {
-    fn backing(&self, _io: &mut Io<'_>, range: Range<u64>, rights: Rights) -> Op<Backing> {
-        let have = OpenFlags::from_bits_retain(self.flags);
-        if !have.readable() || rights.shared && rights.write && !have.writable() {
-            return fail(Errno::EACCES);
-        }
-        Ok(Backing::Host { fd: self.fd.clone(), offset: range.start, local: false })
     }
 }
 

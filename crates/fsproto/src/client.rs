@@ -183,18 +183,7 @@ impl Gofer for Client {
         if path.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG);
         }
-        let mut received = self.ask(Request::Open { from, path: owned(path), how })?;
-        match received.message {
-            // This process has as many descriptors as it may: the one that came was lost.
-            Done::Opened { handle, contents: None, .. } if received.fds.is_empty() => {
-                self.forget(handle.as_slice());
-                Err(Errno::EMFILE)
-            }
-            Done::Opened { handle, attr, created, dir, contents } => {
-                Ok(Opened { handle, attr, created, dir, contents, fd: received.fds.pop() })
-            }
-            _ => Err(Errno::EIO),
-        }
+        self.opened(Request::Open { from, path: owned(path), how })
     }
 
     fn list(&self, from: Handle, path: &[&[u8]], cursor: u64) -> Result<Listing, Errno> {
@@ -260,17 +249,44 @@ impl Gofer for Client {
 
     fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno> {
         let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
-        let mut received = self.ask(Request::Scratch { mount })?;
-        match (received.message, received.fds.pop()) {
-            (Done::Nothing, Some(fd)) => Ok(fd),
-            // This process has as many descriptors as it may.
-            (Done::Nothing, None) => Err(Errno::EMFILE),
-            _ => Err(Errno::EIO),
-        }
+        self.descriptor(Request::Scratch { mount })
+    }
+
+    fn connect(&self, of: Handle, kind: u32) -> Result<Arc<HostFd>, Errno> {
+        self.descriptor(Request::Connect { of, kind })
+    }
+
+    fn bind(&self, dir: Handle, name: &[u8], kind: u32, mode: u32, uid: u32, gid: u32) -> Result<Opened, Errno> {
+        self.opened(Request::Bind { dir, name: name.into(), kind, mode, uid, gid })
     }
 }
 
 impl Client {
+    /// A request whose answer is a descriptor and nothing more.
+    fn descriptor(&self, request: Request) -> Result<Arc<HostFd>, Errno> {
+        let mut received = self.ask(request)?;
+        match (received.message, received.fds.pop()) {
+            (Done::Nothing, Some(fd)) => Ok(fd),
+            // This process has as many descriptors as it may: the one that came was lost.
+            (Done::Nothing, None) => Err(Errno::EMFILE),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn opened(&self, request: Request) -> Result<Opened, Errno> {
+        let mut received = self.ask(request)?;
+        match received.message {
+            Done::Opened { handle, contents: None, .. } if received.fds.is_empty() => {
+                self.forget(handle.as_slice());
+                Err(Errno::EMFILE)
+            }
+            Done::Opened { handle, attr, created, dir, contents } => {
+                Ok(Opened { handle, attr, created, dir, contents, fd: received.fds.pop() })
+            }
+            _ => Err(Errno::EIO),
+        }
+    }
+
     fn bytes(&self, request: Request) -> Result<Bytes, Errno> {
         match self.ask(request)?.message {
             Done::Bytes(bytes) => Ok(bytes),

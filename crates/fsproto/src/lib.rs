@@ -52,4 +52,8 @@ pub trait Gofer: Send + Sync {
     fn donate(&self, mount: usize) -> Result<Donation, Errno>;
     /// A new host file without a name, open for reading and writing, where an overlay's upper layer keeps its contents. EOPNOTSUPP where there is no such place.
     fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno>;
+    /// A new socket that is connected to the one with this name. ECONNREFUSED, also where that is not allowed; EAGAIN where its backlog is full.
+    fn connect(&self, of: Handle, kind: u32) -> Result<Arc<HostFd>, Errno>;
+    /// A new socket that is bound to a name made in `dir`. EOPNOTSUPP where that is not allowed.
+    fn bind(&self, dir: Handle, name: &[u8], kind: u32, mode: u32, uid: u32, gid: u32) -> Result<Opened, Errno>;
 }

@@ -68,6 +68,20 @@ pub enum Request {
     Scratch {
         mount: u32,
     },
+    /// Asks for a socket (of type SOCK_*) that is connected to the one with this name; it comes with the answer.
+    Connect {
+        of: Handle,
+        kind: u32,
+    },
+    /// Asks for a socket that is bound to a new name; it comes with the answer, which is that of `Open`.
+    Bind {
+        dir: Handle,
+        name: Bytes,
+        kind: u32,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
 }
 
 /// What the gofer answers; an error number (1 to 4095) in place of it where the request as a whole failed.
@@ -79,7 +93,7 @@ pub enum Done {
         version: u32,
         mounts: Vec<MountInfo>,
     },
-    /// Of `Channel`, `Forget`, `Sync` and `Scratch`.
+    /// Of `Channel`, `Forget`, `Sync`, `Scratch` and `Connect`.
     Nothing,
     Walked(Walked),
     /// With a descriptor where there are no `contents`.
@@ -132,7 +146,9 @@ impl Request {
             Request::Change(changes) if changes.len() > MAX_CHANGES => Err(Errno::EPROTO),
             Request::Change(changes) => changes.iter().try_for_each(check_change),
             Request::GetXattr { name, .. } => check_xattr_name(name),
-            Request::Hello { .. }
+            Request::Bind { name, .. } => check_name(name),
+            Request::Connect { .. }
+            | Request::Hello { .. }
             | Request::Channel
             | Request::Forget
             | Request::Attr { .. }

@@ -3,7 +3,7 @@
 //!
 //! Order: sources, root, capabilities, no_new_privs (all before the first thread, so that every thread has them), threads, filter.
 
-use crate::{GoferError, MountSource, Server, Source, Store, donation};
+use crate::{GoferError, MountSource, Peers, Server, Source, Store, donation};
 use host::allow;
 use host::capabilities::{self, CapabilitySet};
 use host::file::{self, SelfFd};
@@ -12,7 +12,7 @@ use host::{HostFd, namespaces};
 use std::path::Path;
 
 /// Leaves the host's folders but for those that are served.
-pub fn enter(mounts: Vec<MountSource>, donate: bool) -> Result<Server, GoferError> {
+pub fn enter(mounts: Vec<MountSource>, donate: bool, peers: Peers) -> Result<Server, GoferError> {
     let step = |step| move |errno| GoferError::Confine { step, errno };
     let mut sources = Vec::with_capacity(mounts.len());
     let folders = donation::Maker::new(donate);
@@ -33,7 +33,7 @@ pub fn enter(mounts: Vec<MountSource>, donate: bool) -> Result<Server, GoferErro
     file::enter(&self_fd).map_err(step("entering /proc/self/fd"))?;
     file::clear_umask();
     let descriptors = file::raise_descriptor_limit();
-    let server = Server::new(sources, SelfFd::HERE, descriptors)?;
+    let server = Server::new(sources, SelfFd::HERE, descriptors, peers)?;
     let keep = if file::own_ids().0 == 0 { kept_capabilities() } else { CapabilitySet::empty() };
     capabilities::limit(keep).map_err(|e| step("dropping capabilities")(host::errno(e)))?;
     capabilities::no_new_privileges().map_err(|e| step("setting no_new_privs")(host::errno(e)))?;
@@ -41,11 +41,12 @@ pub fn enter(mounts: Vec<MountSource>, donate: bool) -> Result<Server, GoferErro
 }
 
 /// The filter, on all threads.
-pub fn lock(report: bool) -> Result<(), GoferError> {
+pub fn lock(report: bool, peers: Peers) -> Result<(), GoferError> {
     if report {
         lockdown::report_violations();
     }
-    lockdown::install(SECCOMP, if report { Otherwise::Trap } else { Otherwise::Kill })
+    let more: &[Allow] = if peers.connect || peers.bind { SOCKETS } else { &[] };
+    lockdown::install(&[SECCOMP, more].concat(), if report { Otherwise::Trap } else { Otherwise::Kill })
         .map_err(|e| GoferError::Confine { step: "installing the seccomp filter", errno: host::errno(e) })
 }
 
@@ -62,8 +63,15 @@ fn kept_capabilities() -> CapabilitySet {
 
 /// This process' part of docs/security.md.
 pub fn security_page() -> String {
-    lockdown::markdown(SECCOMP)
+    lockdown::markdown(&[SECCOMP, SOCKETS].concat())
 }
+
+/// What comes to it with `--host-uds`.
+const SOCKETS: &[Allow] = &[
+    allow!(socket, [Check::Is32(0, 1)], "AF_UNIX, only with --host-uds: a socket for a guest"),
+    allow!(connect, "only with --host-uds: connects it to a socket of the host, by /proc/self/fd"),
+    allow!(bind, "only with --host-uds: binds it to a new name below a folder, by /proc/self/fd"),
+];
 
 /// Every host call of the gofer once it serves.
 pub const SECCOMP: &[Allow] = &[

@@ -3,7 +3,7 @@
 //! The only process of a sandbox that sees the host's folders. It answers the kernel process over the protocol of `fsproto`: names, attributes,
 //! changes, and descriptors of regular files; contents go by it only where they are small. `nodes` keeps what the kernel process holds handles of, `lookup`,
 //! `open` and `change` serve the requests, `donation` makes what the kernel process
-//! may open by itself, `scratch` files for overlays, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
+//! may open by itself, `scratch` files for overlays, `sockets` what host processes are talked to by, `confine` gives up all rights that this does not need. It ends when the kernel process closes its socket.
 
 mod change;
 mod confine;
@@ -13,11 +13,13 @@ mod nodes;
 mod open;
 mod scratch;
 mod server;
+mod sockets;
 
 pub use confine::{SECCOMP, security_page};
 pub use donation::{Folder, Maker};
 pub use scratch::Store;
 pub use server::{Server, Source};
+pub use sockets::Peers;
 
 use abi::Errno;
 use fsproto::Channel;
@@ -38,6 +40,8 @@ pub struct Config {
     pub mounts: Vec<MountSource>,
     /// Folders may be given to the kernel process, to open files below them by itself.
     pub donate: bool,
+    /// Host processes that the container may talk to by FIFOs and sockets.
+    pub peers: Peers,
     /// A host call that is not allowed is named on standard error before the process ends (status 159); else it just dies.
     pub report_violations: bool,
 }
@@ -73,7 +77,7 @@ pub enum GoferError {
 /// Serves until the kernel process is gone. The caller is single-threaded and in a mount namespace of its own (`host::spawn`), with CAP_SYS_ADMIN in
 /// the user namespace that it belongs to.
 pub fn run(config: Config) -> Result<(), GoferError> {
-    let server = Arc::new(confine::enter(config.mounts, config.donate)?);
+    let server = Arc::new(confine::enter(config.mounts, config.donate, config.peers)?);
     let (sender, receiver) = mpsc::channel();
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 1..THREADS {
@@ -83,7 +87,7 @@ pub fn run(config: Config) -> Result<(), GoferError> {
             .spawn(move || serve_next(&server, &receiver))
             .map_err(|e| GoferError::Thread(e.into()))?;
     }
-    confine::lock(config.report_violations)?;
+    confine::lock(config.report_violations, config.peers)?;
     let mut more = THREADS - 1;
     let grow = move || {
         // Each thread serves one channel for ever.

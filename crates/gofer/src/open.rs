@@ -58,7 +58,7 @@ impl Server {
         let mut flags = access(how);
         match attr.kind() {
             0o100_000 => {}
-            0o010_000 if how.fifo => flags |= O_NONBLOCK,
+            0o010_000 if how.fifo && self.peers.fifo => flags |= O_NONBLOCK,
             0o120_000 => return Err(Errno::ELOOP),
             0o040_000 => return Err(Errno::EISDIR),
             // Device nodes of the host are never opened, nor are its sockets.

@@ -2,6 +2,7 @@
 
 use crate::donation::Folder;
 use crate::nodes::{Node, Nodes, is_kernel_interface};
+use crate::sockets::{Made, Peers};
 use crate::{GoferError, MountSource, Store};
 use abi::Errno;
 use fsproto::{Channel, Done, Envelope, Handle, MAX_XATTR_VALUE, MountInfo, Reply, Request, Statfs, SyncHow, VERSION};
@@ -18,6 +19,8 @@ pub struct Server {
     mounts: Vec<MountInfo>,
     /// What is given away of each mount.
     folders: Vec<Option<Folder>>,
+    pub(crate) peers: Peers,
+    pub(crate) made: Made,
     /// Where overlays over each mount keep their contents.
     stores: Vec<Option<Store>>,
 }
@@ -46,7 +49,12 @@ impl From<Done> for Answer {
 
 impl Server {
     /// `descriptors`: how many this process may have. `self_fd`: how it reaches its own /proc/self/fd.
-    pub fn new(sources: Vec<Source>, self_fd: SelfFd, descriptors: u64) -> Result<Server, GoferError> {
+    pub fn new(
+        sources: Vec<Source>,
+        self_fd: SelfFd,
+        descriptors: u64,
+        peers: Peers,
+    ) -> Result<Server, GoferError> {
         let nodes = Nodes::new(descriptors);
         let mut mounts = Vec::with_capacity(sources.len());
         let mut folders = Vec::with_capacity(sources.len());
@@ -61,7 +69,7 @@ impl Server {
             })();
             mounts.push(mount.map_err(|errno| GoferError::Source { path, errno })?);
         }
-        Ok(Server { nodes, self_fd, mounts, folders, stores })
+        Ok(Server { nodes, self_fd, mounts, folders, peers, made: Made::default(), stores })
     }
 
     /// Serves one channel to its end. `grow` makes another channel and returns the end of the kernel process.
@@ -116,6 +124,10 @@ impl Server {
             Request::Scratch { mount } => {
                 let store = self.stores.get(*mount as usize).and_then(Option::as_ref).ok_or(Errno::EOPNOTSUPP)?;
                 return Ok(Answer { done: Done::Nothing, fd: Some(HostFd::new(store.file()?)) });
+            }
+            Request::Connect { of, kind } => return self.connect(*of, *kind),
+            Request::Bind { dir, name, kind, mode, uid, gid } => {
+                return self.bind(*dir, name, *kind, [*mode, *uid, *gid]);
             }
             Request::Statfs { of } => Done::Statfs(self.statfs(*of)?),
             Request::Sync { of, how } => {

@@ -5,7 +5,7 @@ mod common;
 
 use common::Folder;
 use fsproto::{Change, Client, Create, Gofer, OpenHow, SetAttr, WalkEnd};
-use gofer::{Config, MountSource};
+use gofer::{Config, MountSource, Peers};
 use host::HostFd;
 use host::spawn::{IdMap, Namespaces, Spawn};
 use kernel::cred::{Cred, UserNs};
@@ -28,7 +28,7 @@ fn main() {
         std::fs::write(covered.join("inner"), "inner").unwrap();
         let source = |path: &String| MountSource { path: path.into(), readonly: false, store: Some(path.into()) };
         let mounts = args[2..].iter().map(source).collect();
-        match gofer::run(Config { socket, mounts, donate: true, report_violations: true }) {
+        match gofer::run(Config { socket, mounts, donate: true, peers: Peers { fifo: true, connect: true, bind: true }, report_violations: true }) {
             Ok(()) => std::process::exit(0),
             Err(error) => {
                 eprintln!("gofer: {error}");
@@ -123,6 +123,7 @@ fn serves(client: &Client, user: bool) {
     let listing = client.list(dir, &[], 0).unwrap();
     let names: Vec<_> = listing.entries.iter().map(|e| e.name.to_vec()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+    talks(client, dir, [uid, gid]);
     // Several at once, so that the other threads serve too.
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -134,6 +135,25 @@ fn serves(client: &Client, user: bool) {
             });
         }
     });
+}
+
+/// With host processes, by names in what is served.
+fn talks(client: &Client, dir: fsproto::Handle, [uid, gid]: [u32; 2]) {
+    let made = client.bind(dir, b"socket", 1, 0o750, uid, gid).unwrap();
+    assert_eq!((made.attr.mode, made.attr.uid, made.attr.gid), (0o140_750, uid, gid));
+    let listener = made.fd.unwrap();
+    host::socket::start_listening(&listener, 4).unwrap();
+    let here = client.connect(made.handle.unwrap(), 1).unwrap();
+    let there = HostFd::from(host::socket::accept(&listener).unwrap());
+    host::socket::send_some(&here, b"hello").unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(host::socket::receive_some(&there, &mut buffer, false), Ok((5, 5)));
+    assert_eq!(client.bind(dir, b"socket", 1, 0o750, uid, gid).unwrap_err(), abi::Errno::EADDRINUSE);
+    assert_eq!(client.connect(dir, 1).unwrap_err(), abi::Errno::ECONNREFUSED);
+    let fifo = OpenHow { read: true, fifo: true, ..OpenHow::default() };
+    assert!(client.open(dir, &[b"fifo"], fifo).unwrap().fd.is_some());
+    assert_eq!(client.open(dir, &[b"socket"], fifo).unwrap_err(), abi::Errno::ENXIO);
+    client.change(vec![Change::Unlink { dir, name: b"socket".as_slice().into() }]).unwrap();
 }
 
 /// The folder itself: what is mounted below it stays with the gofer.

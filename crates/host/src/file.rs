@@ -92,7 +92,8 @@ impl SelfFd {
     /// By the current folder, which is a copy of /proc/self/fd: see [`detach_folder`] and [`enter`].
     pub const HERE: SelfFd = SelfFd { prefix: "" };
 
-    fn path(&self, of: &HostFd) -> String {
+    /// Where host calls that take a path find the file.
+    pub fn path(&self, of: &HostFd) -> String {
         format!("{}{}", self.prefix, of.number())
     }
 

@@ -16,6 +16,7 @@ pub mod message;
 pub mod namespaces;
 pub mod random;
 pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod stream;
 pub mod time;

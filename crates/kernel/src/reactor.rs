@@ -3,8 +3,10 @@
 //! Arming a timer is one host call and wakes nobody: the thread sleeps in epoll on a timerfd. What it wakes runs on its own run
 //! queue. Locks: `Timers`. Neighbours: `time`, `wait`; `host::epoll` has the host's side.
 
+use crate::io::Io;
 use crate::locks::Timers as TimersClass;
-use crate::time::Deadline;
+use crate::op::{Restart, Stop};
+use crate::time::{Deadline, Nanos};
 use crate::wait::{self, Events, Wake};
 use host::HostFd;
 use host::epoll::{Epoll, TimerFd};
@@ -98,6 +100,20 @@ pub fn at(deadline: Deadline, target: Arc<dyn Wake>) -> Timer {
         reactor.timer.arm(deadline.0.max(1));
     }
     Timer { key }
+}
+
+/// For what no wake-up tells of: the call is run again a little later. EAGAIN where it may not wait.
+pub fn again(io: &mut Io<'_>, after: Nanos) -> Stop {
+    if io.nonblock {
+        return abi::Errno::EAGAIN.into();
+    }
+    if io.interrupted() {
+        return Stop::Restart(Restart::Sys);
+    }
+    let Some(waits) = io.waits() else { return abi::Errno::EAGAIN.into() };
+    let timer = at(Deadline::after(after), waits.target().clone());
+    waits.hold(Box::new(timer));
+    Stop::Block
 }
 
 impl Drop for Timer {

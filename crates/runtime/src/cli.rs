@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::overlay;
+use sandbox::spec::Peers;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An application kernel with an OCI runtime: runs containers on a Linux kernel of their own.
@@ -57,6 +59,19 @@ pub struct Global {
     /// in the very folder), root:dir=/path (in another one), all:...; with ,size=N at most so much for each [default: none; root:memory for `do`]
     #[arg(long, value_name = "WHERE", global = true)]
     pub overlay2: Option<overlay::Choice>,
+    /// Who changes the root's files: exclusive (the container alone), shared (the host, too: everything is asked anew) [default: exclusive]
+    #[arg(long, value_enum, value_name = "WHO", default_value_t = Access::Exclusive, hide_possible_values = true, global = true)]
+    pub file_access: Access,
+    /// The same for the files of bind mounts [default: exclusive]
+    #[arg(long, value_enum, value_name = "WHO", default_value_t = Access::Exclusive, hide_possible_values = true, global = true)]
+    pub file_access_mounts: Access,
+    /// FIFOs in the container's host folders: none (they lead to processes of the container), open (to those of the host, too) [default: none]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HostFifo::None, hide_possible_values = true, global = true)]
+    pub host_fifo: HostFifo,
+    /// Unix sockets in the container's host folders: none, open (connect to the host's), create (the host may connect to the container's), all
+    /// [default: none]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HostUds::None, hide_possible_values = true, global = true)]
+    pub host_uds: HostUds,
     /// Names of files that the kernel keeps in memory at most, beyond those in use [default: 32768]
     #[arg(long, value_name = "N", global = true)]
     pub dcache: Option<u32>,
@@ -66,6 +81,37 @@ pub struct Global {
     /// Settings of the platform, for tests and measurements (docs/cli.md)
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub platform: Vec<String>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Exclusive,
+    Shared,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostFifo {
+    None,
+    Open,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostUds {
+    None,
+    Open,
+    Create,
+    All,
+}
+
+impl Global {
+    /// Host processes that the container may talk to.
+    pub fn peers(&self) -> Peers {
+        Peers {
+            fifo: self.host_fifo == HostFifo::Open,
+            connect: matches!(self.host_uds, HostUds::Open | HostUds::All),
+            bind: matches!(self.host_uds, HostUds::Create | HostUds::All),
+        }
+    }
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

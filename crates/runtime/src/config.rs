@@ -11,7 +11,7 @@ use oci_spec::runtime::{LinuxDeviceType, Spec};
 use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits, Overlay, Propagation, Root};
 use serde_json::Value;
 
-use crate::cli::Global;
+use crate::cli::{Access, Global};
 use crate::overlay::{Choice, Plan};
 use crate::process;
 
@@ -81,21 +81,23 @@ impl Bundle {
         let readonly = root.readonly().unwrap_or(false);
         let annotations = oci.annotations().clone().unwrap_or_default();
         let choice = global.overlay2.clone().unwrap_or_default().annotated(&annotations)?;
-        let overlay = self.serve(choice.root(&self.rootfs, readonly)?, self.rootfs.clone(), readonly);
+        let shared = global.file_access == Access::Shared;
+        let overlay = self.serve(choice.root(&self.rootfs, readonly, shared)?, self.rootfs.clone(), readonly);
         let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
         let linux = oci.linux().clone().unwrap_or_default();
         self.spec = ContainerSpec {
             id: id.to_string(),
             process: process::convert(process)?,
-            root: Root { readonly, overlay, propagation: propagation(linux.rootfs_propagation().as_deref())? },
+            root: Root { readonly, overlay, shared, propagation: propagation(linux.rootfs_propagation().as_deref())? },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
-            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice)?,
+            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global)?,
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
             directfs: false,
+            peers: global.peers(),
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };
@@ -163,7 +165,13 @@ impl Bundle {
     }
 
     /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
-    fn mounts(&mut self, list: &[oci_spec::runtime::Mount], choice: &Choice) -> Result<Vec<Mount>> {
+    fn mounts(
+        &mut self,
+        list: &[oci_spec::runtime::Mount],
+        choice: &Choice,
+        global: &Global,
+    ) -> Result<Vec<Mount>> {
+        let shared = global.file_access_mounts == Access::Shared;
         let mut made = Vec::with_capacity(list.len());
         for (at, mount) in list.iter().enumerate() {
             let destination = text(mount.destination(), || format!("mounts[{at}].destination"))?;
@@ -183,10 +191,10 @@ impl Bundle {
                 source = text(&real, || format!("mounts[{at}].source"))?;
                 gofer = Some(self.sources.len() as u32);
                 let readonly = options.iter().any(|o| o == "ro" || o == "rro");
-                overlay = self.serve(choice.mount(&real, readonly)?, real, readonly);
+                overlay = self.serve(choice.mount(&real, readonly, shared)?, real, readonly);
             }
             let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
-            made.push(Mount { destination, kind, source, options, gofer, overlay });
+            made.push(Mount { destination, kind, source, options, gofer, overlay, shared: bind && shared });
         }
         Ok(made)
     }

@@ -39,7 +39,13 @@ fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {
     File::from(config).read_to_end(&mut text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
     let config: GoferConfig =
         serde_json::from_slice(&text).map_err(|e| format!("the gofer cannot read its configuration: {e}"))?;
-    gofer::run(gofer::Config { socket, mounts: config.sources, donate: config.donate, report_violations: config.debug })
+    gofer::run(gofer::Config {
+        socket,
+        mounts: config.sources,
+        donate: config.donate,
+        peers: config.peers,
+        report_violations: config.debug,
+    })
         .map_err(|e| e.to_string())
 }
 

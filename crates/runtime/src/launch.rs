@@ -20,7 +20,7 @@ use host::signals::ended;
 use host::spawn::{Child, IdMap, Namespaces, Spawn};
 use sandbox::client::{Client, ClientError, Io};
 use sandbox::protocol::{BootConfig, ProtocolError};
-use sandbox::spec::ContainerSpec;
+use sandbox::spec::{ContainerSpec, Peers};
 use serde::{Deserialize, Serialize};
 
 /// What to start.
@@ -52,6 +52,7 @@ pub struct Sandbox {
 pub struct GoferConfig {
     /// The root first.
     pub sources: Vec<MountSource>,
+    pub peers: gofer::Peers,
     /// Whether folders may be given to the kernel process.
     pub donate: bool,
     /// Name a host call that the filter refuses.
@@ -66,7 +67,13 @@ impl Launch<'_> {
         let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
         let (control, control_there) = message::pair().context("making the control connection")?;
         let (files, files_there) = message::pair().context("making the gofer's connection")?;
-        let config = memfd(&GoferConfig { donate: self.spec.directfs, debug: self.boot.debug, sources: self.sources })?;
+        let Peers { fifo, connect, bind } = self.spec.peers;
+        let config = memfd(&GoferConfig {
+            peers: gofer::Peers { fifo, connect, bind },
+            donate: self.spec.directfs,
+            debug: self.boot.debug,
+            sources: self.sources,
+        })?;
         let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
         let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
         let kernel = Spawn {

@@ -76,12 +76,17 @@ impl Choice {
         Ok(self)
     }
 
-    pub fn root(&self, source: &Path, readonly: bool) -> Result<Plan> {
-        self.plan(&self.root, source, readonly)
+    /// `shared`: others change the files.
+    pub fn root(&self, source: &Path, readonly: bool, shared: bool) -> Result<Plan> {
+        let plan = self.plan(&self.root, source, readonly)?;
+        refuse_both(&plan, shared, "--file-access=shared", source)?;
+        Ok(plan)
     }
 
-    pub fn mount(&self, source: &Path, readonly: bool) -> Result<Plan> {
-        self.plan(&self.mounts, source, readonly)
+    pub fn mount(&self, source: &Path, readonly: bool, shared: bool) -> Result<Plan> {
+        let plan = self.plan(&self.mounts, source, readonly)?;
+        refuse_both(&plan, shared, "--file-access-mounts=shared", source)?;
+        Ok(plan)
     }
 
     /// What is read-only gets none.
@@ -105,6 +110,14 @@ impl Choice {
             },
         })
     }
+}
+
+/// Below an overlay nothing may change.
+fn refuse_both(plan: &Plan, shared: bool, flag: &str, source: &Path) -> Result<()> {
+    if shared && plan.overlay != Overlay::None {
+        bail!("--overlay2 and {flag} do not go together, for {}: below an overlay nobody may change files; leave one of them out", source.display());
+    }
+    Ok(())
 }
 
 impl FromStr for Choice {

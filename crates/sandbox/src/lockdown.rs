@@ -106,6 +106,7 @@ pub const TABLE: &[Allow] = &[
     allow!(sendto, "as sendmsg"),
     allow!(recvfrom, "as recvmsg"),
     allow!(shutdown, "end of a connection"),
+    allow!(listen, "guests' listen on a socket that the gofer bound to a name on the host (--host-uds)"),
     allow!(getsockopt, "kind of a donated socket"),
     allow!(waitid, "stubs that ended"),
     allow!(wait4, "stubs that ended"),

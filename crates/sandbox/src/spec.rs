@@ -20,6 +20,7 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// The kernel process opens files below the gofer's folders by itself, where it may.
     pub directfs: bool,
+    pub peers: Peers,
     pub annotations: Vec<(String, String)>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
     pub plain_init: bool,
@@ -32,7 +33,20 @@ pub struct Root {
     pub readonly: bool,
     /// Where changes go; ignored with `readonly`.
     pub overlay: Overlay,
+    /// Others change its files, too.
+    pub shared: bool,
     pub propagation: Propagation,
+}
+
+/// Which processes of the host the container may talk to by names in its host folders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    /// By the host's FIFOs.
+    pub fifo: bool,
+    /// By connecting to the host's sockets.
+    pub connect: bool,
+    /// By sockets that the host connects to.
+    pub bind: bool,
 }
 
 /// Where changes of a root or mount go.
@@ -70,6 +84,8 @@ pub struct Mount {
     pub gofer: Option<u32>,
     /// Of bind mounts that are not read-only.
     pub overlay: Overlay,
+    /// Of bind mounts: others change their files, too.
+    pub shared: bool,
 }
 
 /// One entry of `linux.devices`.

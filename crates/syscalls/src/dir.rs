@@ -28,7 +28,7 @@ fn mknod(call: &mut Call<'_>, dir: u64, path: u64, mode: u32, dev: u64) -> Op<Re
     let kind = match mode & 0o170000 {
         0 | 0o100000 => NewKind::Regular,
         0o010000 => NewKind::Fifo,
-        0o140000 => NewKind::Socket,
+        0o140000 => NewKind::Socket(0),
         0o020000 => NewKind::Char(dev),
         0o060000 => NewKind::Block(dev),
         0o040000 => return fail(Errno::EPERM),

@@ -4,7 +4,8 @@ use super::direct::Found;
 use super::listing::Known;
 use super::node::{Access, Node, NodeOps, one, walk};
 use abi::Errno;
-use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, WalkEnd};
+use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, Opened, WalkEnd};
+use host::HostFd;
 use kernel::io::Io;
 use kernel::op::{Op, Stop, fail};
 use kernel::vfs::{DirOps, FileType, Inode, NewKind, NewNode};
@@ -52,9 +53,6 @@ impl DirOps for NodeOps {
     }
 
     fn walk_ahead(&self, _io: &mut Io<'_>, names: &[&[u8]]) -> Op<Vec<Arc<Inode>>> {
-        if self.0.shared.options.shared {
-            return Ok(Vec::new());
-        }
         if let Some(inodes) = self.walk_directly(names)? {
             return Ok(inodes);
         }
@@ -72,6 +70,7 @@ impl DirOps for NodeOps {
         if let (WalkEnd::Failed(code), Some(name)) = (walked.end, names.get(inodes.len()))
             && code == Errno::ENOENT.code()
             && dir.kind == FileType::Dir
+            && !dir.shared.options.shared
         {
             // The walk asks for this name next. A folder met on the way counts as unchanged only if we never changed it.
             dir.set_absent(name, if inodes.is_empty() { changes } else { 0 });
@@ -93,7 +92,8 @@ impl DirOps for NodeOps {
                 self.make(name, |dir| Change::Symlink { dir, name: name.into(), target: target.into(), uid, gid })?
             }
             NewKind::Fifo => self.make(name, special(FileType::Fifo, 0))?,
-            NewKind::Socket => self.make(name, special(FileType::Socket, 0))?,
+            NewKind::Socket(kind) if kind != 0 && self.0.shared.options.bind => self.bind_socket(name, node, kind)?,
+            NewKind::Socket(_) => self.make(name, special(FileType::Socket, 0))?,
             NewKind::Char(rdev) => self.make(name, special(FileType::Char, rdev))?,
             NewKind::Block(rdev) => self.make(name, special(FileType::Block, rdev))?,
         };
@@ -270,19 +270,40 @@ impl NodeOps {
     fn create_file(&self, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
         let create = Create { exclusive: true, anonymous: false, mode: node.perm, uid: node.uid, gid: node.gid };
         let how = OpenHow { read: true, write: true, create: Some(create), ..OpenHow::default() };
-        let opened = self.during(|gofer, dir| gofer.open(dir, &[name], how));
+        let made = self.make_open(name, |gofer, dir| gofer.open(dir, &[name], how), |node, fd| {
+            node.add_fd(Access::Both, &fd);
+            node.shared.keep_open(node.key, &fd);
+        });
+        made?.inode()
+    }
+
+    /// A name for a socket that is the host's from now on.
+    fn bind_socket(&self, name: &[u8], node: &NewNode<'_>, kind: u32) -> Op<Arc<Node>> {
+        let bind = |gofer: &dyn Gofer, dir| gofer.bind(dir, name, kind, node.perm, node.uid, node.gid);
+        self.make_open(name, bind, |node, fd| {
+            node.state.lock().socket = Some(fd);
+        })
+    }
+
+    /// What comes with a descriptor, which `keep` takes.
+    fn make_open(
+        &self,
+        name: &[u8],
+        ask: impl Fn(&dyn Gofer, Handle) -> Result<Opened, Errno>,
+        keep: impl FnOnce(&Node, Arc<HostFd>),
+    ) -> Op<Arc<Node>> {
+        let opened = self.during(ask);
         let dir_attr = opened.as_ref().ok().and_then(|opened| opened.dir);
         let made = opened.and_then(|opened| {
             let place = Some((self.0.clone(), name.into()));
             let node = Node::found(&self.0.shared, place, opened.attr, opened.handle)?;
             if let Some(fd) = opened.fd {
-                node.add_fd(Access::Both, &fd);
-                self.0.shared.keep_open(node.key, &fd);
+                keep(&node, fd);
             }
             Ok(node)
         });
         self.0.end_change(made.as_ref().ok().map(|node| (name, &**node)), None, dir_attr);
-        made?.inode()
+        made
     }
 
     fn remove(&self, name: &[u8], target: &Arc<Inode>, change: impl Fn(Handle) -> Change) -> Op<()> {

@@ -2,7 +2,8 @@
 //!
 //! Names and attributes are asked of the gofer and cached; contents are read and written here, through descriptors that the gofer opened, so that they
 //! live in the host's page cache alone. With exclusive access the caches are trusted for ever, since nobody else changes the files; with shared
-//! access names and attributes are asked anew each time. `node` keeps what is known of one file, `dir` and `listing` the names, `file` the contents, `direct` spares trips.
+//! access names and attributes are asked anew each time (those of an open file by its descriptor). `node` keeps what is known of one file, `dir` and `listing` the names, `file` the contents, `direct` spares trips,
+//! `peer` leads to host processes by FIFOs and sockets.
 //!
 //! Locks: `InodeState` of a node (one at a time), then the leaves `Shared::nodes` and `Shared::open`. None is held over a trip to the gofer.
 
@@ -11,6 +12,7 @@ mod direct;
 mod file;
 mod listing;
 mod node;
+mod peer;
 mod xattr;
 
 use direct::Direct;
@@ -31,6 +33,12 @@ pub struct Options {
     pub shared: bool,
     /// What this process may open by itself, it does, where the gofer gives the folder away (`direct`).
     pub direct: bool,
+    /// FIFOs lead to the host's.
+    pub fifo: bool,
+    /// Sockets' names lead to the host's sockets.
+    pub connect: bool,
+    /// Sockets that get a name here are the host's.
+    pub bind: bool,
 }
 
 /// Descriptors of files that are closed in the guest but stay open here, for the next open.

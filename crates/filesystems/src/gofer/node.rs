@@ -19,6 +19,8 @@ use std::sync::{Arc, Weak};
 
 /// How often a handle is asked for whose folders' handles are given up at the same time.
 const TRIES: usize = 8;
+/// Nanoseconds for which a call may use attributes that its own walk brought along, when others may change them.
+const FRESH: u64 = 1_000_000;
 
 /// Device and inode number on the host.
 pub(crate) type Key = (u64, u64);
@@ -54,6 +56,10 @@ pub(crate) struct State {
     pub names: Names,
     /// Answers of `getxattr`, the refusals too.
     pub xattrs: HashMap<Box<[u8]>, Result<Vec<u8>, Errno>>,
+    /// The socket that was bound to this name when it was made, until it is taken.
+    pub socket: Option<Arc<HostFd>>,
+    /// When others may change it: `attr` came at this time (CLOCK_MONOTONIC) and was not used yet.
+    fresh: Option<u64>,
 }
 
 impl State {
@@ -103,6 +109,7 @@ impl Node {
     ) -> Op<Arc<Node>> {
         let Some(kind) = FileType::from_mode(attr.mode) else { return fail(Errno::EIO) };
         let key = (attr.dev, attr.ino);
+        let fresh = shared.options.shared.then(kernel::time::monotonic);
         let mut spare = None;
         let mut nodes = shared.nodes.lock();
         // What is dropped below is dropped after the lock: a node's own drop takes it.
@@ -114,6 +121,7 @@ impl Node {
                 if !state.stale || handle.is_some() {
                     state.attr = attr;
                     state.stale = false;
+                    state.fresh = fresh;
                 }
                 match state.handle {
                     None => state.handle = handle,
@@ -127,7 +135,7 @@ impl Node {
             }
             // The host gave the number of a file that is gone to a new one.
             other => {
-                let state = State { attr, handle, place, ..State::default() };
+                let state = State { attr, handle, place, fresh, ..State::default() };
                 let node = Arc::new(Node { shared: shared.clone(), key, kind, state: Mutex::new(state) });
                 nodes.insert(key, Arc::downgrade(&node));
                 drop(nodes);
@@ -270,8 +278,15 @@ impl Node {
 
     /// Attributes as they are now.
     pub fn attr(self: &Arc<Self>) -> Op<Attr> {
-        if !self.state.lock().stale && !self.shared.options.shared {
-            return match self.any_fd() {
+        let known = {
+            let mut state = self.state.lock();
+            // What the walk of this very call was told counts, once.
+            let fresh = state.fresh.take().is_some_and(|at| kernel::time::monotonic() < at + FRESH);
+            !state.stale && (!self.shared.options.shared || fresh)
+        };
+        let fd = self.any_fd();
+        if known || self.shared.options.shared && fd.is_some() {
+            return match fd {
                 Some(fd) => self.refresh(&fd),
                 None => Ok(self.last_attr()),
             };
@@ -486,8 +501,20 @@ impl InodeOps for NodeOps {
         Some(self)
     }
 
-    fn volatile(&self) -> bool {
+    fn remote(&self) -> bool {
         self.0.shared.options.shared
+    }
+
+    fn open_fifo(&self, _io: &mut Io<'_>, flags: abi::fs::OpenFlags) -> Op<Option<Arc<HostFd>>> {
+        self.0.open_fifo(flags)
+    }
+
+    fn connect_socket(&self, _io: &mut Io<'_>, kind: u32) -> Op<Option<Arc<HostFd>>> {
+        self.0.connect_socket(kind)
+    }
+
+    fn take_socket(&self) -> Option<Arc<HostFd>> {
+        self.0.state.lock().socket.take()
     }
 }
 

@@ -81,7 +81,7 @@ impl Node {
             FileType::Regular => return copy_file(io, lower, attr, dir, name, contents),
             FileType::Dir => NewKind::Dir,
             FileType::Fifo => NewKind::Fifo,
-            FileType::Socket => NewKind::Socket,
+            FileType::Socket => NewKind::Socket(0),
             FileType::Char => NewKind::Char(attr.rdev),
             FileType::Block => NewKind::Block(attr.rdev),
             FileType::Symlink => match ops(lower).read_link(io)? {

@@ -4,7 +4,7 @@
 pub mod mounted;
 
 use fsproto::{Channel, Client, Gofer, Handle};
-use gofer::{Maker, MountSource, Server, Source, Store};
+use gofer::{Maker, MountSource, Peers, Server, Source, Store};
 use host::HostFd;
 use host::file::SelfFd;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
     let folder = Maker::new(true).make(&source);
     let store = (!readonly).then(|| Store::open(path).ok()).flatten();
     let source = Source { source, fd, folder, store };
-    let server = Arc::new(Server::new(vec![source], SelfFd::PROC, descriptors).unwrap());
+    let peers = Peers { fifo: true, connect: true, bind: true };
+    let server = Arc::new(Server::new(vec![source], SelfFd::PROC, descriptors, peers).unwrap());
     let (ours, theirs) = host::message::pair().unwrap();
     std::thread::spawn({
         let server = server.clone();

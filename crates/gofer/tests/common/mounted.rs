@@ -29,6 +29,12 @@ macro_rules! counted {
             fn scratch(&self, mount: usize) -> Result<Arc<host::HostFd>, Errno> {
                 self.0.scratch(mount)
             }
+            fn connect(&self, of: Handle, kind: u32) -> Result<Arc<host::HostFd>, Errno> {
+                self.0.connect(of, kind)
+            }
+            fn bind(&self, dir: Handle, name: &[u8], kind: u32, mode: u32, uid: u32, gid: u32) -> Result<Opened, Errno> {
+                self.0.bind(dir, name, kind, mode, uid, gid)
+            }
             fn forget(&self, handles: &[Handle]) {
                 self.0.forget(handles)
             }

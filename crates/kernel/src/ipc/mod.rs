@@ -6,6 +6,7 @@ pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 pub mod fanotify;
+pub mod host_stream;
 pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;

@@ -113,6 +113,23 @@ pub trait InodeOps: Any + Send + Sync {
     }
     /// Data was read: the time of access is to change; unless `strict` only where relatime of mount(8) says so. Never waits.
     fn accessed(&self, _io: &mut Io<'_>, _strict: bool) {}
+    /// A FIFO whose other ends are beyond this kernel: a descriptor of its own, which does not wait. None: it is the VFS' own pipe. ENXIO as open(2) says.
+    fn open_fifo(&self, _io: &mut Io<'_>, _flags: OpenFlags) -> Op<Option<Arc<HostFd>>> {
+        Ok(None)
+    }
+    /// A socket's name, beyond this kernel: a new socket of this type (SOCK_*), connected to what is bound there. None: only this kernel's sockets
+    /// are. EAGAIN where its backlog is full.
+    fn connect_socket(&self, _io: &mut Io<'_>, _kind: u32) -> Op<Option<Arc<HostFd>>> {
+        Ok(None)
+    }
+    /// The socket beyond this kernel that was made with this inode (`NewKind::Socket`), once.
+    fn take_socket(&self) -> Option<Arc<HostFd>> {
+        None
+    }
+    /// Whether others change names, too: a cached one is asked for again each time, and stays while it leads to the same file.
+    fn remote(&self) -> bool {
+        false
+    }
     /// Whether names and attributes may change behind the kernel's back, so that dentries must be looked up again each time (proc).
     fn volatile(&self) -> bool {
         false
@@ -150,7 +167,8 @@ pub enum NewKind<'a> {
     Regular,
     Dir,
     Fifo,
-    Socket,
+    /// Of this type (SOCK_*), for bind(2); 0: a mere name, for mknod(2).
+    Socket(u32),
     /// Makes a link to this text.
     Symlink(&'a [u8]),
     Char(u64),
@@ -163,7 +181,7 @@ impl NewKind<'_> {
             NewKind::Regular => FileType::Regular,
             NewKind::Dir => FileType::Dir,
             NewKind::Fifo => FileType::Fifo,
-            NewKind::Socket => FileType::Socket,
+            NewKind::Socket(_) => FileType::Socket,
             NewKind::Symlink(_) => FileType::Symlink,
             NewKind::Char(_) => FileType::Char,
             NewKind::Block(_) => FileType::Block,

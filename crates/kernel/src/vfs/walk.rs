@@ -110,6 +110,8 @@ pub struct Walker<'p> {
     flags: WalkFlags,
     pieces: SmallVec<[Piece<'p>; 2]>,
     links: u32,
+    /// What this walk itself has just asked for, of names that others change.
+    fresh: SmallVec<[Arc<Dentry>; 4]>,
 }
 
 impl<'p> Walker<'p> {
@@ -130,7 +132,7 @@ impl<'p> Walker<'p> {
         let at = if absolute { root.clone() } else { base.at.clone() };
         let mut pieces = SmallVec::new();
         pieces.push(Piece { text: Text::Given(path), at: 0, ahead: false });
-        Ok(Walker { at, root, flags, pieces, links: 0 })
+        Ok(Walker { at, root, flags, pieces, links: 0, fresh: SmallVec::new() })
     }
 
     /// Walks to the end.
@@ -210,7 +212,8 @@ impl<'p> Walker<'p> {
     pub fn child(&mut self, io: &mut Io<'_>, to: &Component) -> Op<Arc<Dentry>> {
         if let Some(cached) = self.at.dentry.child(&to.name) {
             let dir = self.at.inode()?;
-            if !dir.ops.volatile() {
+            let fresh = || cached.is_mountpoint() || self.fresh.iter().any(|found| Arc::ptr_eq(found, &cached));
+            if !dir.ops.volatile() && (!dir.ops.remote() || fresh()) {
                 return Ok(cached);
             }
         }
@@ -239,6 +242,7 @@ impl<'p> Walker<'p> {
         }
         let inode = self.at.inode()?;
         let Some(dir) = inode.ops.dir().filter(|_| names.len() > 1) else { return Ok(None) };
+        let inode_is_remote = inode.ops.remote();
         let edits = self.at.dentry.edits();
         let found = dir.walk_ahead(io, &names)?;
         let mut parent = self.at.dentry.clone();
@@ -247,6 +251,9 @@ impl<'p> Walker<'p> {
         for (name, inode) in names.iter().zip(found) {
             let Some(child) = parent.adopt_since(name, Some(inode), edits) else { break };
             first.get_or_insert_with(|| child.clone());
+            if inode_is_remote {
+                self.fresh.push(child.clone());
+            }
             edits = child.edits();
             parent = child;
         }
@@ -347,7 +354,9 @@ pub fn look_up(io: &mut Io<'_>, dir: &Arc<Dentry>, name: &[u8]) -> Op<Arc<Dentry
     }
     loop {
         let edits = dir.edits();
-        if let Some(cached) = dir.child(name) {
+        if let Some(cached) = dir.child(name)
+            && (!inode.ops.remote() || cached.is_mountpoint())
+        {
             return Ok(cached);
         }
         let found = ops.lookup(io, name)?;

@@ -3,6 +3,7 @@
 use super::endpoint::Endpoint;
 use abi::Errno;
 use abi::net::{AF_UNIX, UNIX_PATH_MAX};
+use host::HostFd;
 use kernel::io::Io;
 use kernel::task::{NetNs, Task};
 use kernel::vfs::{self, FileType, NewKind, WalkFlags};
@@ -111,17 +112,39 @@ impl Names {
     }
 }
 
-/// Makes the socket's inode and binds it there. EADDRINUSE.
-pub fn bind_path(io: &mut Io<'_>, path: &[u8], socket: Weak<Endpoint>) -> Op<()> {
+/// Makes the socket's inode and binds it there. EADDRINUSE. The host's socket, where the folder is the host's and takes some.
+pub fn bind_path(io: &mut Io<'_>, path: &[u8], kind: u32, socket: Weak<Endpoint>) -> Op<Option<Arc<HostFd>>> {
     let task = Task::of(io).ok_or(Errno::EINVAL)?;
     let fs = task.fs();
-    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket, 0o777);
+    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket(kind), 0o777);
     let place = match made {
         Err(kernel::Stop::Errno(Errno::EEXIST)) => return fail(Errno::EADDRINUSE),
         made => made?,
     };
-    place.inode()?.bind_socket(socket);
-    Ok(())
+    let inode = place.inode()?;
+    let taken = inode.ops.take_socket();
+    if taken.is_none() {
+        inode.bind_socket(socket);
+    }
+    Ok(taken)
+}
+
+/// How long until a full backlog of the host is tried again: nobody tells when there is room.
+const TICK: u64 = 10_000_000;
+
+/// A new socket of a type, connected to the host's that an address leads to; None where it leads to this kernel's.
+pub fn connect_host(io: &mut Io<'_>, address: &Address, kind: u32) -> Op<Option<Arc<HostFd>>> {
+    let (Address::Path(path), Some(task)) = (address, Task::of(io)) else { return Ok(None) };
+    let base = task.fs().base();
+    let inode = vfs::walk(io, &base, path, WalkFlags::FOLLOW)?.inode()?;
+    if inode.kind != FileType::Socket || inode.bound_socket().is_some() {
+        return Ok(None);
+    }
+    vfs::access::check(io, &inode, vfs::access::WRITE)?;
+    match inode.ops.connect_socket(io, kind) {
+        Err(kernel::Stop::Errno(Errno::EAGAIN)) => Err(kernel::reactor::again(io, TICK)),
+        answer => answer,
+    }
 }
 
 /// The socket that is bound to an address. ECONNREFUSED where none is (any more), ENOENT, EACCES.

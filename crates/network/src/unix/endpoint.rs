@@ -7,6 +7,7 @@ use super::address::{self, Address, Names};
 use super::inbox::Inbox;
 use abi::Errno;
 use abi::net::{SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, SOMAXCONN};
+use host::HostFd;
 use kernel::io::Io;
 use kernel::locks::{FileState, FileStateNested};
 use kernel::socket::Sender;
@@ -126,8 +127,8 @@ impl Endpoint {
         ends
     }
 
-    /// EINVAL where it has a name already; EADDRINUSE.
-    pub fn bind(&self, io: &mut Io<'_>, address: Address) -> Op<()> {
+    /// EINVAL where it has a name already; EADDRINUSE. The host's socket, where the name is in a folder of the host that takes some.
+    pub fn bind(&self, io: &mut Io<'_>, address: Address) -> Op<Option<Arc<HostFd>>> {
         if self.state.lock().name != Address::Unnamed {
             return fail(Errno::EINVAL);
         }
@@ -138,12 +139,14 @@ impl Endpoint {
                 Address::Abstract(name)
             }
             Address::Path(path) => {
-                address::bind_path(io, &path, self.me.clone())?;
+                if let Some(fd) = address::bind_path(io, &path, self.kind.number(), self.me.clone())? {
+                    return Ok(Some(fd));
+                }
                 Address::Path(path)
             }
         };
         self.state.lock().name = name;
-        Ok(())
+        Ok(None)
     }
 
     /// EINVAL without a name, or when it is connected.

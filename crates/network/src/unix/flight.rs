@@ -58,7 +58,7 @@ fn holders() -> Vec<Arc<Endpoint>> {
 /// The unix socket behind a file.
 fn endpoint(file: &File) -> Option<Arc<Endpoint>> {
     let socket = file.ops_as::<Socket>()?;
-    Some(socket.ops.as_any().downcast_ref::<UnixSocket>()?.0.clone())
+    Some(socket.ops.as_any().downcast_ref::<UnixSocket>()?.end.clone())
 }
 
 /// Empties the inboxes that nobody can read any more.

@@ -1,11 +1,12 @@
 //! Unix sockets, unix(7): streams, datagrams, seqpackets; names in the file system, abstract names, pairs.
 //!
 //! `endpoint` has a socket's state and connections, `inbox` what it has been sent, `transfer` sends and receives, `address` finds
-//! sockets by name, `flight` bounds and collects descriptors that are under way.
+//! sockets by name, `flight` bounds and collects descriptors that are under way, `host` is a socket whose peers are the host's.
 
 mod address;
 mod endpoint;
 mod flight;
+mod host;
 mod inbox;
 mod transfer;
 
@@ -18,13 +19,14 @@ use abi::net::{
 use abi::tty::TIOCOUTQ;
 use address::{Address, Names};
 use endpoint::{Endpoint, Kind, SMALLEST_BUFFER};
+use host::HostSocket;
 use kernel::io::{Io, Sink, Source, UserMemory};
 use kernel::socket::{Family, Incoming, Outgoing, Sender, Shown, SocketOps};
 use kernel::task::{NetNs, Task};
 use kernel::wait::{Events, Queue};
 use kernel::{Op, fail};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use zerocopy::IntoBytes;
 
 pub static FAMILY: Family = Family { number: AF_UNIX, create, pair };
@@ -33,11 +35,21 @@ pub static FAMILY: Family = Family { number: AF_UNIX, create, pair };
 const MAX_BUFFER: usize = 212_992;
 
 /// A unix socket that a file has: its end closes the endpoint.
-pub struct UnixSocket(Arc<Endpoint>);
+pub struct UnixSocket {
+    end: Arc<Endpoint>,
+    /// In place of the endpoint, once it is connected or bound to a name that is the host's.
+    host: OnceLock<HostSocket>,
+}
+
+impl From<Arc<Endpoint>> for UnixSocket {
+    fn from(end: Arc<Endpoint>) -> UnixSocket {
+        UnixSocket { end, host: OnceLock::new() }
+    }
+}
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        self.0.close(false);
+        self.end.close(false);
         flight::collect();
     }
 }
@@ -62,13 +74,13 @@ fn names(io: &Io<'_>) -> Op<Arc<Names>> {
 
 fn create(io: &mut Io<'_>, number: u32, protocol: u32) -> Op<Box<dyn SocketOps>> {
     let kind = kind(number, protocol)?;
-    Ok(Box::new(UnixSocket(Endpoint::new(kind, names(io)?))))
+    Ok(Box::new(UnixSocket::from(Endpoint::new(kind, names(io)?))))
 }
 
 fn pair(io: &mut Io<'_>, number: u32, protocol: u32) -> Op<[Box<dyn SocketOps>; 2]> {
     let kind = kind(number, protocol)?;
     let ends = Endpoint::pair(kind, names(io)?, io);
-    Ok(ends.map(|end| Box::new(UnixSocket(end)) as Box<dyn SocketOps>))
+    Ok(ends.map(|end| Box::new(UnixSocket::from(end)) as Box<dyn SocketOps>))
 }
 
 fn int(value: usize) -> Vec<u8> {
@@ -76,6 +88,15 @@ fn int(value: usize) -> Vec<u8> {
 }
 
 impl UnixSocket {
+    /// From now on the socket is the host's.
+    fn become_host(&self, fd: Arc<::host::HostFd>, name: Address, peer: Address) -> Op<()> {
+        let host = HostSocket::new(fd, self.end.kind, &self.end.queue, name, peer)?;
+        match self.host.set(host) {
+            Ok(()) => Ok(()),
+            Err(_) => fail(Errno::EINVAL),
+        }
+    }
+
     /// Credentials as the caller's namespaces number them.
     fn ucred(io: &Io<'_>, sender: Option<Sender>) -> Ucred {
         let Some(sender) = sender else { return Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX } };
@@ -87,39 +108,84 @@ impl UnixSocket {
 
 impl SocketOps for UnixSocket {
     fn bind(&self, io: &mut Io<'_>, address: &[u8]) -> Op<()> {
-        self.0.bind(io, Address::parse(address)?)
+        if self.host.get().is_some() {
+            return fail(Errno::EINVAL);
+        }
+        let name = Address::parse(address)?;
+        if let Some(fd) = self.end.bind(io, name.clone())? {
+            self.become_host(fd, name, Address::Unnamed)?;
+        }
+        Ok(())
     }
 
     fn listen(&self, io: &mut Io<'_>, backlog: i32) -> Op<()> {
-        self.0.listen(io, backlog)
+        if let Some(host) = self.host.get() {
+            return host.listen(backlog);
+        }
+        self.end.listen(io, backlog)
     }
 
     fn connect(&self, io: &mut Io<'_>, address: &[u8]) -> Op<()> {
         let family = address.first_chunk::<2>().map(|b| u32::from(u16::from_le_bytes(*b))).ok_or(Errno::EINVAL)?;
-        if self.0.kind.connects() {
-            return self.0.connect(io, &Address::parse(address)?);
+        if let Some(host) = self.host.get().filter(|_| self.end.kind.connects()) {
+            return fail(if host.is_connected() { Errno::EISCONN } else { Errno::EINVAL });
+        }
+        if family != AF_UNSPEC {
+            let to = Address::parse(address)?;
+            if self.host.get().is_none()
+                && let Some(fd) = address::connect_host(io, &to, self.end.kind.number())?
+            {
+                return self.become_host(fd, Address::Unnamed, to);
+            }
+        }
+        if self.host.get().is_some() {
+            // A datagram socket that was connected to the host stays so.
+            return fail(Errno::EOPNOTSUPP);
+        }
+        if self.end.kind.connects() {
+            return self.end.connect(io, &Address::parse(address)?);
         }
         let to = if family == AF_UNSPEC { None } else { Some(Address::parse(address)?) };
-        self.0.connect_datagram(io, to.as_ref())
+        self.end.connect_datagram(io, to.as_ref())
     }
 
     fn accept(&self, io: &mut Io<'_>) -> Op<Box<dyn SocketOps>> {
-        if !self.0.kind.connects() {
+        if !self.end.kind.connects() {
             return fail(Errno::EOPNOTSUPP);
         }
-        Ok(Box::new(UnixSocket(self.0.accept(io)?)))
+        if let Some(host) = self.host.get() {
+            let fd = host.accept(io)?;
+            let socket = UnixSocket::from(Endpoint::new(self.end.kind, names(io)?));
+            socket.become_host(fd, host.name.clone(), Address::Path(Vec::new()))?;
+            return Ok(Box::new(socket));
+        }
+        Ok(Box::new(UnixSocket::from(self.end.accept(io)?)))
     }
 
     fn shutdown(&self, _io: &mut Io<'_>, how: u32) -> Op<()> {
-        self.0.shutdown(how)
+        if let Some(host) = self.host.get() {
+            return host.shutdown(how);
+        }
+        self.end.shutdown(how)
     }
 
     fn local_address(&self, _io: &mut Io<'_>) -> Op<Vec<u8>> {
-        Ok(self.0.state.lock().name.bytes())
+        if let Some(host) = self.host.get() {
+            return Ok(host.name.bytes());
+        }
+        Ok(self.end.state.lock().name.bytes())
     }
 
     fn peer_address(&self, _io: &mut Io<'_>) -> Op<Vec<u8>> {
-        let peer = self.0.state.lock().peer.clone().ok_or(Errno::ENOTCONN)?;
+        if let Some(host) = self.host.get() {
+            return match &host.peer {
+                Address::Unnamed => fail(Errno::ENOTCONN),
+                // Whoever connected to us: nobody tells by which name.
+                Address::Path(path) if path.is_empty() => Ok(Address::Unnamed.bytes()),
+                peer => Ok(peer.bytes()),
+            };
+        }
+        let peer = self.end.state.lock().peer.clone().ok_or(Errno::ENOTCONN)?;
         let name = peer.state.lock().name.bytes();
         Ok(name)
     }
@@ -128,12 +194,15 @@ impl SocketOps for UnixSocket {
         if level != SOL_SOCKET {
             return if matches!(level, 0 | 6 | 17 | 41) { fail(Errno::EOPNOTSUPP) } else { Ok(None) };
         }
-        let mut state = self.0.state.lock();
+        if let (SO_PEERCRED, Some(_)) = (name, self.host.get()) {
+            return Ok(Some(Self::ucred(io, None).as_bytes().to_vec()));
+        }
+        let mut state = self.end.state.lock();
         Ok(Some(match name {
             SO_ERROR => int(state.error.take().map_or(0, |e| e.code().into())),
             SO_ACCEPTCONN => {
                 drop(state);
-                int(self.0.is_listening().into())
+                int(self.end.is_listening().into())
             }
             SO_SNDBUF => int(state.buffer),
             SO_RCVBUF => int(state.receive_buffer),
@@ -160,7 +229,7 @@ impl SocketOps for UnixSocket {
         }
         let number = value.first_chunk::<4>().map(|b| i32::from_le_bytes(*b)).ok_or(Errno::EINVAL)?;
         let size = (number.max(0) as usize).min(MAX_BUFFER) * 2;
-        let mut state = self.0.state.lock();
+        let mut state = self.end.state.lock();
         match name {
             SO_PASSCRED => state.pass_cred = number != 0,
             SO_SNDBUF | SO_SNDBUFFORCE => state.buffer = size.max(SMALLEST_BUFFER),
@@ -170,30 +239,55 @@ impl SocketOps for UnixSocket {
     }
 
     fn send(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &mut Outgoing) -> Op<usize> {
-        self.0.send(io, from, message)
+        let to = match &message.to {
+            Some(to) if self.end.kind == Kind::Datagram => Some(Address::parse(to)?),
+            _ => None,
+        };
+        if let Some(to) = to {
+            if let Some(fd) = address::connect_host(io, &to, self.end.kind.number())? {
+                let queue = Queue::new();
+                return HostSocket::new(fd, self.end.kind, &queue, Address::Unnamed, to)?.send(io, from, message);
+            }
+            if self.host.get().is_some() {
+                return fail(Errno::ECONNREFUSED);
+            }
+        }
+        if let Some(host) = self.host.get() {
+            return if host.is_connected() { host.send(io, from, message) } else { fail(Errno::ENOTCONN) };
+        }
+        self.end.send(io, from, message)
     }
 
     fn receive(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
-        self.0.receive(io, to, flags)
+        if let Some(host) = self.host.get() {
+            return host.receive(io, to, flags);
+        }
+        self.end.receive(io, to, flags)
     }
 
     fn ready(&self, want: Events) -> Events {
-        self.0.ready(want)
+        if let Some(host) = self.host.get() {
+            return host.ready(want);
+        }
+        self.end.ready(want)
     }
 
     fn queue(&self) -> &Queue {
-        &self.0.queue
+        &self.end.queue
     }
 
     fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
+        if let (FIONREAD, Some(host)) = (cmd, self.host.get()) {
+            return memory.write(arg, &host.unread()?.to_le_bytes()).map(|()| 0);
+        }
         let count = match cmd {
-            FIONREAD if self.0.is_listening() => return fail(Errno::EINVAL),
+            FIONREAD if self.end.is_listening() => return fail(Errno::EINVAL),
             FIONREAD => {
-                let inbox = self.0.inbox.lock();
-                if self.0.kind == Kind::Datagram { inbox.first_len() } else { inbox.bytes() }
+                let inbox = self.end.inbox.lock();
+                if self.end.kind == Kind::Datagram { inbox.first_len() } else { inbox.bytes() }
             }
             TIOCOUTQ => {
-                let peer = self.0.state.lock().peer.clone();
+                let peer = self.end.state.lock().peer.clone();
                 peer.map_or(0, |p| p.inbox.lock().bytes())
             }
             _ => return fail(Errno::ENOTTY),
@@ -203,19 +297,19 @@ impl SocketOps for UnixSocket {
     }
 
     fn identity(&self) -> (u32, u32, u32) {
-        (AF_UNIX, self.0.kind.number(), 0)
+        (AF_UNIX, self.end.kind.number(), 0)
     }
 
     fn sigpipe(&self) -> bool {
-        self.0.kind == Kind::Stream
+        self.end.kind == Kind::Stream
     }
 
     fn shown(&self, net: &NetNs) -> Option<Shown> {
-        if !self.0.is_in(&Names::of(net).ok()?) {
+        if !self.end.is_in(&Names::of(net).ok()?) {
             return None;
         }
-        let listening = self.0.is_listening();
-        let state = self.0.state.lock();
+        let listening = self.end.is_listening();
+        let state = self.end.state.lock();
         let (connected, name) = (state.peer.is_some(), state.name.clone());
         drop(state);
         // A path is told without the zero that ends it in a sockaddr.

@@ -14,7 +14,7 @@ use sandbox::protocol::BootConfig;
 use sandbox::spec::{Capabilities, ContainerSpec, Mount, Overlay, ProcessSpec, Rlimit, Root, User};
 
 use crate::cgroup::Cgroup;
-use crate::cli::Do;
+use crate::cli::{Access, Do};
 use crate::commands::{Context, features};
 use crate::config::plain;
 use crate::console::{self, Borrowed};
@@ -52,16 +52,21 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         (Some(choice), false) => choice.clone(),
         (None, false) => Choice::memory(),
     };
-    let plan = choice.root(&rootfs, false)?;
+    let shared = context.global.file_access == Access::Shared;
+    if shared && context.global.overlay2.is_none() && !args.writable {
+        bail!("--file-access=shared: `do` keeps changes in an overlay, below which nobody may change files; add --overlay2=none or --writable");
+    }
+    let plan = choice.root(&rootfs, false, shared)?;
     // Without an overlay the files are there to be read alone, unless --writable says more.
     let readonly = plan.overlay == Overlay::None && !args.writable;
     let spec = ContainerSpec {
         id: ID.into(),
         process: process(&args, &rootfs, terminal.as_ref())?,
-        root: Root { readonly, overlay: plan.overlay, ..Root::default() },
+        root: Root { readonly, overlay: plan.overlay, shared, ..Root::default() },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
         directfs: context.global.directfs,
+        peers: context.global.peers(),
         plain_init: true,
         ..ContainerSpec::default()
     };

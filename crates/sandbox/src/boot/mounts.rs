@@ -2,7 +2,7 @@
 
 use super::process::show;
 use crate::machine::{Failure, Kind};
-use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay};
+use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers};
 use abi::Errno;
 use abi::fs as flags;
 use filesystems::tmpfs::{Disk, Options};
@@ -44,8 +44,10 @@ pub fn build(
         let what = what.to_string();
         move |stop: Stop| Failure::new(Kind::Other, format!("{what}: {}", show(stop)))
     };
-    let how = filesystems::gofer::Options { direct: spec.directfs, ..Default::default() };
-    let lower = filesystems::gofer::mount(gofer.clone(), 0, how).map_err(wrap("mounting the root"))?;
+    let Peers { fifo, connect, bind } = spec.peers;
+    let how = filesystems::gofer::Options { shared: false, direct: spec.directfs, fifo, connect, bind };
+    let whole = filesystems::gofer::Options { shared: spec.root.shared, ..how };
+    let lower = filesystems::gofer::mount(gofer.clone(), 0, whole).map_err(wrap("mounting the root"))?;
     let top = with_overlay(&cred, &gofer, 0, lower, spec.root.overlay).map_err(wrap("overlay on the root"))?;
     let ns = &namespaces.mount;
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
@@ -169,7 +171,8 @@ impl Builder<'_> {
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
         let (mount_flags, data) = options(spec)?;
         if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
-            let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, self.how).map_err(failed)?;
+            let how = filesystems::gofer::Options { shared: spec.shared, ..self.how };
+            let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?;
             let readonly = mount_flags & flags::MS_RDONLY != 0;
             let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
             let point = self.mount_point(at, top.kind == FileType::Dir)?;

@@ -23,6 +23,9 @@ struct Opening {
 ///
 /// Without O_NONBLOCK it waits for the other side; with it a reader does not wait, and a writer gets ENXIO where no reader is.
 pub fn open_fifo(io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
+    if let Some(stream) = crate::ipc::host_stream::open_fifo(io, inode, flags)? {
+        return Ok(stream);
+    }
     let pipe = Pipe::of(inode)?;
     let (reads, writes) = match flags.bits() & 3 {
         0 => (true, false),
