@@ -180,6 +180,10 @@ impl Machine for Fake {
         Ok(())
     }
 
+    fn mounts(&self, _: &str) -> Result<Vec<Mounted>, Failure> {
+        Ok(Vec::new())
+    }
+
     fn stats(&self, _: &str) -> Result<Stats, Failure> {
         Ok(Stats { cpu_total_ns: 1, memory_bytes: 2, pids: 3 })
     }

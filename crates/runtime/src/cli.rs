@@ -151,7 +151,7 @@ pub enum Command {
     /// Print use of resources
     Events(Events),
     /// Look at a running sandbox from the host
-    Debug(Id),
+    Debug(Debug),
     /// Stop all processes of a container
     Pause(Id),
     /// Let them go on
@@ -168,6 +168,16 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct Id {
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Debug {
+    /// What is mounted where, from which host folder, and how its files are used
+    #[arg(long)]
+    pub mounts: bool,
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table, requires = "mounts")]
+    pub format: Format,
     pub id: String,
 }
 

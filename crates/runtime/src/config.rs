@@ -88,7 +88,7 @@ impl Bundle {
         self.spec = ContainerSpec {
             id: id.to_string(),
             process: process::convert(process)?,
-            root: Root { readonly, overlay, shared, propagation: propagation(linux.rootfs_propagation().as_deref())? },
+            root: Root { source: self.rootfs.display().to_string(), readonly, overlay, shared, propagation: propagation(linux.rootfs_propagation().as_deref())? },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
             mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global)?,

@@ -260,3 +260,37 @@ fn bad_values_are_named() {
         assert!(words.iter().all(|word| answer.err.contains(word)), "{flag}: {}", answer.err);
     }
 }
+
+#[test]
+fn debug_tells_what_is_mounted_where_and_how() {
+    let (place, volume) = prepared("while :; do sleep 100; done");
+    place.config(&["busybox", "sh", "-ec", "busybox mkdir /tmp/x; busybox mount --bind /v /tmp/x; while :; do sleep 100; done"], |c| {
+        c["root"]["readonly"] = false.into();
+        c["process"]["capabilities"] = json!({ "bounding": ["CAP_SYS_ADMIN"], "effective": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"] });
+        c["mounts"] = json!([
+            { "destination": "/v", "type": "bind", "source": volume, "options": ["rbind", "ro", "nosuid"] },
+            { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"] },
+        ]);
+    });
+    place.ok(&["--overlay2=root:memory,size=9m", "--file-access-mounts=shared", "run", "-d", "x"]);
+    wait_for(|| place.ok(&["debug", "--mounts", "x"]).contains("/tmp/x"), || place.ok(&["debug", "--mounts", "x"]));
+    let text = place.ok(&["debug", "--mounts", "x"]);
+    let line = |at: &str| text.lines().find(|line| line.split_whitespace().next() == Some(at)).unwrap().to_string();
+    let root = place.dir.join("b/rootfs").display().to_string();
+    for (at, words) in [
+        ("/", vec!["overlay", "rw", &root, "the container's alone", "changes to memory"]),
+        ("/v", vec!["gofer", "ro,nosuid", volume.to_str().unwrap(), "shared with the host", "opened by the gofer", "changes to none"]),
+        ("/tmp", vec!["tmpfs", "size=1024k", "the sandbox's own"]),
+        ("/tmp/x", vec!["gofer", volume.to_str().unwrap()]),
+        ("/proc", vec!["proc", "the sandbox's own"]),
+    ] {
+        assert!(words.iter().all(|word| line(at).contains(word)), "{words:?}\n{text}");
+    }
+    let list: serde_json::Value = serde_json::from_str(&place.ok(&["debug", "--mounts", "-f", "json", "x"])).unwrap();
+    let of = |at: &str| list.as_array().unwrap().iter().find(|m| m["destination"] == at).unwrap().clone();
+    assert_eq!(of("/")["host"], json!({ "path": root, "access": "exclusive", "opens": "kernel", "changes": "memory", "size": 9 << 20 }));
+    assert_eq!(of("/v")["host"]["access"], "shared");
+    assert_eq!((of("/v")["type"].clone(), of("/tmp")["host"].clone()), (json!("gofer"), json!(null)));
+    place.ok(&["delete", "-f", "x"]);
+    place.fails(&["debug", "--mounts", "x"], 1, &["container", "does not exist"]);
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use host::rustix::io::Errno;
 
-use crate::machine::{ExitStatus, Failure, Kind, Pid, Process, Stats, Status, Target};
+use crate::machine::{ExitStatus, Failure, Kind, Mounted, Pid, Process, Stats, Status, Target};
 use crate::protocol::{BootConfig, IoShape, ProtocolError, Reply, Request, receive, send};
 use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
@@ -132,6 +132,13 @@ impl Client {
     pub fn stats(&self, container: &str) -> Result<Stats, ClientError> {
         match self.call(&Request::Stats { container: container.into() }, &[])? {
             Reply::Stats(stats) => Ok(stats),
+            _ => Err(ProtocolError::Malformed.into()),
+        }
+    }
+
+    pub fn mounts(&self, container: &str) -> Result<Vec<Mounted>, ClientError> {
+        match self.call(&Request::Mounts { container: container.into() }, &[])? {
+            Reply::Mounts(list) => Ok(list),
             _ => Err(ProtocolError::Malformed.into()),
         }
     }

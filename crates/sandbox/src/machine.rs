@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::BootConfig;
-use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
+use crate::spec::{ContainerSpec, NewLimits, Overlay, ProcessSpec};
 
 /// A process id as the container's first PID namespace shows it.
 pub type Pid = i32;
@@ -42,6 +42,8 @@ pub trait Machine: Send + Sync {
     fn status(&self, container: &str) -> Result<Status, Failure>;
     /// A new size of the console that came with process `pid`.
     fn resize(&self, container: &str, pid: Pid, rows: u16, cols: u16) -> Result<(), Failure>;
+    /// What is mounted in the container, as its first program sees it.
+    fn mounts(&self, container: &str) -> Result<Vec<Mounted>, Failure>;
     fn stats(&self, container: &str) -> Result<Stats, Failure>;
     /// At most this many tasks in the container, from now on.
     fn limit(&self, container: &str, limits: NewLimits) -> Result<(), Failure>;
@@ -125,6 +127,32 @@ pub struct Process {
     pub tty: Option<String>,
     /// The command line, or the name in brackets.
     pub command: String,
+}
+
+/// One line of `debug --mounts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// Where it is, in the container.
+    pub destination: String,
+    /// As /proc/mounts has it.
+    pub kind: String,
+    pub options: Vec<String>,
+    pub source: String,
+    /// The place in its file system that it shows; "/" but for bind mounts of a part.
+    pub root: String,
+    pub host: Option<HostFiles>,
+}
+
+/// Where the files of a mount come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFiles {
+    /// Folder or file of the host.
+    pub path: String,
+    /// The host changes them, too: nothing is cached.
+    pub shared: bool,
+    /// The kernel process opens files by itself; else the gofer opens them all.
+    pub direct: bool,
+    pub overlay: Overlay,
 }
 
 /// What `events --stats` shows, as far as the kernel counts it.

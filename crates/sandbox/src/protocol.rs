@@ -14,7 +14,7 @@ use host::rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{ExitStatus, Failure, Pid, Process, Stats, Status, Target};
+use crate::machine::{ExitStatus, Failure, Mounted, Pid, Process, Stats, Status, Target};
 use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 /// Longest message of all, in a memfd: arguments and environment of a process are at most 6 MiB on Linux.
@@ -92,6 +92,9 @@ pub enum Request {
     Stats {
         container: String,
     },
+    Mounts {
+        container: String,
+    },
     /// Limits that change.
     Limit {
         container: String,
@@ -115,6 +118,7 @@ pub enum Reply {
     Processes(Vec<Process>),
     State(Status),
     Stats(Stats),
+    Mounts(Vec<Mounted>),
     Failed(Failure),
 }
 

@@ -232,6 +232,9 @@ impl Server {
             Request::Stats { container } => {
                 Next::Reply(machine.stats(&container).map_or_else(Reply::Failed, Reply::Stats))
             }
+            Request::Mounts { container } => {
+                Next::Reply(machine.mounts(&container).map_or_else(Reply::Failed, Reply::Mounts))
+            }
             Request::Limit { container, limits } => done(machine.limit(&container, limits)),
             Request::Resize { container, pid, rows, cols } => {
                 let _ = machine.resize(&container, pid, rows, cols);

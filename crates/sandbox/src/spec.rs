@@ -27,8 +27,10 @@ pub struct ContainerSpec {
 }
 
 /// The container's root: mount 0 of the gofer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
+    /// Its folder on the host, to be shown.
+    pub source: String,
     /// Guests may not change it at all (`root.readonly`).
     pub readonly: bool,
     /// Where changes go; ignored with `readonly`.

@@ -13,6 +13,8 @@ mod pid;
 mod sysctl;
 mod system;
 
+pub use pid::shown_options;
+
 use crate::pseudo::{Folder, Kind, Listed, Node, PseudoFs, Tree};
 use abi::Errno;
 use abi::fs::PROC_SUPER_MAGIC;

@@ -62,7 +62,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
     let spec = ContainerSpec {
         id: ID.into(),
         process: process(&args, &rootfs, terminal.as_ref())?,
-        root: Root { readonly, overlay: plan.overlay, shared, ..Root::default() },
+        root: Root { source: rootfs.display().to_string(), readonly, overlay: plan.overlay, shared, ..Root::default() },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
         directfs: context.global.directfs,

@@ -9,6 +9,7 @@ mod features;
 mod inspect;
 mod kill;
 mod list;
+mod mounts;
 mod spec;
 
 use anyhow::{Result, anyhow};
@@ -56,6 +57,7 @@ pub fn run(context: &Context, command: Command) -> u8 {
         Command::Features(args) => (features::run(context, args), 1, ""),
         Command::Syscalls(args) => (features::syscalls(args), 1, ""),
         Command::Events(args) => (events::run(context, args), 1, ""),
+        Command::Debug(args) if args.mounts => (mounts::show(context, &args.id, args.format), 1, ""),
         Command::Debug(args) => (inspect::debug(context, &args.id), 1, ""),
         Command::Pause(args) => (kill::pause(context, &args.id, true), 1, ""),
         Command::Resume(args) => (kill::pause(context, &args.id, false), 1, ""),

@@ -1,5 +1,6 @@
 //! A container: its namespaces, its root, its first program. Neighbours: `mounts`, `process`.
 
+use super::origins::Origins;
 use super::process::{Prepared, Process};
 use crate::machine::{ContainerFiles, Failure, Kind};
 use crate::spec::{ContainerSpec, Limits};
@@ -27,6 +28,7 @@ pub struct Container {
     pub namespaces: Namespaces,
     pub freezer: Arc<Freezer>,
     pub root: Path,
+    pub origins: Origins,
     pub state: Mutex<State, ContainerState>,
 }
 
@@ -66,7 +68,7 @@ impl Container {
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };
-        let root = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;
+        let built = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;
         let container = Arc::new(Container {
             id: spec.id.clone(),
             kernel: kernel.clone(),
@@ -74,7 +76,8 @@ impl Container {
             pid_ns,
             namespaces,
             freezer: Arc::default(),
-            root,
+            root: built.root,
+            origins: built.origins,
             state: Mutex::new(State::default()),
         });
         let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, !spec.plain_init)?;

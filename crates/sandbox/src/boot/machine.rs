@@ -3,7 +3,7 @@
 use super::container::Container;
 use super::process::Prepared;
 use crate::machine::{
-    ContainerFiles, ExitStatus, Failure, Kind, Machine, Pid, Process, ProcessIo, Stats, Status, Target,
+    ContainerFiles, ExitStatus, Failure, Kind, Machine, Mounted, Pid, Process, ProcessIo, Stats, Status, Target,
 };
 use crate::spec::{ContainerSpec, NewLimits, ProcessSpec};
 use kernel::Kernel;
@@ -157,6 +157,10 @@ impl Machine for Sandbox {
         console.resize(rows, cols);
         settle();
         Ok(())
+    }
+
+    fn mounts(&self, container: &str) -> Result<Vec<Mounted>, Failure> {
+        Ok(super::origins::mounted(&*self.container(container)?))
     }
 
     fn stats(&self, container: &str) -> Result<Stats, Failure> {

@@ -1,7 +1,8 @@
 //! A container's file system: root, overlay, mounts in their order, devices. `container-filesystem.md` of the design, sections 3 to 12.
 
+use super::origins::Origins;
 use super::process::show;
-use crate::machine::{Failure, Kind};
+use crate::machine::{Failure, HostFiles, Kind};
 use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers};
 use abi::Errno;
 use abi::fs as flags;
@@ -14,6 +15,7 @@ use kernel::io::Io;
 use kernel::op::{Op, Stop};
 use kernel::task::Namespaces;
 use kernel::vfs::{self, Base, FileType, Inode, Mount, NewKind, Path, WalkFlags};
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -25,6 +27,13 @@ struct Builder<'a> {
     cred: Arc<Cred>,
     namespaces: Arc<Namespaces>,
     root: Path,
+    origins: RefCell<Origins>,
+}
+
+/// What a container's file system consists of.
+pub struct Built {
+    pub root: Path,
+    pub origins: Origins,
 }
 
 /// Fills the container's mount namespace and gives its root.
@@ -34,7 +43,7 @@ pub fn build(
     gofer: OwnedFd,
     user_ns: &Arc<UserNs>,
     namespaces: &Namespaces,
-) -> Result<Path, Failure> {
+) -> Result<Built, Failure> {
     let client = Client::connect(HostFd::new(gofer))
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("connecting to the gofer"))?;
     let gofer: Arc<dyn Gofer> = Arc::new(client);
@@ -55,7 +64,8 @@ pub fn build(
     vfs::register_ns(ns);
     let root = Path::new(mount.clone(), mount.root.clone());
     let namespaces = Arc::new(namespaces.clone());
-    let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone() };
+    let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone(), origins: RefCell::default() };
+    builder.remember(&top, &spec.root.source, whole, spec.root.overlay);
     for mount in ordered(spec) {
         builder.mount(&mount)?;
     }
@@ -64,7 +74,7 @@ pub fn build(
     if spec.root.readonly {
         mount.flags.fetch_or(flags::MS_RDONLY, std::sync::atomic::Ordering::Relaxed);
     }
-    Ok(root)
+    Ok(Built { root, origins: builder.origins.into_inner() })
 }
 
 /// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount.
@@ -162,6 +172,12 @@ impl Builder<'_> {
         io
     }
 
+    /// Where the files below `top` come from.
+    fn remember(&self, top: &Inode, path: &str, how: filesystems::gofer::Options, overlay: Overlay) {
+        let host = HostFiles { path: path.into(), shared: how.shared, direct: how.direct && !how.shared, overlay };
+        self.origins.borrow_mut().push((top.fs.dev, host));
+    }
+
     fn base(&self) -> Base {
         Base::new(self.root.clone(), self.root.clone())
     }
@@ -175,6 +191,7 @@ impl Builder<'_> {
             let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?;
             let readonly = mount_flags & flags::MS_RDONLY != 0;
             let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
+            self.remember(&top, &spec.source, how, spec.overlay);
             let point = self.mount_point(at, top.kind == FileType::Dir)?;
             let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), spec.source.as_bytes(), mount_flags);
             if readonly {

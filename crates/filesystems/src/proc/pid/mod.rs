@@ -16,6 +16,8 @@ mod small;
 mod stat;
 mod status;
 
+pub use mounts::shown_options;
+
 use super::access::may_read;
 use crate::pseudo::{Content, Folder, Listed, Node};
 use abi::Errno;

@@ -137,10 +137,14 @@ fn show_mounts(line: &MountLine, out: &mut Vec<u8>) {
     escaped(out, source(mount));
     out.push(b' ');
     escaped(out, &line.point);
+    out.extend_from_slice(format!(" {} {} 0 0\n", mount.fs.type_name(), shown_options(mount)).as_bytes());
+}
+
+/// All options as /proc/PID/mounts has them.
+pub fn shown_options(mount: &Mount) -> String {
     let options = mount_options(mount);
     let options = if mount.read_only() { options.replacen("rw", "ro", 1) } else { options };
-    let text = format!(" {} {options}{} 0 0\n", mount.fs.type_name(), mount.fs.ops.show_options());
-    out.extend_from_slice(text.as_bytes());
+    options + &mount.fs.ops.show_options()
 }
 
 fn show_mountinfo(line: &MountLine, out: &mut Vec<u8>) {
