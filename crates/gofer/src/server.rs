@@ -49,12 +49,7 @@ impl From<Done> for Answer {
 
 impl Server {
     /// `descriptors`: how many this process may have. `self_fd`: how it reaches its own /proc/self/fd.
-    pub fn new(
-        sources: Vec<Source>,
-        self_fd: SelfFd,
-        descriptors: u64,
-        peers: Peers,
-    ) -> Result<Server, GoferError> {
+    pub fn new(sources: Vec<Source>, self_fd: SelfFd, descriptors: u64, peers: Peers) -> Result<Server, GoferError> {
         let nodes = Nodes::new(descriptors);
         let mut mounts = Vec::with_capacity(sources.len());
         let mut folders = Vec::with_capacity(sources.len());

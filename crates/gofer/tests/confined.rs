@@ -28,7 +28,13 @@ fn main() {
         std::fs::write(covered.join("inner"), "inner").unwrap();
         let source = |path: &String| MountSource { path: path.into(), readonly: false, store: Some(path.into()) };
         let mounts = args[2..].iter().map(source).collect();
-        match gofer::run(Config { socket, mounts, donate: true, peers: Peers { fifo: true, connect: true, bind: true }, report_violations: true }) {
+        match gofer::run(Config {
+            socket,
+            mounts,
+            donate: true,
+            peers: Peers { fifo: true, connect: true, bind: true },
+            report_violations: true,
+        }) {
             Ok(()) => std::process::exit(0),
             Err(error) => {
                 eprintln!("gofer: {error}");

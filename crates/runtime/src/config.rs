@@ -88,7 +88,13 @@ impl Bundle {
         self.spec = ContainerSpec {
             id: id.to_string(),
             process: process::convert(process)?,
-            root: Root { source: self.rootfs.display().to_string(), readonly, overlay, shared, propagation: propagation(linux.rootfs_propagation().as_deref())? },
+            root: Root {
+                source: self.rootfs.display().to_string(),
+                readonly,
+                overlay,
+                shared,
+                propagation: propagation(linux.rootfs_propagation().as_deref())?,
+            },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
             mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global)?,
@@ -97,6 +103,7 @@ impl Bundle {
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
             directfs: false,
+            own_tmp: true,
             peers: global.peers(),
             annotations: annotations.into_iter().collect(),
             plain_init: false,
@@ -165,12 +172,7 @@ impl Bundle {
     }
 
     /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
-    fn mounts(
-        &mut self,
-        list: &[oci_spec::runtime::Mount],
-        choice: &Choice,
-        global: &Global,
-    ) -> Result<Vec<Mount>> {
+    fn mounts(&mut self, list: &[oci_spec::runtime::Mount], choice: &Choice, global: &Global) -> Result<Vec<Mount>> {
         let shared = global.file_access_mounts == Access::Shared;
         let mut made = Vec::with_capacity(list.len());
         for (at, mount) in list.iter().enumerate() {

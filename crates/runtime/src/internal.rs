@@ -46,7 +46,7 @@ fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {
         peers: config.peers,
         report_violations: config.debug,
     })
-        .map_err(|e| e.to_string())
+    .map_err(|e| e.to_string())
 }
 
 fn misuse(what: &str) -> u8 {

@@ -115,7 +115,10 @@ impl Choice {
 /// Below an overlay nothing may change.
 fn refuse_both(plan: &Plan, shared: bool, flag: &str, source: &Path) -> Result<()> {
     if shared && plan.overlay != Overlay::None {
-        bail!("--overlay2 and {flag} do not go together, for {}: below an overlay nobody may change files; leave one of them out", source.display());
+        bail!(
+            "--overlay2 and {flag} do not go together, for {}: below an overlay nobody may change files; leave one of them out",
+            source.display()
+        );
     }
     Ok(())
 }

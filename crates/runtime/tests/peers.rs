@@ -92,7 +92,10 @@ fn with_shared_access_the_hosts_changes_are_seen() {
     assert_eq!(talk.ask("cat /v/dir/file"), "other");
     assert_eq!(talk.ask("cat /v/moved/file"), "two");
     // And the container's own, which the host sees.
-    assert_eq!(talk.ask("cd /; echo own > /v/dir/own; busybox mkdir /v/dir/d; busybox mv /v/dir/own /v/dir/d/own; echo ok"), "ok");
+    assert_eq!(
+        talk.ask("cd /; echo own > /v/dir/own; busybox mkdir /v/dir/d; busybox mv /v/dir/own /v/dir/d/own; echo ok"),
+        "ok"
+    );
     assert_eq!(std::fs::read_to_string(volume.join("dir/d/own")).unwrap(), "own\n");
     assert_eq!(talk.ask("busybox rm -r /v/dir; ls /v"), "moved");
     talk.end();
@@ -105,7 +108,11 @@ fn an_overlay_and_shared_access_do_not_go_together() {
     place.config(&["true"], |c| c["root"]["readonly"] = false.into());
     let words = ["--overlay2", "--file-access=shared", "rootfs"];
     place.fails(&["--overlay2=root:memory", "--file-access=shared", "run", "x"], 1, &words);
-    place.fails(&["do", "--file-access=shared", "--rootfs", "rootfs", "true"], 1, &["--file-access=shared", "--overlay2=none"]);
+    place.fails(
+        &["do", "--file-access=shared", "--rootfs", "rootfs", "true"],
+        1,
+        &["--file-access=shared", "--overlay2=none"],
+    );
     configure(&place, &["true"]);
     let words = ["--overlay2", "--file-access-mounts=shared", "/v"];
     place.fails(&["--overlay2=all:memory", "--file-access-mounts=shared", "run", "x"], 1, &words);
@@ -226,14 +233,24 @@ fn sockets_of_the_container_are_reached_by_the_host_where_that_is_allowed() {
     for flag in ["--host-uds=create", "--host-uds=all"] {
         let child = place.command(&[flag, "run", "x"]).stdout(Stdio::piped()).spawn().unwrap();
         let path = volume.join("guest");
-        wait_for(|| UnixStream::connect(&path).is_ok_and(|mut stream| {
-            stream.write_all(b"hello").unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).unwrap();
-            text == "HELLO"
-        }), || format!("{flag}: nobody answers"));
+        wait_for(
+            || {
+                UnixStream::connect(&path).is_ok_and(|mut stream| {
+                    stream.write_all(b"hello").unwrap();
+                    let mut text = String::new();
+                    stream.read_to_string(&mut text).unwrap();
+                    text == "HELLO"
+                })
+            },
+            || format!("{flag}: nobody answers"),
+        );
         let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "0o140750 /v/guest\ninside\n", "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "0o140750 /v/guest\ninside\n",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
         std::fs::remove_file(&path).unwrap();
     }
@@ -279,7 +296,17 @@ fn debug_tells_what_is_mounted_where_and_how() {
     let root = place.dir.join("b/rootfs").display().to_string();
     for (at, words) in [
         ("/", vec!["overlay", "rw", &root, "the container's alone", "changes to memory"]),
-        ("/v", vec!["gofer", "ro,nosuid", volume.to_str().unwrap(), "shared with the host", "opened by the gofer", "changes to none"]),
+        (
+            "/v",
+            vec![
+                "gofer",
+                "ro,nosuid",
+                volume.to_str().unwrap(),
+                "shared with the host",
+                "opened by the gofer",
+                "changes to none",
+            ],
+        ),
         ("/tmp", vec!["tmpfs", "size=1024k", "the sandbox's own"]),
         ("/tmp/x", vec!["gofer", volume.to_str().unwrap()]),
         ("/proc", vec!["proc", "the sandbox's own"]),
@@ -288,7 +315,10 @@ fn debug_tells_what_is_mounted_where_and_how() {
     }
     let list: serde_json::Value = serde_json::from_str(&place.ok(&["debug", "--mounts", "-f", "json", "x"])).unwrap();
     let of = |at: &str| list.as_array().unwrap().iter().find(|m| m["destination"] == at).unwrap().clone();
-    assert_eq!(of("/")["host"], json!({ "path": root, "access": "exclusive", "opens": "kernel", "changes": "memory", "size": 9 << 20 }));
+    assert_eq!(
+        of("/")["host"],
+        json!({ "path": root, "access": "exclusive", "opens": "kernel", "changes": "memory", "size": 9 << 20 })
+    );
     assert_eq!(of("/v")["host"]["access"], "shared");
     assert_eq!((of("/v")["type"].clone(), of("/tmp")["host"].clone()), (json!("gofer"), json!(null)));
     place.ok(&["delete", "-f", "x"]);

@@ -21,6 +21,8 @@ pub struct ContainerSpec {
     /// The kernel process opens files below the gofer's folders by itself, where it may.
     pub directfs: bool,
     pub peers: Peers,
+    /// A tmpfs on /tmp, where no mount and no entry is there.
+    pub own_tmp: bool,
     pub annotations: Vec<(String, String)>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
     pub plain_init: bool,

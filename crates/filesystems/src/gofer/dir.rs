@@ -270,10 +270,14 @@ impl NodeOps {
     fn create_file(&self, name: &[u8], node: &NewNode<'_>) -> Op<Arc<Inode>> {
         let create = Create { exclusive: true, anonymous: false, mode: node.perm, uid: node.uid, gid: node.gid };
         let how = OpenHow { read: true, write: true, create: Some(create), ..OpenHow::default() };
-        let made = self.make_open(name, |gofer, dir| gofer.open(dir, &[name], how), |node, fd| {
-            node.add_fd(Access::Both, &fd);
-            node.shared.keep_open(node.key, &fd);
-        });
+        let made = self.make_open(
+            name,
+            |gofer, dir| gofer.open(dir, &[name], how),
+            |node, fd| {
+                node.add_fd(Access::Both, &fd);
+                node.shared.keep_open(node.key, &fd);
+            },
+        );
         made?.inode()
     }
 

@@ -142,7 +142,13 @@ fn copy_file(
 }
 
 /// Contents, owner, permissions, attributes, times.
-fn copy_whole(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>, attr: &Attr, contents: bool) -> Op<()> {
+pub(super) fn copy_whole(
+    io: &mut Io<'_>,
+    lower: &Arc<Inode>,
+    upper: &Arc<Inode>,
+    attr: &Attr,
+    contents: bool,
+) -> Op<()> {
     if contents && attr.size > 0 {
         let from = ops(lower).open(io, lower, OpenFlags::empty())?;
         let to = ops(upper).open(io, upper, OpenFlags::WRONLY)?;
@@ -168,7 +174,7 @@ pub(super) fn copy_root(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>)
 }
 
 /// What a copy takes over beside its contents, times last.
-fn finish(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>, attr: &Attr) -> Op<()> {
+pub(super) fn finish(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>, attr: &Attr) -> Op<()> {
     if let (Some(from), Some(to)) = (ops(lower).xattr(), ops(upper).xattr()) {
         let names = match from.list(io) {
             Err(Stop::Errno(Errno::EOPNOTSUPP)) => Vec::new(),

@@ -7,6 +7,7 @@
 //! Unlike Linux' default, names of one lower file stay one file after it was copied up, and over a private upper layer folders with lower parts can be
 //! renamed: the overlay remembers both (`Overlay::linked`, `Overlay::stacks`) as long as it is mounted. Locks: the leaves of `Overlay` and of `Node`, held over nothing.
 
+mod copy_tree;
 mod copy_up;
 mod dir;
 mod file;
@@ -16,6 +17,7 @@ mod options;
 mod redirect;
 mod xattr;
 
+pub use copy_tree::{copy_tree, is_empty};
 pub use options::register;
 
 use abi::Errno;

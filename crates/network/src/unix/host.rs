@@ -5,9 +5,9 @@
 
 use super::address::Address;
 use super::endpoint::Kind;
+use ::host::{HostFd, socket};
 use abi::Errno;
 use abi::net::{MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL};
-use ::host::{HostFd, socket};
 use kernel::io::{Io, Sink, Source};
 use kernel::ipc::pipe::CHUNK;
 use kernel::reactor::{self, Watch};

@@ -54,7 +54,9 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
     };
     let shared = context.global.file_access == Access::Shared;
     if shared && context.global.overlay2.is_none() && !args.writable {
-        bail!("--file-access=shared: `do` keeps changes in an overlay, below which nobody may change files; add --overlay2=none or --writable");
+        bail!(
+            "--file-access=shared: `do` keeps changes in an overlay, below which nobody may change files; add --overlay2=none or --writable"
+        );
     }
     let plan = choice.root(&rootfs, false, shared)?;
     // Without an overlay the files are there to be read alone, unless --writable says more.

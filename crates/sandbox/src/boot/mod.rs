@@ -8,6 +8,8 @@
 mod container;
 mod home;
 mod machine;
+mod mount_options;
+mod mount_point;
 mod mounts;
 mod options;
 mod origins;

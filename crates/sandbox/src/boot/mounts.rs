@@ -1,12 +1,13 @@
 //! A container's file system: root, overlay, mounts in their order, devices. `container-filesystem.md` of the design, sections 3 to 12.
 
+use super::mount_options::{self, Options};
 use super::origins::Origins;
 use super::process::show;
 use crate::machine::{Failure, HostFiles, Kind};
-use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers};
+use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers, Propagation as RootPropagation};
 use abi::Errno;
 use abi::fs as flags;
-use filesystems::tmpfs::{Disk, Options};
+use filesystems::tmpfs::{self, Disk};
 use fsproto::{Client, Gofer};
 use host::HostFd;
 use kernel::Kernel;
@@ -14,19 +15,19 @@ use kernel::cred::{Cred, UserNs};
 use kernel::io::Io;
 use kernel::op::{Op, Stop};
 use kernel::task::Namespaces;
-use kernel::vfs::{self, Base, FileType, Inode, Mount, NewKind, Path, WalkFlags};
+use kernel::vfs::{self, Base, FileType, Inode, Mount, NewKind, Path, Propagation, WalkFlags};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// What is being built.
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     kernel: &'a Arc<Kernel>,
     gofer: Arc<dyn Gofer>,
     how: filesystems::gofer::Options,
     cred: Arc<Cred>,
     namespaces: Arc<Namespaces>,
-    root: Path,
+    pub root: Path,
     origins: RefCell<Origins>,
 }
 
@@ -62,12 +63,22 @@ pub fn build(
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
     vfs::register_ns(ns);
+    let seen = match spec.root.propagation {
+        RootPropagation::Private => None,
+        RootPropagation::Slave => Some((Propagation::Slave, false)),
+        RootPropagation::Shared => Some((Propagation::Shared, false)),
+        RootPropagation::Unbindable => Some((Propagation::Unbindable, false)),
+    };
+    propagate(&mount, seen).map_err(wrap("linux.rootfsPropagation"))?;
     let root = Path::new(mount.clone(), mount.root.clone());
     let namespaces = Arc::new(namespaces.clone());
     let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone(), origins: RefCell::default() };
     builder.remember(&top, &spec.root.source, whole, spec.root.overlay);
     for mount in ordered(spec) {
         builder.mount(&mount)?;
+    }
+    if spec.own_tmp {
+        builder.temporary(spec)?;
     }
     builder.devices(spec)?;
     builder.restrict(spec)?;
@@ -101,11 +112,11 @@ fn with_overlay(
     lower: Arc<Inode>,
     how: Overlay,
 ) -> Op<Arc<Inode>> {
-    let options = |size| Options { size, inodes: None, perm: 0o755, uid: 0, gid: 0 };
+    let options = |size| tmpfs::Options { size, inodes: None, perm: 0o755, uid: 0, gid: 0 };
     let mut upper = match how {
         Overlay::None => return Ok(lower),
-        Overlay::Memory { size } => filesystems::tmpfs::make(options(size)),
-        Overlay::Disk { size } => filesystems::tmpfs::make_on(Disk::new(gofer.clone(), index)?, options(size)),
+        Overlay::Memory { size } => tmpfs::make(options(size)),
+        Overlay::Disk { size } => tmpfs::make_on(Disk::new(gofer.clone(), index)?, options(size)),
     };
     let mut done = 0;
     let mut io = Io::kernel(cred.clone(), &mut done);
@@ -119,8 +130,14 @@ fn with_overlay(
 }
 
 /// The root of a tmpfs with the limits that Linux gives by default.
-fn memory_folder() -> Arc<Inode> {
-    filesystems::tmpfs::make(Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 })
+pub(super) fn memory_folder() -> Arc<Inode> {
+    tmpfs::make(tmpfs::Options { size: None, inodes: None, perm: 0o755, uid: 0, gid: 0 })
+}
+
+/// Where a mount's own mounts and unmounts are seen, mount_namespaces(7): as its options say, or not at all.
+fn propagate(mount: &Arc<Mount>, how: Option<(Propagation, bool)>) -> Op<()> {
+    let Some((to, recursive)) = how else { return Ok(()) };
+    vfs::set_propagation(&Path::new(mount.clone(), mount.root.clone()), to, recursive)
 }
 
 /// Mounts in the order in which they are made: mandatory ones first, then the spec's, shorter destinations before longer ones.
@@ -166,7 +183,7 @@ fn ordered(spec: &ContainerSpec) -> Vec<MountSpec> {
 }
 
 impl Builder<'_> {
-    fn io<'d>(&self, done: &'d mut u64) -> Io<'d> {
+    pub fn io<'d>(&self, done: &'d mut u64) -> Io<'d> {
         let mut io = Io::kernel(self.cred.clone(), done);
         io.caller = Some(self.namespaces.clone());
         io
@@ -178,14 +195,14 @@ impl Builder<'_> {
         self.origins.borrow_mut().push((top.fs.dev, host));
     }
 
-    fn base(&self) -> Base {
+    pub fn base(&self) -> Base {
         Base::new(self.root.clone(), self.root.clone())
     }
 
     fn mount(&self, spec: &MountSpec) -> Result<(), Failure> {
         let at = &spec.destination;
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
-        let (mount_flags, data) = options(spec)?;
+        let Options { flags: mount_flags, data, propagation, copies } = mount_options::read(spec)?;
         if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
             let how = filesystems::gofer::Options { shared: spec.shared, ..self.how };
             let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?;
@@ -197,7 +214,8 @@ impl Builder<'_> {
             if readonly {
                 mount.fs.read_only.store(true, std::sync::atomic::Ordering::Relaxed);
             }
-            return vfs::attach(&mount, &point).map_err(failed);
+            vfs::attach(&mount, &point).map_err(failed)?;
+            return propagate(&mount, propagation).map_err(failed);
         }
         if spec.kind == "bind" {
             return Err(Failure::new(Kind::Invalid, format!("bind mount {at} has no gofer connection")));
@@ -210,66 +228,47 @@ impl Builder<'_> {
         let point = self.mount_point(at, true)?;
         let mut done = 0;
         let mut io = self.io(&mut done);
-        vfs::mount_new(&mut io, self.kernel, fs, spec.source.as_bytes(), &point, mount_flags, data.as_bytes())
-            .map(drop)
-            .map_err(failed)
+        let mount = vfs::make_mount(&mut io, self.kernel, fs, spec.source.as_bytes(), mount_flags, data.as_bytes());
+        let mount = mount.map_err(failed)?;
+        if copies && kind == "tmpfs" {
+            let (from, to) = (point.inode().map_err(failed)?, mount.root.inode());
+            let to = to.ok_or_else(|| failed(Stop::Errno(Errno::EIO)))?;
+            filesystems::overlay::copy_tree(&mut io, &from, &to)
+                .map_err(|stop| failed(stop).context("tmpcopyup: copying what is there"))?;
+        }
+        vfs::attach(&mount, &point).map_err(failed)?;
+        propagate(&mount, propagation).map_err(failed)
     }
 
-    /// The place to mount on; made, with the folders on the way, where it is missing (spec section 9).
-    fn mount_point(&self, at: &str, folder: bool) -> Result<Path, Failure> {
-        let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount point {at}: {}", show(stop)));
-        let base = self.base();
-        let parts: Vec<&str> = at.split('/').filter(|p| !p.is_empty()).collect();
-        let mut name = String::new();
-        let mut place = self.root.clone();
-        for (index, part) in parts.iter().enumerate() {
-            name.push('/');
-            name.push_str(part);
-            let last = index + 1 == parts.len();
-            let mut done = 0;
-            let mut io = self.io(&mut done);
-            place = match vfs::walk(&mut io, &base, name.as_bytes(), WalkFlags::FOLLOW) {
-                Ok(place) => place,
-                Err(Stop::Errno(Errno::ENOENT)) => {
-                    let (kind, perm) = if last && !folder { (NewKind::Regular, 0o644) } else { (NewKind::Dir, 0o755) };
-                    match vfs::namei::create(&mut io, &base, name.as_bytes(), kind, perm) {
-                        Ok(place) => place,
-                        // A read-only root: a folder that only this sandbox has stands in.
-                        Err(Stop::Errno(Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
-                            self.synthetic(&place, part.as_bytes(), last && !folder).map_err(failed)?
-                        }
-                        Err(stop) => return Err(failed(stop)),
-                    }
-                }
-                Err(stop) => return Err(failed(stop)),
-            };
+    /// A tmpfs on /tmp, where config.json mounts nothing there and nothing lies there (spec section 10).
+    fn temporary(&self, spec: &ContainerSpec) -> Result<(), Failure> {
+        let below = |at: &str| {
+            let mut parts = at.split('/').filter(|p| !p.is_empty() && *p != ".");
+            parts.next() == Some("tmp")
+        };
+        if spec.mounts.iter().any(|mount| below(&mount.destination)) {
+            return Ok(());
         }
-        let is_folder = place.inode().map_err(failed)?.kind == FileType::Dir;
-        if is_folder != folder {
-            let (has, wants) = if folder { ("a file", "a folder") } else { ("a folder", "a file") };
-            return Err(Failure::new(
-                Kind::Invalid,
-                format!("mount point {at} is {has}, but what is mounted is {wants}"),
-            ));
-        }
-        Ok(place)
-    }
-
-    /// A name that exists in the sandbox alone.
-    fn synthetic(&self, parent: &Path, name: &[u8], file: bool) -> Op<Path> {
+        let failed = |stop: Stop| Failure::new(Kind::Other, format!("looking at /tmp: {}", show(stop)));
         let mut done = 0;
         let mut io = self.io(&mut done);
-        let root = memory_folder();
-        let inode = if file {
-            let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0, masked: 0 };
-            let dir = root.ops.dir().ok_or(Errno::ENOTDIR)?;
-            dir.create(&mut io, b"file", &node)?
-        } else {
-            root
-        };
-        let dentry = parent.dentry.adopt(name, Some(inode));
-        dentry.pin();
-        Ok(Path::new(parent.mount.clone(), dentry))
+        match vfs::walk(&mut io, &self.base(), b"/tmp", WalkFlags::empty()) {
+            Ok(place) => {
+                let inode = place.inode().map_err(failed)?;
+                if inode.kind != FileType::Dir || !filesystems::overlay::is_empty(&mut io, &inode).map_err(failed)? {
+                    return Ok(());
+                }
+            }
+            Err(Stop::Errno(Errno::ENOENT)) => {}
+            Err(stop) => return Err(failed(stop)),
+        }
+        self.mount(&MountSpec {
+            destination: "/tmp".into(),
+            kind: "tmpfs".into(),
+            source: "tmpfs".into(),
+            options: ["nosuid", "nodev", "mode=1777"].map(String::from).to_vec(),
+            ..MountSpec::default()
+        })
     }
 
     /// `linux.devices`: one that is there is left as it is (spec section 12).
@@ -324,50 +323,9 @@ impl Builder<'_> {
             let Ok(place) = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW) else { continue };
             vfs::bind(&place, &place, true).map_err(failed)?;
             let place = vfs::walk(&mut io, &base, at.as_bytes(), WalkFlags::FOLLOW).map_err(failed)?;
-            vfs::remount(&mut io, &place, flags::MS_RDONLY, true, b"").map_err(failed)?;
+            let now = place.mount.flags() | flags::MS_RDONLY;
+            vfs::remount(&mut io, &place, now, true, b"").map_err(failed)?;
         }
         Ok(())
     }
-}
-
-/// General options as mount flags, the rest as the file system's data (spec section 8).
-fn options(spec: &MountSpec) -> Result<(u32, String), Failure> {
-    let mut bits = 0;
-    let mut data = Vec::new();
-    for option in &spec.options {
-        match option.as_str() {
-            "ro" => bits |= flags::MS_RDONLY,
-            "rw" => bits &= !flags::MS_RDONLY,
-            "nosuid" => bits |= flags::MS_NOSUID,
-            "suid" => bits &= !flags::MS_NOSUID,
-            "nodev" => bits |= flags::MS_NODEV,
-            "dev" => bits &= !flags::MS_NODEV,
-            "noexec" => bits |= flags::MS_NOEXEC,
-            "exec" => bits &= !flags::MS_NOEXEC,
-            "noatime" => bits |= flags::MS_NOATIME,
-            "nodiratime" => bits |= flags::MS_NODIRATIME,
-            "relatime" => bits |= flags::MS_RELATIME,
-            "strictatime" => bits |= flags::MS_STRICTATIME,
-            "atime" | "diratime" | "bind" | "rbind" | "defaults" | "sync" | "async" | "norelatime" => {}
-            "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" | "unbindable" | "runbindable" => {}
-            other => {
-                let key = other.split('=').next().unwrap_or_default();
-                let passes = match spec.kind.as_str() {
-                    "tmpfs" => matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes"),
-                    "devpts" => matches!(key, "newinstance" | "ptmxmode" | "mode" | "gid" | "max"),
-                    _ => false,
-                };
-                if other.matches('=').count() > 1 {
-                    let what = format!("mount {}: invalid option {other:?}", spec.destination);
-                    return Err(Failure::new(Kind::Invalid, what));
-                }
-                if passes {
-                    data.push(other.to_string());
-                } else {
-                    observe::warn!("mount {}: option {other} is not known; skipped", spec.destination);
-                }
-            }
-        }
-    }
-    Ok((bits, data.join(",")))
 }
