@@ -12,6 +12,7 @@ pub const TESTS: &[Need] = &[
     ("debootstrap", "debootstrap"),
     ("unshare", "util-linux"),
     ("busybox", "busybox-static"),
+    ("mkfs.erofs", "erofs-utils"),
 ];
 /// Container engines, of whose tests each says what it misses.
 pub const ENGINES: &[Need] = &[

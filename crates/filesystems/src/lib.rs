@@ -3,6 +3,7 @@
 mod cgroup;
 mod dev;
 mod devpts;
+pub mod erofs;
 mod facts;
 mod fuse;
 pub mod gofer;

@@ -268,7 +268,7 @@ impl Guesty {
                     })?;
                     let Backing::Host { fd, offset: start, local } = backing else { return fail(Errno::ENODEV) };
                     let host_offset = start + offset;
-                    Some(MapFile { file, offset, fd, host_offset, local, may_exec: true, may_write: false })
+                    Some(MapFile { file, offset, fd, host_offset, local, may_exec: true, may_write: false, rest: None })
                 } else {
                     None
                 };

@@ -189,8 +189,8 @@ pub struct Rest {
 
 #[derive(Args, Debug)]
 pub struct Do {
-    /// Folder to use as the root [default: the host's root]
-    #[arg(long, value_name = "DIR")]
+    /// Folder, or erofs image, to use as the root [default: the host's root]
+    #[arg(long, value_name = "DIR|FILE")]
     pub rootfs: Option<PathBuf>,
     /// Working directory inside [default: the current one, where it is there]
     #[arg(long, value_name = "DIR")]

@@ -12,6 +12,7 @@ use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits,
 use serde_json::Value;
 
 use crate::cli::{Access, Global};
+use crate::image;
 use crate::overlay::{Choice, Plan};
 use crate::process;
 
@@ -82,14 +83,17 @@ impl Bundle {
         let annotations = oci.annotations().clone().unwrap_or_default();
         let choice = global.overlay2.clone().unwrap_or_default().annotated(&annotations)?;
         let shared = global.file_access == Access::Shared;
-        let overlay = self.serve(choice.root(&self.rootfs, readonly, shared)?, self.rootfs.clone(), readonly);
+        let image = image::of_root(&annotations)?;
+        let source = image.clone().unwrap_or_else(|| self.rootfs.clone());
+        let overlay = self.serve(choice.root(&source, readonly, shared)?, source.clone(), readonly);
         let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
         let linux = oci.linux().clone().unwrap_or_default();
         self.spec = ContainerSpec {
             id: id.to_string(),
             process: process::convert(process)?,
             root: Root {
-                source: self.rootfs.display().to_string(),
+                image: image.is_some(),
+                source: source.display().to_string(),
                 readonly,
                 overlay,
                 shared,
@@ -185,12 +189,16 @@ impl Bundle {
             let mut source =
                 mount.source().as_deref().map_or(Ok(String::new()), |s| text(s, || format!("mounts[{at}].source")))?;
             let (mut gofer, mut overlay) = (None, Overlay::None);
-            if bind {
+            let image = !bind && mount.typ().as_deref() == Some("erofs");
+            if bind || image {
                 let path = self.path.join(&source);
                 let real = fs::canonicalize(&path).map_err(|e| {
                     anyhow!("field mounts[{at}].source: {} for {destination}: {}", path.display(), plain(&e))
                 })?;
                 source = text(&real, || format!("mounts[{at}].source"))?;
+                if image && !real.is_file() {
+                    bail!("field mounts[{at}].source: {source} for {destination}: an erofs image is a regular file");
+                }
                 gofer = Some(self.sources.len() as u32);
                 let readonly = options.iter().any(|o| o == "ro" || o == "rro");
                 overlay = self.serve(choice.mount(&real, readonly, shared)?, real, readonly);

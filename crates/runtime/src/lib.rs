@@ -12,6 +12,7 @@ mod container;
 mod error;
 mod foreground;
 mod hooks;
+mod image;
 mod internal;
 mod janitor;
 mod launch;

@@ -33,6 +33,8 @@ pub struct ContainerSpec {
 pub struct Root {
     /// Its folder on the host, to be shown.
     pub source: String,
+    /// What the gofer serves is no folder but an erofs image.
+    pub image: bool,
     /// Guests may not change it at all (`root.readonly`).
     pub readonly: bool,
     /// Where changes go; ignored with `readonly`.
@@ -84,7 +86,7 @@ pub struct Mount {
     pub kind: String,
     pub source: String,
     pub options: Vec<String>,
-    /// For bind mounts: which of the gofer's mounts serves it (the root is 0, so these start at 1).
+    /// For bind mounts and erofs images: which of the gofer's mounts serves it (the root is 0, so these start at 1).
     pub gofer: Option<u32>,
     /// Of bind mounts that are not read-only.
     pub overlay: Overlay,

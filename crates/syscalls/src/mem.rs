@@ -96,7 +96,11 @@ fn map_file(call: &mut Call<'_>, file: Arc<File>, prot: u32, flags: u32, offset:
     let may_exec = file.path.as_ref().is_none_or(|p| p.mount.flags() & MS_NOEXEC == 0);
     Ok(match backing? {
         Backing::Host { fd, offset: host_offset, local } => {
-            Some(MapFile { file, offset, fd, host_offset, local, may_exec, may_write })
+            Some(MapFile { file, offset, fd, host_offset, local, may_exec, may_write, rest: None })
+        }
+        Backing::Split { fd, offset: host_offset, len, rest, local } => {
+            let rest = Some((len, rest));
+            Some(MapFile { file, offset, fd, host_offset, local, may_exec, may_write, rest })
         }
         Backing::Anonymous => None,
     })

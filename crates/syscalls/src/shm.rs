@@ -114,6 +114,7 @@ pub fn sys_shmat(call: &mut Call<'_>, [id, addr, flags, ..]: Args) -> Op<Ret> {
         local: true,
         may_exec: true,
         may_write: !read_only,
+        rest: None,
     };
     let ask = MapRequest { addr: at, len: segment.size, prot, flags: MAP_SHARED | place, file: Some(map) };
     let seen = if at == 0 { 0 } else { segment.size };

@@ -77,4 +77,8 @@ impl Mappable for LowerFile {
             None => fail(Errno::ENODEV),
         }
     }
+
+    fn may_grow(&self) -> bool {
+        self.lower.mappable().is_none_or(|file| file.may_grow())
+    }
 }

@@ -36,6 +36,8 @@ pub struct Source {
     /// Offset of the file's first byte in the host file.
     host_offset: u64,
     local: bool,
+    /// From so many bytes on (whole pages) the file is this one, from its beginning.
+    rest: Option<(u64, Arc<HostFd>)>,
 }
 
 impl Source {
@@ -46,7 +48,10 @@ impl Source {
         let mappable = file.ops.mappable().ok_or(Errno::ENOEXEC)?;
         match mappable.backing(io, 0..end, Rights { write: false, shared: false })? {
             Backing::Host { fd, offset, local } => {
-                Ok(Source { file: file.clone(), elf, fd, host_offset: offset, local })
+                Ok(Source { file: file.clone(), elf, fd, host_offset: offset, local, rest: None })
+            }
+            Backing::Split { fd, offset, len, rest, local } => {
+                Ok(Source { file: file.clone(), elf, fd, host_offset: offset, local, rest: Some((len, rest)) })
             }
             Backing::Anonymous => fail(Errno::ENOEXEC),
         }
@@ -175,6 +180,7 @@ impl Builder {
             return Err(Errno::ENOMEM);
         }
         self.files.push(source.fd.clone());
+        self.files.extend(source.rest.iter().map(|(_, fd)| fd.clone()));
         for load in &elf.loads {
             self.segment(source, load, bias)?;
         }
@@ -193,9 +199,10 @@ impl Builder {
         })
     }
 
-    /// Maps a segment of the file that was last added to `files`.
+    /// Maps a segment of the file that was last added to `files`, with its rest if it has one.
     fn segment(&mut self, source: &Source, load: &Load, bias: u64) -> Result<(), Errno> {
-        let fd = self.files.len().saturating_sub(1) as u32;
+        let last = self.files.len().saturating_sub(1) as u32;
+        let fd = if source.rest.is_some() { last.saturating_sub(1) } else { last };
         let start = bias + page_down(load.vaddr);
         let file_end = bias + load.vaddr + load.filesz;
         let memory_end = page_up(bias + load.end()).ok_or(Errno::EINVAL)?;
@@ -204,8 +211,17 @@ impl Builder {
             let pages_end = page_up(file_end).ok_or(Errno::EINVAL)?;
             let offset = page_down(load.offset);
             let host = offset.checked_add(source.host_offset).ok_or(Errno::EINVAL)?;
-            let content = FileContent { file: source.file.clone(), offset, local: source.local };
-            self.map(start..pages_end, load.prot, AreaFlags::empty(), 0, Some((fd, host, content)));
+            let content = |offset| FileContent { file: source.file.clone(), offset, local: source.local };
+            let split = source.rest.as_ref().map_or(u64::MAX, |(len, _)| *len);
+            let here = split.saturating_sub(offset).min(pages_end - start);
+            if here > 0 {
+                let range = start..start + here;
+                self.map(range, load.prot, AreaFlags::empty(), 0, Some((fd, host, content(offset))));
+            }
+            if here < pages_end - start {
+                let file = Some((last, offset + here - split, content(offset + here)));
+                self.map(start + here..pages_end, load.prot, AreaFlags::empty(), 0, file);
+            }
             if load.memsz > load.filesz && load.prot.contains(Prot::WRITE) && file_end < pages_end {
                 self.ops.push(platform::Op::Zero { addr: file_end, len: pages_end - file_end });
             }

@@ -40,6 +40,8 @@ pub struct MapFile {
     pub may_exec: bool,
     /// Whether a shared mapping may ever be written to (seals may forbid it); `fd` was opened accordingly.
     pub may_write: bool,
+    /// After so many bytes (whole pages) another host file goes on, from its beginning.
+    pub rest: Option<(u64, Arc<HostFd>)>,
 }
 
 /// Flags that every mmap knows; MAP_SHARED_VALIDATE refuses others.
@@ -120,11 +122,16 @@ impl State {
         if flags.contains(AreaFlags::LOCKED) && !flags.contains(AreaFlags::LOCK_ONFAULT) && !prot.is_empty() {
             host_flags |= MAP_POPULATE;
         }
+        let write = max_prot.contains(Prot::WRITE) && shared;
+        let mut rest = None;
         let (content, file) = match ask.file {
-            Some(f) => (
-                Content::File(FileContent { file: f.file, offset: f.offset, local: f.local }),
-                Some((Donation { file: f.fd, write: max_prot.contains(Prot::WRITE) && shared }, f.host_offset)),
-            ),
+            Some(f) => {
+                rest = f.rest;
+                (
+                    Content::File(FileContent { file: f.file, offset: f.offset, local: f.local }),
+                    Some((Donation { file: f.fd, write }, f.host_offset)),
+                )
+            }
             None => {
                 host_flags |= MAP_ANONYMOUS;
                 (if shared { object::anonymous() } else { Content::Anonymous }, None)
@@ -144,6 +151,10 @@ impl State {
             range
         };
         let op = work.map(&range, prot.bits(), host_flags, file);
+        if let Some((len, file)) = rest.filter(|(len, _)| *len < range.end - range.start) {
+            let over = host_flags & !MAP_FIXED_NOREPLACE;
+            work.map(&(range.start + len..range.end), prot.bits(), over, Some((Donation { file, write }, 0)));
+        }
         let old = state.map.replace(Area { range: range.clone(), prot, max_prot, flags, content, name: None });
         work.undo.push(op, range, old);
         Ok(work)

@@ -100,9 +100,13 @@ fn check_more(state: &State, area: &Area, more: u64, by: &Asker) -> Result<(), E
     state.check_growth(more, if area.is_data() { more } else { 0 }, &by.bounds)
 }
 
-/// EINVAL where the file's offsets would not reach that far.
+/// EINVAL where the file's offsets would not reach that far; ENOMEM where something else follows its pages on the host.
 fn check_offset(area: &Area, addr: u64, len: u64) -> Result<(), Errno> {
     if let Content::File(f) = &area.content {
+        let longer = addr.checked_add(len).is_none_or(|end| end > area.range.end);
+        if longer && f.file.ops.mappable().is_some_and(|file| !file.may_grow()) {
+            return Err(Errno::ENOMEM);
+        }
         let end = f.offset.checked_add(addr - area.range.start).and_then(|at| at.checked_add(len));
         if end.is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::EINVAL);

@@ -370,12 +370,18 @@ pub struct Rights {
 pub trait Mappable: Send + Sync {
     /// The host file behind `range`, opened with no more rights than asked.
     fn backing(&self, io: &mut Io<'_>, range: Range<u64>, rights: Rights) -> Op<Backing>;
+    /// Whether a mapping may be made longer than the range that was asked for.
+    fn may_grow(&self) -> bool {
+        true
+    }
 }
 
 /// What is behind a mapping.
 pub enum Backing {
     /// A host file, to be mapped from `offset` on. `local`: on a file system of the allow-list, so that process_vm may read such mappings.
     Host { fd: Arc<HostFd>, offset: u64, local: bool },
+    /// As `Host` for the first `len` bytes of the range (whole pages); what follows is `rest`, from its beginning on.
+    Split { fd: Arc<HostFd>, offset: u64, len: u64, rest: Arc<HostFd>, local: bool },
     /// Anonymous memory: mappings of /dev/zero.
     Anonymous,
 }

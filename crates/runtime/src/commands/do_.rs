@@ -64,7 +64,14 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
     let spec = ContainerSpec {
         id: ID.into(),
         process: process(&args, &rootfs, terminal.as_ref())?,
-        root: Root { source: rootfs.display().to_string(), readonly, overlay: plan.overlay, shared, ..Root::default() },
+        root: Root {
+            image: rootfs.is_file(),
+            source: rootfs.display().to_string(),
+            readonly,
+            overlay: plan.overlay,
+            shared,
+            ..Root::default()
+        },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
         directfs: context.global.directfs,
@@ -105,7 +112,10 @@ fn rootfs(given: Option<&Path>) -> Result<PathBuf> {
     let path = given.unwrap_or(Path::new("/"));
     match std::fs::canonicalize(path) {
         Err(e) => bail!("invalid rootfs: {}: {} (name a folder with --rootfs)", path.display(), plain(&e)),
-        Ok(real) if !real.is_dir() => bail!("invalid rootfs: {} is no folder", path.display()),
+        // A file is taken for an erofs image; whether it is one shows when it is mounted.
+        Ok(real) if !real.is_dir() && !real.is_file() => {
+            bail!("invalid rootfs: {} is neither a folder nor an erofs image", path.display())
+        }
         Ok(real) => Ok(real),
     }
 }

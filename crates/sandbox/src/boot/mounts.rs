@@ -57,7 +57,10 @@ pub fn build(
     let Peers { fifo, connect, bind } = spec.peers;
     let how = filesystems::gofer::Options { shared: false, direct: spec.directfs, fifo, connect, bind };
     let whole = filesystems::gofer::Options { shared: spec.root.shared, ..how };
-    let lower = filesystems::gofer::mount(gofer.clone(), 0, whole).map_err(wrap("mounting the root"))?;
+    let lower = match spec.root.image {
+        true => image(&gofer, 0, &spec.root.source)?,
+        false => filesystems::gofer::mount(gofer.clone(), 0, whole).map_err(wrap("mounting the root"))?,
+    };
     let top = with_overlay(&cred, &gofer, 0, lower, spec.root.overlay).map_err(wrap("overlay on the root"))?;
     let ns = &namespaces.mount;
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
@@ -102,6 +105,17 @@ fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure>
         ));
     }
     Ok(())
+}
+
+/// The root of the erofs image that the gofer serves as its `index`th mount.
+fn image(gofer: &Arc<dyn Gofer>, index: usize, path: &str) -> Result<Arc<Inode>, Failure> {
+    let failed = |why: &dyn std::fmt::Display| Failure::new(Kind::Invalid, format!("erofs image {path}: {why}"));
+    let root =
+        gofer.mounts().get(index).map(|mount| mount.root).ok_or_else(|| failed(&"the gofer does not serve it"))?;
+    let how = fsproto::OpenHow { read: true, ..Default::default() };
+    let opened = gofer.open(root, &[], how).map_err(|errno| failed(&errno))?;
+    let fd = opened.fd.ok_or_else(|| failed(&"the gofer did not open it"))?;
+    filesystems::erofs::mount(fd).map_err(|error| failed(&error))
 }
 
 /// What is mounted for `lower`, the gofer's `index`th: itself, or an overlay over it.
@@ -203,9 +217,12 @@ impl Builder<'_> {
         let at = &spec.destination;
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
         let Options { flags: mount_flags, data, propagation, copies } = mount_options::read(spec)?;
-        if let (Some(index), "bind") = (spec.gofer, spec.kind.as_str()) {
+        if let (Some(index), "bind" | "erofs") = (spec.gofer, spec.kind.as_str()) {
             let how = filesystems::gofer::Options { shared: spec.shared, ..self.how };
-            let lower = filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?;
+            let lower = match spec.kind.as_str() {
+                "erofs" => image(&self.gofer, index as usize, &spec.source)?,
+                _ => filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?,
+            };
             let readonly = mount_flags & flags::MS_RDONLY != 0;
             let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
             self.remember(&top, &spec.source, how, spec.overlay);
@@ -217,8 +234,8 @@ impl Builder<'_> {
             vfs::attach(&mount, &point).map_err(failed)?;
             return propagate(&mount, propagation).map_err(failed);
         }
-        if spec.kind == "bind" {
-            return Err(Failure::new(Kind::Invalid, format!("bind mount {at} has no gofer connection")));
+        if spec.kind == "bind" || spec.kind == "erofs" {
+            return Err(Failure::new(Kind::Invalid, format!("{} mount {at} has no gofer connection", spec.kind)));
         }
         let kind = if spec.kind == "none" { "sysfs" } else { spec.kind.as_str() };
         let Some(fs) = self.kernel.fs_type(kind.as_bytes()) else {
