@@ -233,6 +233,11 @@ pub struct Mailbox {
     pub polled: AtomicU32,
     /// A call that waits for the poller: see [`poll`].
     pub poll: AtomicU32,
+    /// From the kernel process: 1 while `ids` are right.
+    pub local: u32,
+    /// What getpid, gettid, getuid, getgid, geteuid and getegid answer.
+    pub ids: [u32; 6],
+    pub unused3: u32,
     /// Of a call through a trampoline: see [`Given`].
     pub given: Given,
     /// From the kernel process: so many of `out` are valid. The stub clears it once they are copied.

@@ -130,6 +130,7 @@ impl Slot {
     /// Prepares a mailbox for a new thread.
     pub fn reset(&self) {
         once!(put self, op, layout::op::RESUME);
+        once!(put self, local, 0);
         self.park().store(0, Ordering::Relaxed);
         self.polled().store(0, Ordering::Relaxed);
         self.poll().store(layout::poll::NONE, Ordering::Relaxed);

@@ -31,12 +31,16 @@ enum Shape {
     Number(u32),
     /// Which of the tails compares.
     Compare(usize),
+    /// As `Compare`, with the number 0 set in front: read(2).
+    Zero(usize),
 }
 
 /// `code` begins 7 bytes before `ip`.
 fn shape(code: &[u8; AROUND]) -> Option<Shape> {
     match code {
         [0xb8, a, b, 0, 0, 0x0f, 0x05, ..] => Some(Shape::Number(u32::from_le_bytes([*a, *b, 0, 0]))),
+        [_, _, _, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, ..] => Some(Shape::Zero(0)),
+        [_, _, _, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, ..] => Some(Shape::Zero(1)),
         [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(0)),
         [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(1)),
         _ => None,
@@ -75,12 +79,16 @@ impl Sites {
             }
             Shape::Compare(tail) => {
                 let start = ip - 2;
-                let pointer = self.odd_pointer(start)?;
+                let pointer = self.odd_pointer((start + 6 + 6) as u8)?;
                 let distance = i32::try_from(pointer as i64 - (start + 6) as i64).ok()?;
-                let [d0, d1, d2, d3] = distance.to_le_bytes();
-                self.odd.push(pointer);
                 let site = Site { ip, target: text + header(header::TAILS + tail), nr: 0, back: 2, unused: 0 };
-                (site, pointer, start, vec![0xff, 0x25, d0, d1, d2, d3, 0x90, 0x90])
+                (site, pointer, start, jump(0x25, distance))
+            }
+            Shape::Zero(tail) => {
+                // By rax, which is 0 here, so by an absolute address.
+                let pointer = self.odd_pointer(0x06)?;
+                let site = Site { ip, target: text + header(header::TAILS + tail), nr: 0, back: 2, unused: 0 };
+                (site, pointer, ip - 2, jump(0xa0, pointer as i32))
             }
         };
         let entry =
@@ -107,12 +115,19 @@ impl Sites {
         Some(ops)
     }
 
-    /// The middle byte of a jump of the second shape must be an invalid instruction, so its pointer lies at certain places of the page's second half only.
-    fn odd_pointer(&self, start: u64) -> Option<u64> {
-        let low = (start + 6 + 6) & 0xff;
-        (POINTERS + POINTERS_LEN / 2..POINTERS + POINTERS_LEN - 8)
-            .find(|at| at & 0xff == low && !self.odd.iter().any(|o| o.abs_diff(*at) < 8))
+    /// The middle byte of a jump of 6 bytes must be an invalid instruction, so its pointer lies at certain places of the page's second half only: `low` is the last byte of its address.
+    fn odd_pointer(&mut self, low: u8) -> Option<u64> {
+        let pointer = (POINTERS + POINTERS_LEN / 2..POINTERS + POINTERS_LEN - 8)
+            .find(|at| *at as u8 == low && !self.odd.iter().any(|o| o.abs_diff(*at) < 8))?;
+        self.odd.push(pointer);
+        Some(pointer)
     }
+}
+
+/// `jmp *[register + displacement]`, filled up to 8 bytes.
+fn jump(register: u8, displacement: i32) -> Vec<u8> {
+    let [d0, d1, d2, d3] = displacement.to_le_bytes();
+    vec![0xff, register, d0, d1, d2, d3, 0x90, 0x90]
 }
 
 fn words(words: [u64; 4]) -> Vec<u8> {
@@ -182,6 +197,15 @@ mod tests {
         assert!((POINTERS..POINTERS + POINTERS_LEN).contains(&sites.odd[0]));
         // Too far for a relative jump.
         assert!(rewritten(0x7f00_0000_1102, &code).is_none());
+    }
+
+    #[test]
+    fn a_read_jumps_from_everywhere() {
+        let code = [0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x01];
+        let (sites, ops) = rewritten(0x7f00_0000_1102, &code).unwrap();
+        let new = result(0x7f00_0000_1100, &code[5..13], &ops);
+        assert_eq!((new[0], new[1], new[2]), (0xff, 0xa0, 0x06));
+        assert_eq!(u64::from(u32::from_le_bytes(new[2..6].try_into().unwrap())), sites.odd[0]);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Which arguments of a system call point to guest memory, for those calls whose data the trampolines carry in the data window.
 //!
 //! A word for each call: the low half says what the call reads, the high half what it writes. Of each half, byte 0 is the kind (0: nothing), byte 1 the argument with the address; then for `FIXED` 16 bits with
-//! the bytes, for `COUNTED` the argument that counts and the bytes of one, for `STRING` nothing. A call that is not here, or whose data are larger, has them fetched by the kernel process.
+//! the bytes, for `COUNTED` the argument that counts and the bytes of one, for `STRING` nothing; `LOCAL` has a byte with the index of the answer. A call that is not here, or whose data are larger, has them fetched by the kernel process.
 //! Neighbours: `trampoline` (reads it). The calls' pages of section 2. Owns no locks.
 
 pub const FIXED: u32 = 1;
 pub const COUNTED: u32 = 2;
 pub const STRING: u32 = 3;
+pub const LOCAL: u32 = 4;
 
 /// Most bytes that are copied into the window, of which a string.
 pub const MOST_IN: usize = 0x4000;
@@ -24,6 +25,11 @@ const fn string(arg: u32) -> u32 {
 
 const fn fixed(arg: u32, bytes: u32) -> u32 {
     FIXED | arg << 8 | bytes << 16
+}
+
+/// Answered by the trampoline, with a word of `Mailbox::ids`.
+const fn local(id: u32) -> u32 {
+    LOCAL | id << 8
 }
 
 const fn counted(arg: u32, by: u32, each: u32) -> u32 {
@@ -79,6 +85,7 @@ const CALLS: &[(usize, u32, u32)] = &[
     (22, NONE, fixed(0, 8)),                                  // pipe
     (35, fixed(0, TIMESPEC), NONE),                           // nanosleep
     (38, fixed(1, ITIMERVAL), fixed(2, ITIMERVAL)),           // setitimer
+    (39, local(0), NONE),                                     // getpid
     (44, counted(1, 2, 1), NONE),                             // sendto
     (45, NONE, counted(1, 2, 1)),                             // recvfrom
     (46, fixed(1, MSGHDR), NONE),                             // sendmsg
@@ -99,8 +106,13 @@ const CALLS: &[(usize, u32, u32)] = &[
     (97, NONE, fixed(1, RLIMIT)),                             // getrlimit
     (98, NONE, fixed(1, RUSAGE)),                             // getrusage
     (99, NONE, fixed(0, SYSINFO)),                            // sysinfo
+    (102, local(2), NONE),                                    // getuid
+    (104, local(3), NONE),                                    // getgid
+    (107, local(4), NONE),                                    // geteuid
+    (108, local(5), NONE),                                    // getegid
     (137, string(0), fixed(1, STATFS)),                       // statfs
     (138, NONE, fixed(1, STATFS)),                            // fstatfs
+    (186, local(1), NONE),                                    // gettid
     (217, NONE, counted(1, 2, 1)),                            // getdents64
     (228, NONE, fixed(1, TIMESPEC)),                          // clock_gettime
     (230, fixed(2, TIMESPEC), NONE),                          // clock_nanosleep

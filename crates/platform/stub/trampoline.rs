@@ -128,6 +128,15 @@ tr_free:
   mov r8, [rcx + r11 * 8]
   test r8, r8
   jz tr_ask
+  cmp r8b, {LOCAL}
+  jne 7f
+  cmp dword ptr gs:[{M_LOCAL}], 0
+  je tr_ask
+  shr r8d, 8
+  mov eax, gs:[{M_IDS} + r8 * 4]
+  xor ecx, ecx
+  jmp tr_finish
+7:
   rdgsbase r9
   lea rsi, [r9 + {SHARED}]
   mov rdi, rsi
@@ -353,6 +362,9 @@ tr_end:
     M_IN = const SHARED as usize + offset_of!(Mailbox, given.in_addr),
     M_OUT_ADDR = const SHARED as usize + offset_of!(Mailbox, given.out_addr),
     M_LENS = const SHARED as usize + offset_of!(Mailbox, given.in_len),
+    M_LOCAL = const SHARED as usize + offset_of!(Mailbox, local),
+    M_IDS = const SHARED as usize + offset_of!(Mailbox, ids),
+    LOCAL = const pointers::LOCAL,
     M_OUTS = const SHARED as usize + offset_of!(Mailbox, outs),
     M_OUT = const SHARED as usize + offset_of!(Mailbox, out),
     O_OFFSET = const offset_of!(Piece, offset),

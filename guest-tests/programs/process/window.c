@@ -20,6 +20,12 @@ SITE(hot_pread, "17");
 SITE(hot_pwrite, "18");
 SITE(hot_close, "3");
 SITE(hot_epoll_wait, "232");
+SITE(hot_getpid, "39");
+SITE(hot_gettid, "186");
+SITE(hot_getuid, "102");
+SITE(hot_geteuid, "107");
+SITE(hot_getgid, "104");
+SITE(hot_getegid, "108");
 
 static char *page(void)
 {
@@ -326,6 +332,97 @@ TEST(events)
         CHECK(got[0].events == EPOLLOUT && got[0].data.u64 == want.data.u64 && got[1].events == 0xeeeeeeee);
     }
     EQ(hot_epoll_wait(e, 0, 4, 0), -EFAULT);
+}
+
+static void ids_are(int pid, int tid, int uid, int euid, int gid, int egid)
+{
+    for (int i = 0; i < OFTEN; i++) {
+        EQ(hot_getpid(0, 0, 0, 0), pid);
+        EQ(hot_gettid(0, 0, 0, 0), tid);
+        EQ(hot_getuid(0, 0, 0, 0), uid);
+        EQ(hot_geteuid(0, 0, 0, 0), euid);
+        EQ(hot_getgid(0, 0, 0, 0), gid);
+        EQ(hot_getegid(0, 0, 0, 0), egid);
+    }
+}
+
+static void *thread_ids(void *arg)
+{
+    (void)arg;
+    // Of this thread only: the system call, not the library's function.
+    EQ(syscall(SYS_setresuid, -1, 77, -1), 0);
+    ids_are(getpid(), syscall(SYS_gettid), 0, 77, 0, 0);
+    return NULL;
+}
+
+HELPER(after_exec)
+{
+    (void)argc, (void)argv;
+    ids_are(getpid(), getpid(), 0, 0, 5, 5);
+    return 0;
+}
+
+static void *execs(void *arg)
+{
+    (void)arg;
+    exec_self("after_exec", NULL);
+    return NULL;
+}
+
+TEST(ids)
+{
+    int pid = getpid();
+    ids_are(pid, pid, 0, 0, 0, 0);
+    pthread_t thread;
+    EQ(pthread_create(&thread, NULL, thread_ids, NULL), 0);
+    EQ(pthread_join(thread, NULL), 0);
+    ids_are(pid, pid, 0, 0, 0, 0);
+    int status;
+    pid_t child = OK(fork());
+    if (child == 0) {
+        ids_are(syscall(SYS_getpid), syscall(SYS_getpid), 0, 0, 0, 0);
+        CHECK(getpid() != pid);
+        OK(setresgid(1, 2, 3));
+        ids_are(getpid(), getpid(), 0, 0, 1, 2);
+        OK(setresuid(4, 5, 6));
+        ids_are(getpid(), getpid(), 4, 5, 1, 2);
+        OK(setresuid(-1, 4, -1));
+        ids_are(getpid(), getpid(), 4, 4, 1, 2);
+        _exit(0);
+    }
+    OK(waitpid(child, &status, 0));
+    EQ(status, 0);
+    // A thread's exec takes over the process' id.
+    child = OK(fork());
+    if (child == 0) {
+        OK(setresgid(5, 5, 5));
+        EQ(pthread_create(&thread, NULL, execs, NULL), 0);
+        pause();
+    }
+    OK(waitpid(child, &status, 0));
+    EQ(status, 0);
+    // In a new user namespace, whose map is written by somebody else.
+    int p[2], q[2];
+    char c;
+    OK(pipe(p));
+    OK(pipe(q));
+    child = OK(fork());
+    if (child == 0) {
+        OK(unshare(CLONE_NEWUSER));
+        ids_are(getpid(), getpid(), 65534, 65534, 65534, 65534);
+        OK(write(p[1], "", 1));
+        OK(read(q[0], &c, 1));
+        ids_are(getpid(), getpid(), 9, 9, 65534, 65534);
+        _exit(0);
+    }
+    OK(read(p[0], &c, 1));
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/uid_map", child);
+    int fd = OK(open(path, O_WRONLY));
+    EQ(write(fd, "9 0 1\n", 6), 6);
+    OK(write(q[1], "", 1));
+    OK(waitpid(child, &status, 0));
+    EQ(status, 0);
 }
 
 MAIN()

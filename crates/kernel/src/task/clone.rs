@@ -357,6 +357,7 @@ impl Task {
         if let Some(old) = old {
             old.exit();
         }
+        self.show_ids();
         let _ = self.claim_from_user();
     }
 

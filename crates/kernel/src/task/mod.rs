@@ -133,7 +133,20 @@ impl Task {
     pub fn set_cred(&self, cred: Cred) {
         let old = std::mem::replace(&mut self.fields.lock().cred, Arc::new(cred));
         drop(old);
+        self.show_ids();
     }
+
+    /// Has the task's own thread answer what asks for its ids. Not in user namespaces, whose maps can change; and not where somebody wants to see each call.
+    pub(super) fn show_ids(&self) {
+        let cred = self.cred();
+        let alike = cred.user_ns.parent.is_none() && self.kernel.tracer.get().is_none();
+        let id = |n: i32| u32::try_from(n).unwrap_or(0);
+        let ids = [id(self.group.id()), id(self.tid()), cred.uid, cred.gid, cred.euid, cred.egid];
+        if let Some(thread) = self.thread() {
+            thread.show_ids(alike.then_some(ids));
+        }
+    }
+
     pub fn files(&self) -> Arc<FdTable> {
         self.fields.lock().files.clone()
     }
