@@ -88,6 +88,8 @@ impl World {
 }
 
 impl Machine for Fake {
+    fn remove(&self, _: &str) {}
+
     fn create(&self, spec: ContainerSpec, files: ContainerFiles) -> Result<(), Failure> {
         let args = check(&spec.process).map_err(|e| e.context("unable to start container process"))?;
         let mut world = self.0.lock().unwrap();

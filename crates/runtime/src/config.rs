@@ -109,6 +109,7 @@ impl Bundle {
             directfs: false,
             own_tmp: true,
             peers: global.peers(),
+            pod: crate::pod::of(&oci)?,
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };

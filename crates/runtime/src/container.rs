@@ -105,6 +105,7 @@ fn fill(
         annotations: bundle.oci.annotations().clone().unwrap_or_default().into_iter().collect(),
         process: bundle.process.clone(),
         hooks: bundle.hooks.clone(),
+        sandbox: bundle.spec.pod.as_ref().map(|pod| pod.sandbox.clone()),
         ..State::default()
     };
     let linux = bundle.oci.linux().as_ref();
@@ -193,8 +194,17 @@ fn start(
     let stdio =
         if console.is_some() { [None; 3] } else { [donate(&streams.0), donate(&streams.1), donate(&streams.2)] };
     let io = Io { stdio, console, extra: extra.iter().map(AsFd::as_fd).collect() };
-    let listener = host::message::listen_in(open_folder(folder.path())?.as_fd(), SOCKET)
-        .with_context(|| format!("cannot make the control socket in {}", folder.path().display()))?;
+    let pod = match &spec.pod {
+        Some(pod) => Some(crate::pod::sandbox(context, pod, folder)?),
+        None => None,
+    };
+    let listener = match &pod {
+        Some(_) => None,
+        None => Some(
+            host::message::listen_in(open_folder(folder.path())?.as_fd(), SOCKET)
+                .with_context(|| format!("cannot make the control socket in {}", folder.path().display()))?,
+        ),
+    };
     let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
     // A sandbox that outlives us must not keep our standard error open: callers wait for its end.
     let log = match (context.log.file(), foreground) {
@@ -209,7 +219,8 @@ fn start(
         boot: BootConfig { limited: cgroup.limits_memory(), ..boot_config(context, foreground)? },
         spec,
         sources: bundle.sources.clone(),
-        listener: Some(listener),
+        listener,
+        pod,
         log,
         terminal: slave.as_ref().map(AsFd::as_fd),
         cgroups: cgroup.entrances()?,

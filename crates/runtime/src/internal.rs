@@ -1,15 +1,17 @@
-//! `stockade sandbox` and `stockade gofer`: the other side of `launch`, entered before the command line is looked at.
+//! `stockade sandbox`, `stockade gofer` and `stockade container`: the other side of `launch`, entered before the command line is looked at.
 //!
 //! Owns no locks.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use host::spawn::inherited;
 use sandbox::Donated;
-use sandbox::machine::Boot;
+use sandbox::client::Client;
+use sandbox::machine::{Boot, INIT};
 
+use crate::foreground::{self, Foreground};
 use crate::launch::GoferConfig;
 
 /// Runs the kernel process; its exit status.
@@ -32,6 +34,20 @@ pub fn gofer() -> u8 {
             1
         }
     }
+}
+
+/// Stands for a container of a pod on the host; its exit status, which is that of the container's first program.
+pub fn container() -> u8 {
+    let (Some(socket), Some(id)) = (inherited(3), std::env::args().nth(2)) else { return misuse("container") };
+    let client = Client::new(socket);
+    let waited = foreground::watch().and_then(|signals| {
+        let terminal = File::open("/dev/tty").ok();
+        let mut wait = Foreground::new(&client, &id, INIT, signals);
+        wait.sizes = terminal.as_ref().map(AsFd::as_fd);
+        wait.run()
+    });
+    // The sandbox was killed, and the program with it.
+    waited.unwrap_or(128 + 9)
 }
 
 fn serve(socket: OwnedFd, config: OwnedFd) -> Result<(), String> {

@@ -1,4 +1,5 @@
-//! Starts a container's two processes, `stockade sandbox` and `stockade gofer`, and makes the container in them.
+//! Starts a container's two processes, `stockade sandbox` and `stockade gofer`, and makes the container in them; or, for a further container of a pod, a gofer and `stockade container`,
+//! which stands for it.
 //!
 //! Descriptors of the kernel process: 2 log, 3 control, 4 listener (or /dev/null). Of the gofer: 2 log, 3 connection, 4 what to serve, 5 where it
 //! says why it cannot. Whoever holds neither of them any more cannot be reached by them. Nothing outlives this command until [`Sandbox::detach`]:
@@ -23,6 +24,8 @@ use sandbox::protocol::{BootConfig, ProtocolError};
 use sandbox::spec::{ContainerSpec, Peers};
 use serde::{Deserialize, Serialize};
 
+use crate::state::Folder;
+
 /// What to start.
 pub struct Launch<'a> {
     pub boot: BootConfig,
@@ -37,14 +40,18 @@ pub struct Launch<'a> {
     pub cgroups: Vec<OwnedFd>,
     /// Ids of the gofer: what the container's ids are on the host.
     pub ids: IdMap,
+    /// The sandbox that the container joins; else it gets one of its own.
+    pub pod: Option<Folder>,
 }
 
 /// A container's processes.
 pub struct Sandbox {
     pub client: Client,
+    /// The kernel process; of a container that joined a pod, the process that stands for it.
     pub kernel: Child,
     pub gofer: Child,
     report: File,
+    joined: bool,
 }
 
 /// What the gofer is told, as JSON in a memfd.
@@ -62,19 +69,13 @@ pub struct GoferConfig {
 impl Launch<'_> {
     /// Starts the processes and makes the container, which then waits for `start`.
     pub fn start(self, io: &Io<'_>) -> Result<Sandbox> {
+        if let Some(sandbox) = self.pod.clone() {
+            return self.join(&sandbox, io);
+        }
         lift_address_space()?;
         let _lifted = Descriptors::lift();
-        let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
+        let null = null()?;
         let (control, control_there) = message::pair().context("making the control connection")?;
-        let (files, files_there) = message::pair().context("making the gofer's connection")?;
-        let Peers { fifo, connect, bind } = self.spec.peers;
-        let config = memfd(&GoferConfig {
-            peers: gofer::Peers { fifo, connect, bind },
-            donate: self.spec.directfs,
-            debug: self.boot.debug,
-            sources: self.sources,
-        })?;
-        let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
         let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
         let kernel = Spawn {
             args: arguments(&["stockade", "sandbox"]),
@@ -100,45 +101,26 @@ impl Launch<'_> {
             terminal: self.terminal,
             die_with_parent: true,
             fixed_addresses: true,
-            cgroups: cgroups.clone(),
+            cgroups,
         }
         .start()?;
         // Without waiting for it: what it needs to know first lies ready when it asks.
         let client = Client::new(control);
-        if let Err(e) = client.boot(self.boot) {
+        if let Err(e) = client.boot(self.boot.clone()) {
             kernel.kill();
             return Err(e.into());
         }
-        let gofer = Spawn {
-            args: arguments(&["stockade", "gofer"]),
-            env: environment(false),
-            namespaces: Namespaces {
-                user: !matches!(self.ids, IdMap::None),
-                mount: true,
-                pid: true,
-                network: true,
-                ipc: true,
-                uts: true,
-                cgroup: false,
-            },
-            ids: self.ids,
-            fds: vec![null.as_fd(), null.as_fd(), self.log, files_there.as_fd(), config.as_fd(), report_there.as_fd()],
-            session: true,
-            terminal: None,
-            die_with_parent: false,
-            fixed_addresses: false,
-            cgroups,
-        }
-        .start();
+        let gofer = self.gofer(&null);
         let gofer = match gofer {
             Ok(gofer) => gofer,
             Err(e) => {
                 kernel.kill();
-                return Err(e.into());
+                return Err(e);
             }
         };
-        drop((control_there, files_there, report_there));
-        let mut sandbox = Sandbox { client, kernel, gofer, report: report.into() };
+        drop(control_there);
+        let Gofer { process: gofer, connection: files, report } = gofer;
+        let mut sandbox = Sandbox { client, kernel, gofer, report, joined: false };
         let made = sandbox.client.create(self.spec, io, files.as_fd());
         drop(files);
         match made {
@@ -155,9 +137,98 @@ impl Launch<'_> {
     }
 }
 
+/// A gofer on its way.
+struct Gofer {
+    process: Child,
+    /// The end for the kernel process.
+    connection: OwnedFd,
+    /// Its own words, when it fails.
+    report: File,
+}
+
+impl Launch<'_> {
+    fn gofer(&self, null: &File) -> Result<Gofer> {
+        let (files, files_there) = message::pair().context("making the gofer's connection")?;
+        let Peers { fifo, connect, bind } = self.spec.peers;
+        let config = memfd(&GoferConfig {
+            peers: gofer::Peers { fifo, connect, bind },
+            donate: self.spec.directfs,
+            debug: self.boot.debug,
+            sources: self.sources.clone(),
+        })?;
+        let (report, report_there) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
+        let process = Spawn {
+            args: arguments(&["stockade", "gofer"]),
+            env: environment(false),
+            namespaces: Namespaces {
+                user: !matches!(self.ids, IdMap::None),
+                mount: true,
+                pid: true,
+                network: true,
+                ipc: true,
+                uts: true,
+                cgroup: false,
+            },
+            ids: self.ids.clone(),
+            fds: vec![null.as_fd(), null.as_fd(), self.log, files_there.as_fd(), config.as_fd(), report_there.as_fd()],
+            session: true,
+            terminal: None,
+            die_with_parent: false,
+            fixed_addresses: false,
+            cgroups: self.cgroups.iter().map(AsFd::as_fd).collect(),
+        }
+        .start()?;
+        Ok(Gofer { process, connection: files, report: report.into() })
+    }
+
+    /// Makes the container in a sandbox that is there. A process of its own stands for it on the host: it lives as long as the container's first program, ends with its status, and
+    /// the container ends with it.
+    fn join(self, folder: &Folder, io: &Io<'_>) -> Result<Sandbox> {
+        let _lifted = Descriptors::lift();
+        let null = null()?;
+        let connection = folder.connect()?;
+        let Gofer { process: gofer, connection: files, mut report } = self.gofer(&null)?;
+        let made = connection.create(self.spec.clone(), io, files.as_fd());
+        drop(files);
+        let standing = made.map_err(anyhow::Error::from).and_then(|()| {
+            Ok(Spawn {
+                args: arguments(&["stockade", "container", &self.spec.id]),
+                env: environment(false),
+                namespaces: Namespaces::default(),
+                ids: IdMap::None,
+                fds: vec![null.as_fd(), null.as_fd(), self.log, connection.as_fd()],
+                session: true,
+                terminal: self.terminal,
+                die_with_parent: self.boot.foreground,
+                fixed_addresses: false,
+                cgroups: self.cgroups.iter().map(AsFd::as_fd).collect(),
+            }
+            .start()?)
+        });
+        match standing {
+            Ok(kernel) => Ok(Sandbox { client: folder.connect()?, kernel, gofer, report, joined: true }),
+            Err(e) => {
+                gofer.kill();
+                let mut words = String::new();
+                let _ = (&mut report).take(4096).read_to_string(&mut words);
+                wait_readable(&gofer.pidfd);
+                let _ = ended(&gofer.pidfd);
+                if words.is_empty() { Err(e) } else { Err(anyhow!("{}", words.trim())) }
+            }
+        }
+    }
+}
+
+fn null() -> Result<File> {
+    File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")
+}
+
 impl Sandbox {
     /// From now on the sandbox outlives this command.
     pub fn detach(&self) -> Result<()> {
+        if self.joined {
+            return Ok(()); // with the process that stands for it
+        }
         self.client.detach().context("leaving the sandbox to itself")
     }
 

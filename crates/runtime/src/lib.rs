@@ -18,6 +18,7 @@ mod janitor;
 mod launch;
 mod log;
 mod overlay;
+mod pod;
 mod probe;
 mod process;
 mod state;
@@ -34,6 +35,7 @@ pub fn main(boot: Boot) -> u8 {
     match std::env::args_os().nth(1).as_deref().and_then(|a| a.to_str()) {
         Some("sandbox") => return internal::sandbox(boot),
         Some("gofer") => return internal::gofer(),
+        Some("container") => return internal::container(),
         _ => {}
     }
     let cli = match cli::Cli::try_parse() {

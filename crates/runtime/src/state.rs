@@ -42,6 +42,8 @@ pub struct State {
     /// The `process` of config.json, from which `exec` takes what it is not told.
     pub process: serde_json::Value,
     pub hooks: serde_json::Value,
+    /// The container in whose sandbox it is, a pod's first one. Its own `pid` is the process that stands for it then.
+    pub sandbox: Option<String>,
 }
 
 /// OCI's status of a container.

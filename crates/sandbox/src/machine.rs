@@ -30,6 +30,8 @@ pub struct BootContext {
 pub trait Machine: Send + Sync {
     /// Makes the container up to the point where its first program, resolved and found executable, waits for `start`.
     fn create(&self, spec: ContainerSpec, files: ContainerFiles) -> Result<(), Failure>;
+    /// Ends what is left of a container whose first program has ended or was never started, and forgets it.
+    fn remove(&self, container: &str);
     /// Lets the first program run.
     fn start(&self, container: &str) -> Result<(), Failure>;
     /// Runs another program in the container.

@@ -47,7 +47,8 @@ pub struct BootConfig {
 pub enum Request {
     /// Only on the creator's connection, first. No reply.
     Boot(BootConfig),
-    /// Only on the creator's connection. Descriptors: those of `io`, then the gofer's connection.
+    /// The first one on the creator's connection. Then on others: each makes a further container (a pod's), which is killed and forgotten when
+    /// that connection ends. Descriptors: those of `io`, then the gofer's connection.
     Create {
         spec: Box<ContainerSpec>,
         io: IoShape,

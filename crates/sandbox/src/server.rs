@@ -32,6 +32,8 @@ pub struct Server {
     signals: SignalFd,
     /// The container whose end is the sandbox' end.
     main: Option<String>,
+    /// Further containers whose connection has ended, and whose first program is about to.
+    doomed: Vec<String>,
     console: Option<OwnedFd>,
 }
 
@@ -41,6 +43,8 @@ struct Connection {
     creator: bool,
     /// Processes that die with this connection.
     execs: Vec<Key>,
+    /// Containers that do.
+    containers: Vec<String>,
 }
 
 type Key = (String, Pid);
@@ -74,8 +78,8 @@ impl Server {
     ) -> Result<Self, Errno> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let exits = Arc::new(Exits { table: Mutex::new(HashMap::new()), bell });
-        let creator = Connection { socket: Arc::new(creator), creator: true, execs: Vec::new() };
-        Ok(Server { machine, listener, connections: vec![creator], exits, signals, main: None, console: None })
+        let creator = Connection { socket: Arc::new(creator), creator: true, execs: Vec::new(), containers: Vec::new() };
+        Ok(Server { machine, listener, connections: vec![creator], exits, signals, main: None, doomed: Vec::new(), console: None })
     }
 
     /// Serves until the sandbox shall end; the exit status of the kernel process.
@@ -108,6 +112,9 @@ impl Server {
             if let Some(status) = self.main_exit() {
                 return Some(status.code());
             }
+            for id in std::mem::take(&mut self.doomed) {
+                self.bury(id);
+            }
         }
         if ready.contains(&Source::Signals) {
             while let Some(signal) = self.signals.next() {
@@ -139,7 +146,7 @@ impl Server {
             && let Some(listener) = &self.listener
             && let Ok(socket) = host::message::accept(listener.as_fd())
         {
-            self.connections.push(Connection { socket: Arc::new(socket), creator: false, execs: Vec::new() });
+            self.connections.push(Connection { socket: Arc::new(socket), creator: false, execs: Vec::new(), containers: Vec::new() });
         }
         None
     }
@@ -185,10 +192,18 @@ impl Server {
                 self.main = made.is_ok().then_some(id);
                 done(made)
             }
-            Request::Create { .. } => done(Err(Failure::new(
-                Kind::Unsupported,
-                "a second container in one sandbox (a pod) is not supported yet: give it a sandbox of its own",
-            ))),
+            Request::Create { spec, io, gofer: true } if !creator && self.main.is_some() && spec.pod.is_some() => {
+                let mut fds = fds.into_iter();
+                let io = take(io, &mut fds)?;
+                let gofer = fds.next().ok_or(ProtocolError::Malformed)?;
+                let id = spec.id.clone();
+                let made = machine.create(*spec, ContainerFiles { io, gofer }).and_then(|()| self.watch(&id, INIT));
+                if let (Ok(()), Some(connection)) = (&made, self.connections.get_mut(at)) {
+                    connection.containers.push(id);
+                }
+                done(made)
+            }
+            Request::Create { .. } => return Err(ProtocolError::Malformed),
             Request::Detach if creator => {
                 let _ = host::rustix::process::set_parent_process_death_signal(None);
                 if let Some(connection) = self.connections.get_mut(at) {
@@ -278,7 +293,22 @@ impl Server {
             }
         }
         self.exits.forget(&gone.socket);
+        for id in gone.containers {
+            self.bury(id);
+        }
         None
+    }
+
+    /// Forgets a container once its first program has ended, which is killed if it has not.
+    fn bury(&mut self, id: String) {
+        let ended = self.exits.lock().get(&(id.clone(), INIT)).is_none_or(|exit| exit.status.is_some());
+        if ended {
+            self.machine.remove(&id);
+            self.exits.lock().retain(|key, _| key.0 != id);
+        } else {
+            let _ = self.machine.signal(&id, Target::Process(INIT), SIGKILL);
+            self.doomed.push(id);
+        }
     }
 
     /// A signal that someone on the host sent to the kernel process goes to the container's first process.

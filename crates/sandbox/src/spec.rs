@@ -24,8 +24,19 @@ pub struct ContainerSpec {
     /// A tmpfs on /tmp, where no mount and no entry is there.
     pub own_tmp: bool,
     pub annotations: Vec<(String, String)>,
+    /// A further container of a sandbox that is there already.
+    pub pod: Option<Pod>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
     pub plain_init: bool,
+}
+
+/// How a container belongs to a pod: the sandbox, which has the name of its first container, and what it shares with that one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    pub sandbox: String,
+    pub network: bool,
+    pub ipc: bool,
+    pub uts: bool,
 }
 
 /// The container's root: mount 0 of the gofer.

@@ -80,6 +80,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         ..ContainerSpec::default()
     };
     let launch = Launch {
+        pod: None,
         boot: BootConfig { limited: Cgroup::of(&[]).limits_memory(), ..boot_config(context, true)? },
         spec,
         sources: vec![MountSource { path: rootfs, readonly: !args.writable, store: plan.store }],

@@ -53,18 +53,29 @@ fn host_limits(limits: &Limits) -> HostLimits {
 
 impl Container {
     /// Makes everything up to the start of the first program.
-    pub fn create(kernel: &Arc<Kernel>, spec: ContainerSpec, files: ContainerFiles) -> Result<Arc<Container>, Failure> {
-        let user_ns = UserNs::initial();
+    /// `first`: the first container of its pod, of whose namespaces it shares some.
+    pub fn create(
+        kernel: &Arc<Kernel>,
+        spec: ContainerSpec,
+        files: ContainerFiles,
+        first: Option<&Container>,
+    ) -> Result<Arc<Container>, Failure> {
+        let user_ns = first.map_or_else(UserNs::initial, |first| first.namespaces.uts.owner.clone());
         let hostname = spec.hostname.clone().unwrap_or_else(|| "stockade".to_string());
         let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
         let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
             .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
-        let uts = UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes());
+        let pod = spec.pod.clone().unwrap_or_default();
+        let shared = |on: bool| first.filter(|_| on).map(|first| &first.namespaces);
+        let uts = match shared(pod.uts) {
+            Some(theirs) => theirs.uts.clone(),
+            None => UtsNs::new(user_ns.clone(), hostname.as_bytes(), domain.as_bytes()),
+        };
         let namespaces = Namespaces {
             mount: MountNs::new(user_ns.clone()),
             uts,
-            ipc: IpcNs::new(user_ns.clone()),
-            net: NetNs::new(user_ns.clone()),
+            ipc: shared(pod.ipc).map_or_else(|| IpcNs::new(user_ns.clone()), |theirs| theirs.ipc.clone()),
+            net: shared(pod.network).map_or_else(|| NetNs::new(user_ns.clone()), |theirs| theirs.net.clone()),
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };

@@ -54,10 +54,23 @@ impl Machine for Sandbox {
         if self.containers().contains_key(&id) {
             return Err(Failure::new(Kind::State, format!("container {id} exists already")));
         }
-        let container = Container::create(&self.kernel, spec, files)?;
+        let first = match &spec.pod {
+            Some(pod) => Some(self.container(&pod.sandbox)?),
+            None => None,
+        };
+        let container = Container::create(&self.kernel, spec, files, first.as_deref())?;
         self.containers().insert(id, container);
         settle();
         Ok(())
+    }
+
+    fn remove(&self, container: &str) {
+        let Some(gone) = self.containers().remove(container) else { return };
+        super::pause::resume(&gone);
+        for (_, group) in gone.pid_ns.groups() {
+            task::send(&group, None, SigInfo::user(kernel::signal::SIGKILL, kernel::signal::SI_USER, 0, 0));
+        }
+        settle();
     }
 
     fn start(&self, container: &str) -> Result<(), Failure> {
