@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, bail};
 use host::rustix::event::{PollFd, PollFlags, Timespec, poll};
-use host::signals::{Incoming, SignalFd, stop_self};
+use host::signals::{Incoming, SignalFd, ended, stop_self};
 use sandbox::client::Client;
 use sandbox::machine::{ExitStatus, Pid, Target};
 
@@ -78,6 +78,22 @@ impl<'a> Foreground<'a> {
                     }
                     _ => bail!("the gofer, which serves the container's files, was killed while the program ran"),
                 }
+            }
+        }
+    }
+
+    /// As `run`, where a process of our own stands for the container and ends with its status.
+    pub fn run_with(&self, standing: &OwnedFd) -> u8 {
+        self.resize();
+        loop {
+            let mut polled =
+                [standing.as_fd(), self.signals.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            let ready = poll(&mut polled, None).is_ok();
+            if ready && polled.first().is_some_and(|p| !p.revents().is_empty()) {
+                return ended(standing).unwrap_or(128 + 9);
+            }
+            while let Some(signal) = self.signals.next() {
+                self.pass(signal);
             }
         }
     }

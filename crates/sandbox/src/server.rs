@@ -78,8 +78,18 @@ impl Server {
     ) -> Result<Self, Errno> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let exits = Arc::new(Exits { table: Mutex::new(HashMap::new()), bell });
-        let creator = Connection { socket: Arc::new(creator), creator: true, execs: Vec::new(), containers: Vec::new() };
-        Ok(Server { machine, listener, connections: vec![creator], exits, signals, main: None, doomed: Vec::new(), console: None })
+        let creator =
+            Connection { socket: Arc::new(creator), creator: true, execs: Vec::new(), containers: Vec::new() };
+        Ok(Server {
+            machine,
+            listener,
+            connections: vec![creator],
+            exits,
+            signals,
+            main: None,
+            doomed: Vec::new(),
+            console: None,
+        })
     }
 
     /// Serves until the sandbox shall end; the exit status of the kernel process.
@@ -146,7 +156,12 @@ impl Server {
             && let Some(listener) = &self.listener
             && let Ok(socket) = host::message::accept(listener.as_fd())
         {
-            self.connections.push(Connection { socket: Arc::new(socket), creator: false, execs: Vec::new(), containers: Vec::new() });
+            self.connections.push(Connection {
+                socket: Arc::new(socket),
+                creator: false,
+                execs: Vec::new(),
+                containers: Vec::new(),
+            });
         }
         None
     }

@@ -58,7 +58,7 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
         wait.terminal = terminal.as_ref();
         wait.kernel = Some(&sandbox.kernel.pidfd);
         wait.gofer = Some(&sandbox.gofer.pidfd);
-        wait.run()
+        if state.sandbox.is_some() { Ok(wait.run_with(&sandbox.kernel.pidfd)) } else { wait.run() }
     };
     drop(terminal);
     let result = match result {
