@@ -145,7 +145,7 @@ fn members_end_with_the_sandbox() {
     assert_eq!(place.run(&["run", "-d", "one"]).err, "");
     assert_eq!(place.run(&["delete", "--force", "pause"]).err, "");
     wait_for(|| place.processes().is_empty(), || format!("left: {:?}", place.processes()));
-    assert_eq!(status(&place, "one"), "stopped");
+    wait_for(|| status(&place, "one") == "stopped", || "it runs".into());
     assert_eq!(place.run(&["delete", "one"]).err, "");
     place.assert_empty();
 }

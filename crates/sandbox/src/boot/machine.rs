@@ -70,6 +70,8 @@ impl Machine for Sandbox {
         for (_, group) in gone.pid_ns.groups() {
             task::send(&group, None, SigInfo::user(kernel::signal::SIGKILL, kernel::signal::SI_USER, 0, 0));
         }
+        // What lets its mounts go is queued, too.
+        drop(gone);
         settle();
     }
 
