@@ -111,7 +111,7 @@ fn do_names_what_is_wrong() {
     let place = Place::new();
     place.fails(&["do", "nope"], 127, &["nope", "executable file not found"]);
     place.fails(&["do", "--rootfs", "/no/where", "true"], 1, &["/no/where", "--rootfs"]);
-    place.fails(&["do", "--rootfs", "/etc/passwd", "true"], 1, &["/etc/passwd", "no folder"]);
+    place.fails(&["do", "--rootfs", "/dev/null", "true"], 1, &["/dev/null", "neither a folder nor an erofs image"]);
     place.fails(&["do", "-u", "nobody", "true"], 1, &["unknown user", "nobody"]);
     assert_eq!(place.ok(&["do", "echo", "x"]), "x\n");
     assert_eq!(place.run(&["do", "exit", "3"]).status, 3);
