@@ -5,7 +5,7 @@
 
 use crate::frame::{self, uc};
 use crate::layout::{KICK_SIGNAL, REGION_ALIGN, REGION_LEN, REGS, bell, op, reg};
-use crate::trampoline::{self, Entry};
+use crate::passage::{self, Entry};
 use crate::{Private, base, get, mailbox, me, put, ring, script, start, sys, user, wait};
 
 const SIGILL: u64 = 4;
@@ -43,13 +43,13 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
         let p = me();
         let mut ip = *frame.add(uc::RIP);
         if (sig == SIGSEGV || sig == SIGBUS)
-            && let Some(next) = user::recovery(ip).or_else(|| trampoline::recovery(ip))
+            && let Some(next) = user::recovery(ip).or_else(|| passage::recovery(ip))
         {
             *frame.add(uc::RIP) = next;
             return;
         }
         if sig == SIGILL || sig == SIGTRAP || sig == SIGSYS || sig == KICK_SIGNAL {
-            match trampoline::enter(p, frame, ip, sig) {
+            match passage::enter(p, frame, ip, sig) {
                 Entry::Guest => {}
                 Entry::Clean => ip = *frame.add(uc::RIP),
                 Entry::Later => return,

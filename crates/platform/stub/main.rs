@@ -10,6 +10,7 @@ mod layout;
 
 mod frame;
 mod handler;
+mod passage;
 mod pointers;
 mod script;
 mod seed;
@@ -73,7 +74,7 @@ pub struct Private {
     /// Where a new thread's signal frame lies.
     pub frame: u64,
     /// The call that is in a trampoline.
-    pub passage: trampoline::Passage,
+    pub passage: passage::Passage,
     /// The guest's registers while the thread waits in a futex: see `wait`.
     pub waiting: [u64; wait::SAVED],
 }

@@ -84,7 +84,7 @@ unsafe extern "C" fn zygote_main(slot: u64) -> ! {
     // SAFETY: on the slot's own stack, in a process of its own; the kernel process prepared the slot's mailbox.
     unsafe {
         let p = me();
-        *p = Private { cookie: [0; 2], seq: 0, slot, fsgsbase: (*private(0)).fsgsbase, frame: 0, passage: crate::trampoline::Passage::NEW, waiting: [0; crate::wait::SAVED] };
+        *p = Private { cookie: [0; 2], seq: 0, slot, fsgsbase: (*private(0)).fsgsbase, frame: 0, passage: crate::passage::Passage::NEW, waiting: [0; crate::wait::SAVED] };
         let mb = mailbox(p);
         (*p).cookie = get!(mb, seed.cookie);
         let fail = |step: u32, r: i64| -> ! {

@@ -126,7 +126,7 @@ pub unsafe fn spawn(p: *mut Private, frame: *mut u64) -> Ring {
         let o = get!(mb, arg); // cookie, cookie, stack, tls set, tls, clear_tid, slot, set_tid, value, second set_tid
         let slot = o[6] & (crate::layout::SLOTS - 1);
         let c = private(slot);
-        *c = Private { cookie: [o[0], o[1]], seq: 0, slot, fsgsbase: (*p).fsgsbase, frame: 0, passage: crate::trampoline::Passage::NEW, waiting: [0; wait::SAVED] };
+        *c = Private { cookie: [o[0], o[1]], seq: 0, slot, fsgsbase: (*p).fsgsbase, frame: 0, passage: crate::passage::Passage::NEW, waiting: [0; wait::SAVED] };
         let (top, child_top) = (p as u64 + STRIDE, c as u64 + STRIDE);
         let to = child_top - (top - frame as u64);
         core::ptr::copy_nonoverlapping(frame as *const u8, to as *mut u8, (top - frame as u64) as usize);

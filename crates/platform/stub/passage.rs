@@ -1,0 +1,258 @@
+//! A call on its way through a trampoline, and what a signal does that meets it there, or in the middle of a site that is half rewritten.
+//!
+//! The frame that a guest's signal shows is always that of the guest's own call, before it or behind it. Neighbours: `trampoline` (the code, with the labels that are asked for here), `handler` (caller).
+//! Owns no locks.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::frame::uc;
+use crate::layout::{KICK_SIGNAL, MAX_OUTS, MAX_SITES, Piece, SITES, Site, WINDOW, poll};
+use crate::user::address;
+use crate::{Private, base, get, mailbox, put};
+
+const SIGTRAP: u64 = 5;
+const SIGSYS: u64 = 31;
+/// -EFAULT
+const FAULTED: u64 = -14i64 as u64;
+
+/// What a thread keeps of a call through a trampoline.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Passage {
+    /// Number << 16 | flags, as `lahf` and `seto` give them.
+    pub call: u64,
+    pub ip: u64,
+    pub target: u64,
+    /// Bytes from the call's instruction to `ip`.
+    pub back: u64,
+    /// A kick came at a time when it could not be rung for.
+    pub kicked: u64,
+    /// The call's value, while the window is copied out.
+    pub value: u64,
+}
+
+impl Passage {
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0, value: 0 };
+}
+
+/// Where a signal that met a trampoline, or a site that is half rewritten, leads.
+pub enum Entry {
+    /// Nothing of ours: the frame is the guest's.
+    Guest,
+    /// Back into the trampoline, which rings at its end.
+    Later,
+    /// The frame is as the guest's own call would have left it; go on as with any signal.
+    Clean,
+    /// A call that trapped.
+    Call,
+    /// As after a kick.
+    Kick,
+}
+
+/// Makes the frame of a signal that came at `ip` the guest's.
+///
+/// # Safety
+/// As `handler::serve`.
+pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entry {
+    let kick = sig == KICK_SIGNAL;
+    // SAFETY: by the caller.
+    unsafe {
+        if ip < address!("tr_start") || ip > address!("tr_done") {
+            return if kick || sig == SIGSYS { Entry::Guest } else { at_site(frame, ip, sig) };
+        }
+        if ip == address!("tr_own_gs") {
+            // rcx is the record and r11 the call: nothing was saved.
+            let record = *frame.add(uc::RCX);
+            let site = ((base() + SITES) as *const Site).add((record.wrapping_sub(base() + SITES) / 32) as usize & (MAX_SITES - 1)).read_volatile();
+            let call = *frame.add(uc::R11);
+            *frame.add(uc::RAX) = call >> 16;
+            if !kick && (*p).passage.kicked == 0 {
+                complete(frame, site.ip, call);
+                return Entry::Call;
+            }
+            (*p).passage.kicked = 0;
+            complete(frame, site.ip.wrapping_sub(2), call);
+            return Entry::Kick;
+        }
+        if !kick && ip == address!("tr_called") {
+            complete(frame, (*p).passage.ip, (*p).passage.call); // SIGSYS of the call
+            return Entry::Clean;
+        }
+        if ip == address!("tr_kicked") {
+            (*p).passage.kicked = 0;
+            take_back(p, frame);
+            return Entry::Kick;
+        }
+        if ip == address!("tr_ring") || ip == address!("tr_done") {
+            (*p).passage.kicked = 0;
+            (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+            let value = if ip == address!("tr_done") { (*p).passage.value } else { (*p).passage.call >> 16 };
+            finish(p, frame, value);
+            return Entry::Kick;
+        }
+        if !kick {
+            return Entry::Guest; // a fault in here: the private page or the mailbox is gone
+        }
+        if ip < address!("tr_saved") {
+            (*p).passage.kicked = 1;
+            return Entry::Later;
+        }
+        if ip >= address!("tr_posting") && ip < address!("tr_call") {
+            let word: &AtomicU32 = &(*mailbox(p)).poll;
+            let was = word.compare_exchange(poll::ASKED, poll::NONE, Ordering::AcqRel, Ordering::Acquire);
+            if was != Ok(poll::ASKED) && was != Err(poll::NONE) {
+                (*p).passage.kicked = 1; // taken: the poller's answer ends the wait
+                return Entry::Later;
+            }
+        }
+        if ip <= address!("tr_call") {
+            if ip >= address!("tr_free") {
+                arguments(p, frame);
+            }
+            take_back(p, frame);
+        } else if ip < address!("tr_tails") {
+            let value = if ip >= address!("tr_answered") && ip < address!("tr_finish") {
+                (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+                get!(mailbox(p), ret)
+            } else if ip < address!("tr_valued") {
+                *frame.add(uc::RAX)
+            } else {
+                (*p).passage.value
+            };
+            finish(p, frame, value);
+        } else {
+            let flags = *frame.add(uc::EFLAGS);
+            complete(frame, (*p).passage.ip, (*p).passage.call);
+            *frame.add(uc::EFLAGS) = flags;
+        }
+        (*p).passage.kicked = 0;
+        Entry::Clean
+    }
+}
+
+/// The call has its value: what the window holds for the guest is copied, and the frame is as behind the call.
+unsafe fn finish(p: *mut Private, frame: *mut u64, value: u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let mb = mailbox(p);
+        let mut value = value;
+        let count = (get!(mb, outs) as usize).min(MAX_OUTS);
+        let mut i = 0;
+        while i < count {
+            let piece = (&raw const (*mb).out).cast::<Piece>().add(i).read_volatile();
+            if !crate::user::copy(piece.addr, mb as u64 + WINDOW + piece.offset as u64, piece.len as u64) {
+                value = FAULTED;
+            }
+            i += 1;
+        }
+        put!(mb, outs, 0);
+        arguments(p, frame);
+        complete(frame, (*p).passage.ip, (*p).passage.call);
+        *frame.add(uc::RAX) = value;
+    }
+}
+
+/// The registers of the call's arguments, as the trampoline found them.
+unsafe fn arguments(p: *mut Private, frame: *mut u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let args = get!(mailbox(p), args);
+        *frame.add(uc::RDI) = args[0];
+        *frame.add(uc::RSI) = args[1];
+        *frame.add(uc::RDX) = args[2];
+        *frame.add(uc::R10) = args[3];
+        *frame.add(uc::R8) = args[4];
+        *frame.add(uc::R9) = args[5];
+    }
+}
+
+/// Where a fault at this instruction goes on, if it is one of a trampoline's that may fault.
+pub fn recovery(ip: u64) -> Option<u64> {
+    if ip == address!("tr_in_insn") || ip == address!("tr_string_insn") {
+        Some(address!("tr_out"))
+    } else if ip == address!("tr_probe_insn") {
+        Some(address!("tr_ask"))
+    } else if ip == address!("tr_piece_insn") {
+        Some(address!("tr_piece_fault"))
+    } else {
+        None
+    }
+}
+
+/// The frame as it was before the call, at its instruction.
+unsafe fn take_back(p: *mut Private, frame: *mut u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let at = (*p).passage;
+        complete(frame, at.ip.wrapping_sub(2), at.call);
+        *frame.add(uc::RAX) = at.call >> 16;
+    }
+}
+
+/// On at `ip`, with the flags that were kept, and the registers that `syscall` changes.
+unsafe fn complete(frame: *mut u64, ip: u64, call: u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        let kept = call >> 8 & 0xd5 | (call & 1) << 11;
+        let flags = *frame.add(uc::EFLAGS) & !0x8d5 | kept;
+        *frame.add(uc::EFLAGS) = flags;
+        *frame.add(uc::RIP) = ip;
+        *frame.add(uc::RCX) = ip;
+        *frame.add(uc::R11) = flags;
+    }
+}
+
+/// A fault in the middle of a rewritten site: what stood there is done.
+unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
+    // SAFETY: the table is looked at only where it is mapped, which is once a site is rewritten: a guest that faults by `06` or int3 without it is told so by its head's absence.
+    unsafe {
+        // Records are written in any order when two threads rewrite at once, so all are looked at.
+        let mut head = 0u64;
+        if !crate::user::copy(&raw mut head as u64, base() + SITES, 8) {
+            return Entry::Guest;
+        }
+        let mut i = 1;
+        while i < MAX_SITES {
+            let site = ((base() + SITES) as *const Site).add(i).read_volatile();
+            let start = site.ip.wrapping_sub(site.back as u64);
+            // int3 (the ip is behind it) or `06`, at the byte where they can stand.
+            let byte = |at: u64| {
+                let mut b = 0u8;
+                crate::user::copy(&raw mut b as u64, at, 1);
+                b
+            };
+            if site.ip == 0 {
+                i += 1;
+                continue;
+            }
+            if ip == start.wrapping_add(1) && sig == SIGTRAP {
+                if byte(start) != 0xcc {
+                    *frame.add(uc::RIP) = start; // complete meanwhile
+                    return Entry::Later;
+                }
+                if site.back == 7 {
+                    *frame.add(uc::RAX) = site.nr as u64;
+                }
+                *frame.add(uc::RIP) = site.ip;
+                return Entry::Call;
+            }
+            if site.back == 7 && ip == site.ip.wrapping_sub(2) && byte(ip) == 0x06 {
+                *frame.add(uc::RIP) = site.ip;
+                return Entry::Call;
+            }
+            if site.back == 2 && ip == site.ip && byte(ip) == 0x06 {
+                let tails = address!("tr_tails");
+                let than: u64 = if site.target == tails { 4095 } else { 4096 };
+                let flags: u64;
+                let value = *frame.add(uc::RAX);
+                asm!("cmp {0}, {1}", "pushfq", "pop {2}", in(reg) value, in(reg) than.wrapping_neg(), out(reg) flags);
+                *frame.add(uc::EFLAGS) = *frame.add(uc::EFLAGS) & !0x8d5 | flags & 0x8d5;
+                *frame.add(uc::RIP) = ip.wrapping_add(6);
+                return Entry::Later;
+            }
+            i += 1;
+        }
+        Entry::Guest
+    }
+}
