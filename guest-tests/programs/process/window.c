@@ -245,7 +245,7 @@ TEST(memory_that_changes)
     int good = 0;
     for (int i = 0; i < 20000; i++) {
         long n = hot_read(fd, (long)flip.at, 512, 0);
-        CHECK(n == 512 || n == -EFAULT);
+        CHECK((n > 0 && n <= 512) || n == -EFAULT); // Linux itself stops in the middle now and then
         good += n == 512;
     }
     CHECK(good > 0);
