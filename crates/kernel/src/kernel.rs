@@ -19,6 +19,9 @@ pub struct Row {
     pub framed: bool,
 }
 
+/// Calls by number that are counted; all that x86-64 has lie below.
+const CALLS: usize = 512;
+
 /// Who traces calls: `--strace`.
 pub trait Tracer: Send + Sync {
     fn enter(&self, task: &Arc<Task>, nr: u32, args: &[u64; 6]);
@@ -37,6 +40,8 @@ pub struct Kernel {
     pub tracer: OnceLock<Box<dyn Tracer>>,
     fs_types: RwLock<Vec<&'static FsType>, Leaf>,
     families: RwLock<Vec<&'static Family>, Leaf>,
+    /// How often each call came in, by number; calls that guest code makes by itself do not come in.
+    pub calls: Box<[AtomicU64]>,
     /// How often tasks waited that have ended since.
     pub ended_waits: AtomicU64,
     /// Memory in bytes that a guest sees in sysinfo(2) and /proc/meminfo.
@@ -54,6 +59,7 @@ impl Kernel {
             tracer: OnceLock::new(),
             fs_types: RwLock::new(Vec::new()),
             families: RwLock::new(Vec::new()),
+            calls: (0..CALLS).map(|_| AtomicU64::new(0)).collect(),
             ended_waits: AtomicU64::new(0),
             memory_total,
             cpus,

@@ -91,6 +91,25 @@ pub struct Stats {
     pub violations: u64,
 }
 
+impl Stats {
+    /// By name, for people; docs/performance.md explains them.
+    pub fn list(&self) -> [(&'static str, u64); 11] {
+        [
+            ("polled", self.polled),
+            ("direct", self.direct),
+            ("trapped", self.trapped),
+            ("kicks", self.kicks),
+            ("faults", self.faults),
+            ("parks", self.parks),
+            ("handovers", self.handovers),
+            ("forks", self.forks),
+            ("spawns", self.spawns),
+            ("fresh", self.fresh),
+            ("violations", self.violations),
+        ]
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Counters {
     pub direct: AtomicU64,

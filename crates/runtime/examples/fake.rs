@@ -187,7 +187,7 @@ impl Machine for Fake {
     }
 
     fn stats(&self, _: &str) -> Result<Stats, Failure> {
-        Ok(Stats { cpu_total_ns: 1, memory_bytes: 2, pids: 3 })
+        Ok(Stats { cpu_total_ns: 1, memory_bytes: 2, pids: 3, ..Stats::default() })
     }
 
     fn limit(&self, _: &str, _: NewLimits) -> Result<(), Failure> {

@@ -174,9 +174,12 @@ pub struct Id {
 #[derive(Args, Debug)]
 pub struct Debug {
     /// What is mounted where, from which host folder, and how its files are used
-    #[arg(long)]
+    #[arg(long, group = "page")]
     pub mounts: bool,
-    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table, requires = "mounts")]
+    /// By which ways system calls came in since the sandbox' start, and which: why a program is slow
+    #[arg(long, group = "page")]
+    pub counters: bool,
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Table, requires = "page")]
     pub format: Format,
     pub id: String,
 }

@@ -158,13 +158,23 @@ pub struct HostFiles {
 }
 
 /// What `events --stats` shows, as far as the kernel counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Nanoseconds.
     pub cpu_total_ns: u64,
     /// Bytes.
     pub memory_bytes: u64,
     pub pids: u64,
+    pub counters: Counters,
+}
+
+/// What happened in the whole sandbox since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// The platform's, by the names of docs/performance.md.
+    pub platform: Vec<(String, u64)>,
+    /// How often each system call came to the kernel process, most frequent first.
+    pub calls: Vec<(String, u64)>,
 }
 
 /// Why something could not be done: what kind, and the chain of causes from the outermost in.

@@ -156,6 +156,9 @@ impl Task {
         run.phase = Phase::Call;
         run.framed = framed;
         self.calls.fetch_add(1, Relaxed);
+        if let Some(count) = self.kernel.calls.get(nr as usize) {
+            count.fetch_add(1, Relaxed);
+        }
         if let Some(tracer) = self.kernel.tracer.get() {
             tracer.enter(self, nr, &args);
         }

@@ -63,6 +63,7 @@ fn sample(folder: &Folder, state: &State) -> Result<Value> {
             "cpu": { "usage": { "total": total.unwrap_or(guest.cpu_total_ns) } },
             "memory": { "usage": memory },
             "pids": { "current": guest.pids },
+            "stockade": super::counters::as_json(&guest.counters),
         }
     }))
 }

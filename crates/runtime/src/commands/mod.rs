@@ -1,5 +1,6 @@
 //! The commands, one file each where they are more than a few lines. Owns no locks.
 
+mod counters;
 mod create;
 mod delete;
 mod do_;
@@ -57,6 +58,7 @@ pub fn run(context: &Context, command: Command) -> u8 {
         Command::Features(args) => (features::run(context, args), 1, ""),
         Command::Syscalls(args) => (features::syscalls(args), 1, ""),
         Command::Events(args) => (events::run(context, args), 1, ""),
+        Command::Debug(args) if args.counters => (counters::show(context, &args.id, args.format), 1, ""),
         Command::Debug(args) if args.mounts => (mounts::show(context, &args.id, args.format), 1, ""),
         Command::Debug(args) => (inspect::debug(context, &args.id), 1, ""),
         Command::Pause(args) => (kill::pause(context, &args.id, true), 1, ""),

@@ -181,7 +181,7 @@ impl Machine for Sandbox {
     fn stats(&self, container: &str) -> Result<Stats, Failure> {
         let container = self.container(container)?;
         let groups = container.pid_ns.groups();
-        let mut stats = Stats::default();
+        let mut stats = Stats { counters: super::counters::read(&container.kernel), ..Stats::default() };
         for (_, group) in groups {
             let tasks = group.tasks();
             stats.pids += tasks.len() as u64;

@@ -6,6 +6,7 @@
 //! [`Machine`]: crate::machine::Machine
 
 mod container;
+mod counters;
 mod home;
 mod machine;
 mod mount_options;
