@@ -3,12 +3,12 @@
 //! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use host::seccomp::notify::{CONTINUE, Notification};
 
+use crate::affinity::Affinity;
 use crate::answer::Registers;
 use crate::config::count;
 use crate::core::{Kind, Newborn};
@@ -149,11 +149,12 @@ impl Shard {
             cookie,
             mailbox,
             used: AtomicUsize::new(0),
+            affinity: Affinity::new(),
             state,
         });
         thread.space.add(&thread);
         self.add(thread.clone());
-        core.keeper.young(core, tid);
+        thread.inherit_affinity(newborn);
         thread
     }
 
@@ -232,8 +233,9 @@ impl Shard {
         z.idle = false;
         z.ordered = Some(cookie);
         z.grant = true;
-        let slot = z.slot;
+        let (slot, pid) = (z.slot, z.pid);
         drop(z);
+        crate::affinity::bind_zygote(self.core, pid);
         let mailbox = lock(&self.core.seed).mailboxes.slot(slot);
         count(&self.core.counters.fresh);
         let newborn =
@@ -263,6 +265,7 @@ impl Shard {
                 return self.want(guest);
             }
             st.guest = Some(guest);
+            thread.bind();
             thread.have_it_ring(&mut st);
         }
         self.feed();

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::affinity::Young;
 use crate::answer::Registers;
 use crate::config::{Config, Counters};
 use crate::guest::Guest;
@@ -26,10 +27,10 @@ pub(crate) struct Core {
     pub pool: Pool,
     pub seed: Mutex<Seed, Seeds>,
     pub shards: Mutex<Vec<&'static Shard>, Shards>,
-    /// Cores of the shards, by number.
+    /// So many shards there may be.
+    pub most_shards: usize,
+    /// The cores that this process may run on.
     pub cores: Vec<usize>,
-    /// All that this process may run on.
-    pub all_cores: Vec<usize>,
     /// By host process id.
     pub spaces: Mutex<HashMap<i32, Arc<Space>>, Spaces>,
     /// By cookie: who is expected to ring for the first time.
@@ -38,6 +39,7 @@ pub(crate) struct Core {
     pub called: u64,
     pub keeper: Keeper,
     pub poller: Poller,
+    pub young: Young,
     /// procfs of our PID namespace.
     pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,

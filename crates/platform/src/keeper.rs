@@ -1,6 +1,6 @@
-//! A thread for what need not happen at once: parks long waits, lets newborns leave their core, finds births that never came about. It sleeps while there is nothing of that.
+//! A thread for what need not happen at once: parks long waits, lets threads leave their core, finds births that never came about. It sleeps while there is nothing of that.
 //!
-//! Neighbours: `park`, `birth`. Owns the lock of the list of newborns.
+//! Neighbours: `park`, `affinity`, `birth`. Owns no locks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -8,20 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Kind};
 use crate::guest::Event;
-use crate::sync::{Mutex, Youth, lock};
+use crate::sync::lock;
 use crate::thread::{State, Thread};
 use crate::worker::wake_later;
 
-const TICK: Duration = Duration::from_millis(10);
-/// A newborn stays on its worker's core for so long: the host's balancing at fork and clone would move it to another one.
-const YOUTH: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(5);
 /// After this time a child that was ordered is looked for, each time again.
 const BIRTH: Duration = Duration::from_secs(1);
 
 pub(crate) struct Keeper {
     /// 1: there is something to do.
     armed: AtomicU32,
-    young: Mutex<Vec<(Instant, i32)>, Youth>,
     /// Of the last sweep, milliseconds after `origin`.
     swept: AtomicU64,
     /// Another shard is wanted.
@@ -33,7 +30,6 @@ impl Keeper {
     pub fn new() -> Keeper {
         Keeper {
             armed: AtomicU32::new(0),
-            young: Mutex::new(Vec::new()),
             swept: AtomicU64::new(0),
             shard: AtomicBool::new(false),
             origin: Instant::now(),
@@ -53,33 +49,18 @@ impl Keeper {
         self.arm(core);
     }
 
-    /// A new host thread, bound to its shard's core.
-    pub fn young(&self, core: &'static Core, tid: i32) {
-        if core.cores.len() > 1 {
-            lock(&self.young).push((Instant::now(), tid));
-            self.arm(core);
-        }
-    }
-
-    /// The guest chose cores for it.
-    pub fn forget_young(&self, tid: i32) {
-        lock(&self.young).retain(|y| y.1 != tid);
+    /// Milliseconds after `origin`.
+    pub fn now(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
     }
 
     fn sweep_is_due(&self) -> bool {
-        let now = self.origin.elapsed().as_millis() as u64;
+        let now = self.now();
         let due = now.saturating_sub(self.swept.load(Ordering::Relaxed)) >= BIRTH.as_millis() as u64;
         if due {
             self.swept.store(now, Ordering::Relaxed);
         }
         due
-    }
-
-    fn grown(&self) -> (Vec<i32>, bool) {
-        let mut young = lock(&self.young);
-        let n = young.iter().take_while(|y| y.0.elapsed() >= YOUTH).count();
-        let grown = young.drain(..n).map(|y| y.1).collect();
-        (grown, !young.is_empty())
     }
 }
 
@@ -90,15 +71,11 @@ pub(crate) fn run(core: &'static Core) {
         }
         std::thread::sleep(TICK);
         core.keeper.armed.store(0, Ordering::Release); // who adds something from here on arms again
-        let (grown, mut more) = core.keeper.grown();
-        for tid in grown {
-            let _ = host::process::set_affinity(tid, &core.all_cores);
-        }
+        let mut more = births(core) | core.young.look(core);
         let shards = lock(&core.shards).clone();
         for shard in shards {
             more |= shard.park_old();
         }
-        more |= births(core);
         if core.keeper.shard.swap(false, Ordering::Relaxed)
             && let Err(e) = core.add_shard()
         {

@@ -281,7 +281,6 @@ pub struct Seed {
     pub unused: u32,
     pub pid: u64,
     pub cookie: [u64; 2],
-    pub core: u64,
     /// Lowest and first address that the zygote keeps besides the region: [vvar] to the end of [vdso].
     pub keep: [u64; 2],
     /// What it takes out of use besides.

@@ -2,6 +2,7 @@
 //!
 //! The kernel implements [`Guest`] and answers each [`Event`] through [`Thread`]; [`Space`] is the address space that a stub process holds.
 
+mod affinity;
 mod answer;
 mod birth;
 mod config;

@@ -38,7 +38,6 @@ impl Platform {
         let region = Region::reserve(proc.as_deref(), config.memory)?;
         let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
         let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
-        let cores: Vec<usize> = all.iter().copied().cycle().take(shards).collect();
         let pool = Pool::default();
         let seed = Seed::start(region.clone(), &pool)?;
         let core: &'static Core = Box::leak(Box::new(Core {
@@ -49,11 +48,12 @@ impl Platform {
             pool,
             seed: Mutex::new(seed),
             shards: Mutex::new(Vec::new()),
-            cores,
-            all_cores: all,
+            most_shards: shards,
+            cores: all,
             spaces: Mutex::default(),
             newborns: Mutex::default(),
             keeper: Keeper::new(),
+            young: Default::default(),
             poller: Default::default(),
             proc,
             running: OnceLock::new(),
@@ -128,8 +128,7 @@ impl Core {
     /// Has a zygote with a listener of its own made.
     pub(crate) fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
         let number = lock(&self.shards).len();
-        let cpu = self.cores.get(number).copied().unwrap_or(0);
-        let zygote = lock(&self.seed).zygote(number, cpu, &self.config)?;
+        let zygote = lock(&self.seed).zygote(number, &self.config)?;
         if self.config.sync_wakeup {
             use std::os::fd::AsFd;
             // Before Linux 6.6 stub thread and worker are on one core anyway while the stub is young.
@@ -146,7 +145,7 @@ impl Core {
             pool: Vec::new(),
             used: false,
         };
-        let shard = Shard::new(self, number, cpu, zygote.listener, state);
+        let shard = Shard::new(self, number, zygote.listener, state);
         lock(&self.shards).push(shard);
         if self.running.get().is_some() {
             shard.staff().map_err(StartError::Thread)?;
@@ -160,7 +159,7 @@ impl Core {
         let load = |s: &&'static Shard| s.running_guests() + lock(&s.zygote).waiting.len();
         match shards.iter().copied().min_by_key(load) {
             Some(best) => {
-                if load(&best) > 0 && shards.len() < self.cores.len() {
+                if load(&best) > 0 && shards.len() < self.most_shards {
                     self.keeper.want_shard(self);
                 }
                 best

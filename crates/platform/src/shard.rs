@@ -1,6 +1,6 @@
 //! A listener with its zygote and the threads that ring there; takes notifications apart.
 //!
-//! One listener is one core: sync wake-up pulls its guests onto the core of the worker that answers. Neighbours: `worker` (receives), `thread` (answers),
+//! One listener has one worker at a time, which sync wake-up brings to the core of the guest that calls. Neighbours: `worker` (receives), `thread` (answers),
 //! `birth` (first doorbells). Owns the locks of the table of threads, of the zygote's state and of the list of open notifications; none is held while another is taken.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -30,8 +30,6 @@ const PACE_TIME: Duration = Duration::from_millis(1);
 pub(crate) struct Shard {
     pub core: &'static Core,
     pub number: usize,
-    /// The core that its workers are bound to.
-    pub cpu: usize,
     pub listener: OwnedFd,
     /// Guest processes that were started here by `fresh` or a fork and have not ended.
     pub load: AtomicUsize,
@@ -77,17 +75,10 @@ pub(crate) struct ZygoteState {
 }
 
 impl Shard {
-    pub fn new(
-        core: &'static Core,
-        number: usize,
-        cpu: usize,
-        listener: OwnedFd,
-        zygote: ZygoteState,
-    ) -> &'static Shard {
+    pub fn new(core: &'static Core, number: usize, listener: OwnedFd, zygote: ZygoteState) -> &'static Shard {
         Box::leak(Box::new(Shard {
             core,
             number,
-            cpu,
             listener,
             load: AtomicUsize::new(0),
             crew: Crew::default(),

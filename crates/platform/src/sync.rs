@@ -27,7 +27,7 @@ lock::lock_class! {
     pub Rewritten = 60_085;
     /// Expected newborns.
     pub Newborns = 60_090;
-    /// Newborns that are to leave their core.
+    /// The threads that are bound to a core.
     pub Youth = 60_100;
     /// Memory files that are not in use.
     pub Pools = 60_110;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use abi::Errno;
 use host::HostFd;
 
+use crate::affinity::Affinity;
 use crate::answer::{ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 use crate::core::Core;
 use crate::guest::Guest;
@@ -33,6 +34,7 @@ pub struct Thread {
     pub(crate) mailbox: Slot,
     /// Bytes of its window that were ever in use.
     pub(crate) used: AtomicUsize,
+    pub(crate) affinity: Affinity,
     pub(crate) state: Mutex<State, States>,
 }
 
@@ -341,12 +343,6 @@ impl Thread {
         self.core.long_proc_file(&format!("{}/task/{}/{name}", self.space.host_pid(), self.host_tid))
     }
 
-    /// Binds the host thread to cores (numbers of the host).
-    pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
-        self.core.keeper.forget_young(self.host_tid);
-        host::process::set_affinity(self.host_tid, cpus)
-    }
-
     /// So many bytes of its window hold something.
     pub(crate) fn wrote(&self, bytes: usize) {
         if bytes > self.used.load(Ordering::Relaxed) {
@@ -451,7 +447,7 @@ impl Thread {
     }
 
     /// Answers a clone call of the stub.
-    pub(crate) fn clone_call(&self, id: u64, args: [u64; 6]) {
+    pub(crate) fn clone_call(self: &Arc<Self>, id: u64, args: [u64; 6]) {
         let mut st = lock(&self.state);
         let allowed = match st.grant.take() {
             Some((flags, true)) => args == [flags, 0, 0, 0, 0, 0],
@@ -459,6 +455,7 @@ impl Thread {
             None => false,
         };
         if allowed {
+            self.bind();
             let flags = host::seccomp::notify::CONTINUE;
             queue(Out::Send { shard: self.shard, tid: self.host_tid, id, value: 0, flags });
         } else {

@@ -100,7 +100,6 @@ impl Shard {
     }
 
     fn work(&'static self, word: &'static AtomicU32) {
-        let _ = host::process::set_affinity(0, &[self.cpu]);
         loop {
             while word.load(Ordering::Acquire) == 0 {
                 host::futex::wait(word, 0, None);

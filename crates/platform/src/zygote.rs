@@ -87,12 +87,11 @@ impl Seed {
         Ok(Seed { pid, mailboxes, region })
     }
 
-    /// Has a zygote made for a shard, bound to a core, and takes its listener. Sleeps for some hundred microseconds.
-    pub fn zygote(&self, shard: usize, core: usize, config: &Config) -> Result<Zygote, StartError> {
+    /// Has a zygote made for a shard, and takes its listener. Sleeps for some hundred microseconds.
+    pub fn zygote(&self, shard: usize, config: &Config) -> Result<Zygote, StartError> {
         if config.killable {
             match self.order(
                 shard,
-                core,
                 [config.force_trap, config.local],
                 notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV,
             ) {
@@ -101,16 +100,10 @@ impl Seed {
             }
         }
         // No direct notifications: a kick would interrupt one before its answer. In its doorbells the stub masks signals.
-        self.order(shard, core, [true, config.local], notify::FILTER_FLAGS)
+        self.order(shard, [true, config.local], notify::FILTER_FLAGS)
     }
 
-    fn order(
-        &self,
-        shard: usize,
-        core: usize,
-        [force_trap, local]: [bool; 2],
-        flags: u64,
-    ) -> Result<Zygote, StartError> {
+    fn order(&self, shard: usize, [force_trap, local]: [bool; 2], flags: u64) -> Result<Zygote, StartError> {
         let host = |step: &'static str| move |errno| StartError::Host { step, errno };
         let number = shard as u64 + 1;
         let (own, slot) = (self.mailboxes.slot(0), self.mailboxes.slot(number));
@@ -126,7 +119,6 @@ impl Seed {
         let cookie = cookie().map_err(host("asking for random bytes"))?;
         slot.window.write(0, &bytes);
         once!(put slot, seed.cookie, cookie);
-        once!(put slot, seed.core, core as u64);
         once!(put slot, seed.filter_len, program.len() as u64);
         once!(put slot, seed.filter_flags, flags);
         let words = slot.seed();

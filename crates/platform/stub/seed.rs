@@ -97,12 +97,6 @@ unsafe extern "C" fn zygote_main(slot: u64) -> ! {
             fail(1, r);
         }
         sys::call(157, [1, 9, 0, 0, 0, 0]); // PR_SET_PDEATHSIG, SIGKILL
-        let core = get!(mb, seed.core);
-        if core != u64::MAX {
-            let mut set = [0u64; 16];
-            *set.as_mut_ptr().add((core / 64 & 15) as usize) = 1 << (core % 64);
-            sys::call(203, [0, 128, set.as_ptr() as u64, 0, 0, 0]);
-        }
         let program = [get!(mb, seed.filter_len), mb as u64 + WINDOW];
         let fd = sys::call(317, [1, get!(mb, seed.filter_flags), program.as_ptr() as u64, 0, 0, 0]);
         if fd < 0 {
