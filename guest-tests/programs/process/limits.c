@@ -213,6 +213,51 @@ TEST(affinity)
     CHECK(cpu < 9999);
 }
 
+static void stays_on(unsigned wanted)
+{
+    for (int i = 0; i < 100; i++) {
+        unsigned cpu = 9999;
+        OK(getcpu(&cpu, NULL));
+        EQ(cpu, wanted);
+        sleep_ms(1);
+    }
+}
+
+HELPER(stays)
+{
+    (void)argc;
+    stays_on(atoi(argv[0]));
+    return 0;
+}
+
+// What is bound to a processor stays there, and what it forks and executes, while another process has work for that processor.
+TEST(affinity_is_inherited)
+{
+    cpu_set_t set;
+    OK(sched_getaffinity(0, sizeof set, &set));
+    int first = 0;
+    while (!CPU_ISSET(first, &set))
+        first++;
+    CPU_ZERO(&set);
+    CPU_SET(first, &set);
+    OK(sched_setaffinity(0, sizeof set, &set));
+    pid_t busy = FORK({
+        for (;;)
+            ;
+    });
+    WAIT_OK(FORK(stays_on(first)));
+    char arg[16];
+    snprintf(arg, sizeof arg, "%d", first);
+    WAIT_OK(FORK(exec_self("stays", arg, NULL)));
+    pid_t child = vfork();
+    if (child == 0)
+        exec_self("stays", arg, NULL);
+    CHECK(child > 0);
+    WAIT_OK(child);
+    OK(kill(busy, SIGKILL));
+    WAIT_STATUS(busy, KILLED(SIGKILL));
+}
+
 TEST(prctl_names)
 {
     char name[17] = "";

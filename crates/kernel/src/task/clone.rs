@@ -353,9 +353,15 @@ impl Task {
 
     pub(super) fn adopt_thread(&self, thread: &Arc<Thread>) {
         // An exec brings a second host thread: the first one ends, and with it the old address space.
-        let old = self.fields.lock().thread.replace(thread.clone());
+        let (old, cpus) = {
+            let mut fields = self.fields.lock();
+            (fields.thread.replace(thread.clone()), fields.affinity.clone())
+        };
         if let Some(old) = old {
             old.exit();
+            if cpus.len() < self.kernel.cpus {
+                let _ = thread.set_affinity(&cpus);
+            }
         }
         self.show_ids();
         let _ = self.claim_from_user();
