@@ -16,7 +16,7 @@ const MANY_NAMES: usize = 4096;
 /// A name in a folder, or a root.
 pub struct Dentry {
     place: Mutex<Place, DentryPlace>,
-    children: RwLock<HashMap<Box<[u8]>, Arc<Dentry>>, DentryChildren>,
+    children: RwLock<Children, DentryChildren>,
     seq: AtomicU64,
     /// Bumped with every change of names in this folder, under the lock of `children`: a lookup that began before is stale.
     edits: AtomicU64,
@@ -28,10 +28,36 @@ pub struct Dentry {
     pinned: AtomicBool,
 }
 
+/// The cached names of a folder. Most dentries are no folders, and have no map.
+#[derive(Default)]
+struct Children(Option<Box<ByName>>);
+
+type ByName = HashMap<Arc<[u8]>, Arc<Dentry>>;
+
+impl Children {
+    fn get(&self, name: &[u8]) -> Option<&Arc<Dentry>> {
+        self.0.as_ref()?.get(name)
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Puts a dentry under its name; the one that was there.
+    fn insert(&mut self, name: Arc<[u8]>, dentry: Arc<Dentry>) -> Option<Arc<Dentry>> {
+        self.0.get_or_insert_default().insert(name, dentry)
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Option<Arc<Dentry>> {
+        self.0.as_mut()?.remove(name)
+    }
+}
+
 struct Place {
     /// None for a root, and for what has no name any more and never had one (tmpfile, pipes).
     parent: Option<Arc<Dentry>>,
-    name: Box<[u8]>,
+    /// Shared with the folder's map.
+    name: Arc<[u8]>,
     /// None: the name is known not to exist.
     inode: Option<Arc<Inode>>,
     /// Unlinked: no more in its parent.
@@ -41,14 +67,14 @@ struct Place {
 impl Dentry {
     /// The root of a file system, or an inode without a place.
     pub fn root(inode: Arc<Inode>) -> Arc<Dentry> {
-        Self::make(None, b"", Some(inode))
+        Self::make(None, &b""[..], Some(inode))
     }
 
-    fn make(parent: Option<Arc<Dentry>>, name: &[u8], inode: Option<Arc<Inode>>) -> Arc<Dentry> {
+    fn make(parent: Option<Arc<Dentry>>, name: impl Into<Arc<[u8]>>, inode: Option<Arc<Inode>>) -> Arc<Dentry> {
         let place = Place { parent, name: name.into(), inode, gone: false };
         Arc::new(Dentry {
             place: Mutex::new(place),
-            children: RwLock::new(HashMap::new()),
+            children: RwLock::default(),
             seq: AtomicU64::new(0),
             edits: AtomicU64::new(0),
             mounted: AtomicU32::new(0),
@@ -66,7 +92,7 @@ impl Dentry {
         self.place.lock().parent.clone()
     }
 
-    pub fn name(&self) -> Box<[u8]> {
+    pub fn name(&self) -> Arc<[u8]> {
         self.place.lock().name.clone()
     }
 
@@ -127,12 +153,7 @@ impl Dentry {
         adopted.settle()
     }
 
-    fn adopt_locked(
-        self: &Arc<Self>,
-        children: &mut HashMap<Box<[u8]>, Arc<Dentry>>,
-        name: &[u8],
-        inode: Option<Arc<Inode>>,
-    ) -> Adopted {
+    fn adopt_locked(self: &Arc<Self>, children: &mut Children, name: &[u8], inode: Option<Arc<Inode>>) -> Adopted {
         if let Some(old) = children.get(name) {
             let same = match (&old.place.lock().inode, &inode) {
                 (None, None) => true,
@@ -145,8 +166,9 @@ impl Dentry {
             old.place.lock().gone = true;
             old.bump();
         }
-        let new = Self::make(Some(self.clone()), name, inode);
-        let replaced = children.insert(name.into(), new.clone());
+        let name: Arc<[u8]> = name.into();
+        let new = Self::make(Some(self.clone()), name.clone(), inode);
+        let replaced = children.insert(name, new.clone());
         Adopted::New { dentry: new, replaced }
     }
 
@@ -162,7 +184,11 @@ impl Dentry {
             (place.parent.clone(), place.name.clone())
         };
         if let Some(parent) = parent {
-            parent.children.write().entry(name).or_insert_with(|| self.clone());
+            let mut children = parent.children.write();
+            if children.get(&name).is_none() {
+                children.insert(name, self.clone());
+            }
+            drop(children);
             parent.anchor();
         }
     }
@@ -176,11 +202,12 @@ impl Dentry {
 
     /// The name was removed: the dentry lives on without a name, a negative one takes its place.
     pub fn unlink_child(self: &Arc<Self>, name: &[u8]) {
-        let negative = Self::make(Some(self.clone()), name, None);
+        let name: Arc<[u8]> = name.into();
+        let negative = Self::make(Some(self.clone()), name.clone(), None);
         let mut children = self.children.write();
         self.edits.fetch_add(1, Ordering::AcqRel);
         let keep = children.len() < MANY_NAMES;
-        let old = if keep { children.insert(name.into(), negative.clone()) } else { children.remove(name) };
+        let old = if keep { children.insert(name, negative.clone()) } else { children.remove(&name) };
         if let Some(old) = &old {
             old.place.lock().gone = true;
             old.bump();
@@ -225,8 +252,8 @@ impl Dentry {
     }
 
     #[cfg(test)]
-    pub(super) fn cached_names(&self) -> Vec<Box<[u8]>> {
-        self.children.read().keys().cloned().collect()
+    pub(super) fn cached_names(&self) -> Vec<Arc<[u8]>> {
+        self.children.read().0.iter().flat_map(|map| map.keys().cloned()).collect()
     }
 
     /// Keeps it in the cache for ever: no file system knows of it.
@@ -267,7 +294,7 @@ impl Dentry {
         let mut work = vec![self.clone()];
         while let Some(dentry) = work.pop() {
             let children = std::mem::take(&mut *dentry.children.write());
-            work.extend(children.into_values());
+            work.extend(children.0.into_iter().flat_map(|map| map.into_values()));
         }
     }
 
@@ -279,16 +306,17 @@ impl Dentry {
         new_name: &[u8],
         exchange: bool,
     ) {
-        let from = old_parent.swap_child(old_name, None);
-        let to = new_parent.swap_child(new_name, None);
+        let (old_name, new_name): (Arc<[u8]>, Arc<[u8]>) = (old_name.into(), new_name.into());
+        let from = old_parent.swap_child(&old_name, None);
+        let to = new_parent.swap_child(&new_name, None);
         if let Some(moved) = &from {
-            Self::set_place(moved, new_parent, new_name);
-            new_parent.swap_child(new_name, Some(moved.clone()));
+            Self::set_place(moved, new_parent, &new_name);
+            new_parent.swap_child(&new_name, Some(moved.clone()));
         }
         match to {
             Some(other) if exchange => {
-                Self::set_place(&other, old_parent, old_name);
-                old_parent.swap_child(old_name, Some(other));
+                Self::set_place(&other, old_parent, &old_name);
+                old_parent.swap_child(&old_name, Some(other));
             }
             Some(victim) => {
                 victim.place.lock().gone = true;
@@ -298,25 +326,25 @@ impl Dentry {
             None => {}
         }
         if !exchange {
-            let negative = Self::make(Some(old_parent.clone()), old_name, None);
-            old_parent.swap_child(old_name, Some(negative.clone()));
+            let negative = Self::make(Some(old_parent.clone()), old_name.clone(), None);
+            old_parent.swap_child(&old_name, Some(negative.clone()));
             dcache::enter(&negative);
         }
     }
 
-    fn swap_child(&self, name: &[u8], to: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
+    fn swap_child(&self, name: &Arc<[u8]>, to: Option<Arc<Dentry>>) -> Option<Arc<Dentry>> {
         let mut children = self.children.write();
         self.edits.fetch_add(1, Ordering::AcqRel);
         match to {
-            Some(to) => children.insert(name.into(), to),
+            Some(to) => children.insert(name.clone(), to),
             None => children.remove(name),
         }
     }
 
-    fn set_place(dentry: &Arc<Dentry>, parent: &Arc<Dentry>, name: &[u8]) {
+    fn set_place(dentry: &Arc<Dentry>, parent: &Arc<Dentry>, name: &Arc<[u8]>) {
         let old_parent = {
             let mut place = dentry.place.lock();
-            place.name = name.into();
+            place.name = name.clone();
             place.parent.replace(parent.clone())
         };
         dentry.bump();
@@ -372,5 +400,15 @@ impl Drop for Dentry {
         while let Some(mut parent) = next.and_then(Arc::into_inner) {
             next = parent.place.get_mut().parent.take();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_stays_small() {
+        assert!(size_of::<Dentry>() <= 96, "{}", size_of::<Dentry>());
     }
 }

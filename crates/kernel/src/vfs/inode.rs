@@ -89,11 +89,7 @@ pub struct Inode {
     /// Never changes.
     pub kind: FileType,
     pub ops: Box<dyn InodeOps>,
-    locks: OnceLock<Arc<InodeLocks>>,
-    watches: OnceLock<Arc<Watches>>,
-    leases: OnceLock<Box<Leases>>,
-    fifo: OnceLock<Arc<dyn Any + Send + Sync>>,
-    bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
+    rare: OnceLock<Box<Rare>>,
     /// Open file descriptions of it, O_PATH ones apart: the last one's end tells inotify of an unlinked file's.
     pub open_files: AtomicU32,
     /// Open file descriptions of a regular file that may write, and processes whose program it is: `busy` keeps them apart.
@@ -103,6 +99,16 @@ pub struct Inode {
     pub linkable: AtomicBool,
 }
 
+/// What most inodes do without.
+#[derive(Default)]
+struct Rare {
+    locks: OnceLock<Arc<InodeLocks>>,
+    watches: OnceLock<Arc<Watches>>,
+    leases: OnceLock<Box<Leases>>,
+    fifo: OnceLock<Arc<dyn Any + Send + Sync>>,
+    bound: Mutex<Option<Weak<dyn Any + Send + Sync>>, Leaf>,
+}
+
 impl Inode {
     pub fn new(fs: &Arc<FileSystem>, ino: u64, kind: FileType, ops: Box<dyn InodeOps>) -> Arc<Inode> {
         Arc::new(Inode {
@@ -110,11 +116,7 @@ impl Inode {
             ino,
             kind,
             ops,
-            locks: OnceLock::new(),
-            watches: OnceLock::new(),
-            leases: OnceLock::new(),
-            fifo: OnceLock::new(),
-            bound: Mutex::new(None),
+            rare: OnceLock::new(),
             open_files: AtomicU32::new(0),
             writing: AtomicU32::new(0),
             executing: AtomicU32::new(0),
@@ -131,53 +133,69 @@ impl Inode {
         (&*self.ops as &dyn Any).downcast_ref::<T>()
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Default::default)
+    }
+
     /// Record locks and flocks, made when first asked for.
     pub fn locks(&self) -> &Arc<InodeLocks> {
-        self.locks.get_or_init(Default::default)
+        self.rare().locks.get_or_init(Default::default)
     }
 
     /// As `locks`, where there ever were any.
     pub fn locks_if_any(&self) -> Option<&Arc<InodeLocks>> {
-        self.locks.get()
+        self.rare.get()?.locks.get()
     }
 
     /// inotify's watches, made when first asked for.
     pub fn watches(&self) -> &Arc<Watches> {
-        self.watches.get_or_init(Default::default)
+        self.rare().watches.get_or_init(Default::default)
     }
 
     /// As `watches`, where there ever were any.
     pub fn watches_if_any(&self) -> Option<&Arc<Watches>> {
-        self.watches.get()
+        self.rare.get()?.watches.get()
     }
 
     /// fcntl(2)'s leases, made when first asked for.
     pub fn leases(&self) -> &Leases {
-        self.leases.get_or_init(Default::default)
+        self.rare().leases.get_or_init(Default::default)
     }
 
     /// As `leases`, where there ever were any.
     pub fn leases_if_any(&self) -> Option<&Leases> {
-        self.leases.get().map(|l| &**l)
+        self.rare.get()?.leases.get().map(|l| &**l)
     }
 
     /// The pipe behind a FIFO, made by `make` when first opened (`ipc::pipe` knows its type).
     pub fn fifo(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
-        self.fifo.get_or_init(make).clone()
+        self.rare().fifo.get_or_init(make).clone()
     }
 
     /// The unix socket that is bound to this inode, if it lives (`network::unix` knows its type).
     pub fn bound_socket(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.bound.lock().as_ref().and_then(Weak::upgrade)
+        self.rare.get()?.bound.lock().as_ref().and_then(Weak::upgrade)
     }
 
     /// Whether something would be lost with this inode that its file system does not keep: a socket that listens here, a FIFO's pipe.
     pub(super) fn has_own_state(&self) -> bool {
-        self.fifo.get().is_some() || self.bound.lock().as_ref().is_some_and(|socket| socket.strong_count() > 0)
+        let Some(rare) = self.rare.get() else { return false };
+        rare.fifo.get().is_some() || rare.bound.lock().as_ref().is_some_and(|socket| socket.strong_count() > 0)
     }
 
     /// Binds a unix socket to this inode.
     pub fn bind_socket(&self, socket: Weak<dyn Any + Send + Sync>) {
-        *self.bound.lock() = Some(socket);
+        *self.rare().bound.lock() = Some(socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are two for each cached name where an overlay lies over another file system.
+    #[test]
+    fn it_stays_small() {
+        assert!(size_of::<Inode>() <= 72, "{}", size_of::<Inode>());
     }
 }

@@ -45,7 +45,7 @@ impl Path {
 
     /// The name of this place as seen from `root`.
     pub fn name_from(&self, root: &Path) -> Named {
-        let mut parts: Vec<Box<[u8]>> = Vec::new();
+        let mut parts: Vec<Arc<[u8]>> = Vec::new();
         let mut at = self.clone();
         let deleted = self.dentry.is_gone();
         let mut unreachable = false;

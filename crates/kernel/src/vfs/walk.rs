@@ -106,6 +106,8 @@ impl Piece<'_> {
 pub struct Walker<'p> {
     /// Where the walk stands.
     pub at: Path,
+    /// Its inode, once that was looked at.
+    here: Option<Arc<Inode>>,
     root: Path,
     flags: WalkFlags,
     pieces: SmallVec<[Piece<'p>; 2]>,
@@ -132,7 +134,7 @@ impl<'p> Walker<'p> {
         let at = if absolute { root.clone() } else { base.at.clone() };
         let mut pieces = SmallVec::new();
         pieces.push(Piece { text: Text::Given(path), at: 0, ahead: false });
-        Ok(Walker { at, root, flags, pieces, links: 0, fresh: SmallVec::new() })
+        Ok(Walker { at, here: None, root, flags, pieces, links: 0, fresh: SmallVec::new() })
     }
 
     /// Walks to the end.
@@ -145,7 +147,7 @@ impl<'p> Walker<'p> {
                 break;
             }
         }
-        if must_be_dir && self.at.inode()?.kind != FileType::Dir {
+        if must_be_dir && self.here()?.kind != FileType::Dir {
             return fail(Errno::ENOTDIR);
         }
         Ok(self.at)
@@ -199,21 +201,34 @@ impl<'p> Walker<'p> {
         self.enter(io, child, &inode, follow)
     }
 
+    fn here(&mut self) -> Op<&Arc<Inode>> {
+        if self.here.is_none() {
+            self.here = Some(self.at.inode()?);
+        }
+        Ok(self.here.as_ref().ok_or(Errno::ENOENT)?)
+    }
+
+    fn go(&mut self, to: Path) {
+        self.at = to;
+        self.here = None;
+    }
+
     /// The walk must stand in a folder that may be searched.
-    pub fn may_search(&self, io: &mut Io<'_>) -> Op<()> {
-        let inode = self.at.inode()?;
+    pub fn may_search(&mut self, io: &mut Io<'_>) -> Op<()> {
+        let inode = self.here()?;
         if inode.kind != FileType::Dir {
             return fail(Errno::ENOTDIR);
         }
-        access::check(io, &inode, EXEC)
+        access::check(io, inode, EXEC)
     }
 
     /// The dentry of a plain name in the folder where the walk stands; a negative one where there is no such name.
     pub fn child(&mut self, io: &mut Io<'_>, to: &Component) -> Op<Arc<Dentry>> {
         if let Some(cached) = self.at.dentry.child(&to.name) {
-            let dir = self.at.inode()?;
+            let dir = self.here()?;
+            let (volatile, remote) = (dir.ops.volatile(), dir.ops.remote());
             let fresh = || cached.is_mountpoint() || self.fresh.iter().any(|found| Arc::ptr_eq(found, &cached));
-            if !dir.ops.volatile() && (!dir.ops.remote() || fresh()) {
+            if !volatile && (!remote || fresh()) {
                 return Ok(cached);
             }
         }
@@ -266,11 +281,16 @@ impl<'p> Walker<'p> {
             self.follow(io, inode)?;
             return Ok(false);
         }
-        let mut to = Path::new(self.at.mount.clone(), child);
-        if to.cross() {
-            self.crossed()?;
+        if child.is_mountpoint() {
+            let mut to = Path::new(self.at.mount.clone(), child);
+            if to.cross() {
+                self.crossed()?;
+            }
+            self.go(to);
+        } else {
+            self.at.dentry = child;
+            self.here = Some(inode.clone());
         }
-        self.at = to;
         Ok(true)
     }
 
@@ -296,7 +316,7 @@ impl<'p> Walker<'p> {
                 if !Arc::ptr_eq(&path.mount, &self.at.mount) {
                     self.crossed()?;
                 }
-                self.at = path;
+                self.go(path);
             }
             Link::Target(target) => {
                 if target.is_empty() {
@@ -309,7 +329,7 @@ impl<'p> Walker<'p> {
                     if !Arc::ptr_eq(&self.root.mount, &self.at.mount) {
                         self.crossed()?;
                     }
-                    self.at = self.root.clone();
+                    self.go(self.root.clone());
                 }
                 self.pieces.push(Piece { text: Text::Target(target), at: 0, ahead: false });
             }
@@ -339,7 +359,7 @@ impl<'p> Walker<'p> {
         if at.cross() {
             self.crossed()?;
         }
-        self.at = at;
+        self.go(at);
         Ok(())
     }
 }
