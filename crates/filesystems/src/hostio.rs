@@ -5,17 +5,55 @@
 use abi::Errno;
 use host::{HostFd, file};
 use kernel::block_in_place;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Writes of at least so many bytes hand over first: the host may make them wait for the disk.
 const LARGE_WRITE: usize = 64 << 10;
 
-/// Reads what there is in the page cache, else waits for the disk.
-pub(crate) fn read_some(fd: &HostFd, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    match file::read_at_nowait(fd, into, offset) {
-        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::EINTR | Errno::ENOSYS) => {
-            block_in_place(|| file::read_at(fd, into, offset))
+/// Host calls on a local file system that mostly find in memory what they want, where nobody can be asked beforehand whether they will. They are made at
+/// once as long as none has taken long; after one that has, the next ones hand over first.
+#[derive(Default)]
+pub(crate) struct Patience(AtomicU32);
+
+/// Nanoseconds: more than a call takes that has not waited for a disk.
+const LONG: u64 = 100_000;
+/// Calls that hand over after one that took long.
+const CAUTIOUS: u32 = 32;
+
+impl Patience {
+    pub fn call<T>(&self, call: impl FnOnce() -> T) -> T {
+        let left = self.0.load(Ordering::Relaxed);
+        let begun = kernel::time::monotonic();
+        let result = if left > 0 { block_in_place(call) } else { call() };
+        if kernel::time::monotonic().saturating_sub(begun) > LONG {
+            self.0.store(CAUTIOUS, Ordering::Relaxed);
+        } else if left > 0 {
+            self.0.store(left - 1, Ordering::Relaxed);
         }
-        answer => answer,
+        result
+    }
+}
+
+/// Reads of files of one host file system.
+#[derive(Default)]
+pub(crate) struct PageCache {
+    /// preadv2(2) cannot read what is cached and nothing else: an overlay of the host, for one.
+    asks_nothing: AtomicBool,
+    patience: Patience,
+}
+
+impl PageCache {
+    /// Reads what there is in the page cache, else waits for the disk; `local`: it is one (`is_local`).
+    pub fn read(&self, fd: &HostFd, into: &mut [u8], offset: u64, local: bool) -> Result<usize, Errno> {
+        if !self.asks_nothing.load(Ordering::Relaxed) {
+            match file::read_at_nowait(fd, into, offset) {
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => self.asks_nothing.store(true, Ordering::Relaxed),
+                Err(Errno::EAGAIN | Errno::EINTR) => return block_in_place(|| file::read_at(fd, into, offset)),
+                answer => return answer,
+            }
+        }
+        let read = || file::read_at(fd, into, offset);
+        if local { self.patience.call(read) } else { block_in_place(read) }
     }
 }
 

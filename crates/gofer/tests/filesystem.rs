@@ -7,7 +7,9 @@ use abi::Errno;
 use abi::fs::OpenFlags;
 use common::mounted::Mounted;
 use kernel::op::Stop;
-use kernel::vfs::{Backing, FileType, Link, NewKind, NewNode, Rights, SetAttr};
+use kernel::vfs::{Backing, DirSink, FileType, Link, NewKind, NewNode, Rights, SetAttr};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 const RDWR: OpenFlags = OpenFlags::RDWR;
@@ -109,6 +111,91 @@ fn a_listing_answers_lookups_and_stays_right() {
     expected.extend([".".into(), "..".into()]);
     expected.sort();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn a_large_folder_is_listed_in_parts_and_can_be_gone_back_in() {
+    struct Places(Vec<(String, u64)>, usize);
+    impl DirSink for Places {
+        fn entry(&mut self, name: &[u8], _ino: u64, _kind: FileType, next: u64) -> bool {
+            if self.0.len() < self.1 {
+                self.0.push((String::from_utf8_lossy(name).into_owned(), next));
+            }
+            self.0.len() < self.1
+        }
+    }
+    const COUNT: usize = 15_000;
+    let prepare = |at: &std::path::Path| {
+        for n in 0..COUNT {
+            std::fs::File::create(at.join(format!("name{n}"))).unwrap();
+        }
+    };
+    for m in [Some(Mounted::new(prepare)), Mounted::direct(prepare)].into_iter().flatten() {
+        let mut m = m;
+        let root = m.root.clone();
+        let file = m.open(&root, OpenFlags::DIRECTORY);
+        let mut some = |from: u64, most: usize| {
+            let mut places = Places(Vec::new(), most);
+            file.list(&mut m.io(), from, &mut places).unwrap();
+            places.0
+        };
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            let part = some(from, 1000);
+            let Some((_, next)) = part.last() else { break };
+            from = *next;
+            all.extend(part);
+        }
+        let names: std::collections::HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((all.len(), names.len()), (COUNT + 2, COUNT + 2));
+        // To a place whose names are kept no more, and on from there.
+        for at in [12_000, 50, 14_990] {
+            assert_eq!(some(all[at].1, 5), all[at + 1..at + 6], "from {at}");
+        }
+        assert_eq!(some(0, 3), all[..3]);
+    }
+}
+
+#[test]
+fn attributes_of_open_files_are_what_the_host_has() {
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let mut m = Mounted::new(|at| {
+        let file = std::fs::File::create(at.join("file")).unwrap();
+        file.set_len(10).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_accessed(long_ago).set_modified(long_ago)).unwrap();
+    });
+    let root = m.root.clone();
+    let path = m.folder.0.join("file");
+    let inode = m.lookup(&root, "file").unwrap();
+    let same = |m: &mut Mounted, when: &str| {
+        let attr = inode.attr(&mut m.io()).unwrap();
+        let host = std::fs::metadata(&path).unwrap();
+        let (atime, mtime) = ((host.atime(), host.atime_nsec()), (host.mtime(), host.mtime_nsec()));
+        assert_eq!(attr.size, host.len(), "{when}");
+        assert_eq!((attr.atime.tv_sec, attr.atime.tv_nsec), atime, "{when}");
+        assert_eq!((attr.mtime.tv_sec, attr.mtime.tv_nsec), mtime, "{when}");
+    };
+    same(&mut m, "at first");
+    let file = m.open(&inode, RDWR);
+    assert_eq!(m.read(&file, 0, 100).len(), 10);
+    same(&mut m, "read");
+    m.write(&file, 5, &[1; 5000]).unwrap();
+    same(&mut m, "written");
+    assert_eq!(m.read(&file, 5000, 100).len(), 5);
+    m.write(&file, u64::MAX, b"end").unwrap();
+    same(&mut m, "appended to");
+    file.allocate(&mut m.io(), 0, 0..100_000).unwrap();
+    same(&mut m, "allocated");
+    m.write(&file, 0, b"x").unwrap();
+    drop(file);
+    same(&mut m, "closed");
+    // Contents are the host's: what it appends is read.
+    let file = m.open(&inode, OpenFlags::empty());
+    let end = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(m.read(&file, end, 10), b"");
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"host").unwrap();
+    assert_eq!(m.read(&file, end, 10), b"host");
+    same(&mut m, "grown on the host");
 }
 
 #[test]

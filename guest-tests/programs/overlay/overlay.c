@@ -232,6 +232,44 @@ TEST(special_files)
     STREQ(names("dir"), "fifo file sub");
 }
 
+TEST(a_folder_of_one_layer_lists_itself)
+{
+    overlay();
+    OK(chdir(".."));
+    OK(mkdir("plain", 0755)), OK(mkdir("plain/dir", 0755)), OK(mkdir("m2", 0755));
+    OK(mknod("plain/dir/zero", S_IFCHR | 0666, makedev(1, 5)));
+    OK(mkfifo("plain/dir/fifo", 0600)), OK(mkdir("plain/dir/sub", 0700));
+    char name[40];
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "plain/dir/n%d", i);
+        write_file(name, "");
+    }
+    OK(mkdir("up2", 0755)), OK(mkdir("work2", 0755));
+    OK(mount("overlay", "m2", "overlay", 0, "lowerdir=plain,upperdir=up2,workdir=work2"));
+    DIR *dir = opendir("m2/dir");
+    CHECK(dir);
+    int seen = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        seen++;
+        if (!strcmp(entry->d_name, "."))
+            EQ(entry->d_ino, look("m2/dir").st_ino);
+        if (!strcmp(entry->d_name, ".."))
+            EQ(entry->d_ino, look("m2").st_ino);
+        if (!strcmp(entry->d_name, "zero"))
+            EQ(entry->d_type, DT_CHR);
+    }
+    EQ(seen, 305);
+    // Once it has an upper part the two are merged.
+    write_file("m2/dir/fresh", "");
+    OK(unlink("m2/dir/zero"));
+    rewinddir(dir);
+    seen = 0;
+    for (struct dirent *entry; (entry = readdir(dir)); seen++)
+        CHECK(strcmp(entry->d_name, "zero"));
+    EQ(seen, 305);
+    OK(closedir(dir));
+}
+
 TEST(a_listing_survives_changes)
 {
     overlay();

@@ -1,6 +1,6 @@
 //! The image as a whole: its super block, and reads that stay within it.
 
-use crate::hostio::{is_local, read_some};
+use crate::hostio::{PageCache, is_local};
 use abi::Errno;
 use host::{HostFd, file};
 use kernel::op::{Op, fail};
@@ -21,6 +21,7 @@ const CHECKSUM: u32 = 0x1;
 /// An image, open for reading.
 pub struct Image {
     pub fd: Arc<HostFd>,
+    cache: PageCache,
     /// Its pages never wait for a network or for another process.
     pub local: bool,
     block_bits: u32,
@@ -63,7 +64,8 @@ impl Image {
         let size = file::stat(&fd).map_err(ImageError::Host)?.stx_size;
         let local = file::statfs(&fd).is_ok_and(|s| is_local(s.f_type as u64));
         let mut head = [0; SUPER_SIZE];
-        let got = read_some(&fd, &mut head, SUPER).map_err(ImageError::Host)?;
+        let cache = PageCache::default();
+        let got = cache.read(&fd, &mut head, SUPER, local).map_err(ImageError::Host)?;
         let field = |at: usize, bytes: usize| {
             head.get(at..at + bytes)
                 .unwrap_or_default()
@@ -91,6 +93,7 @@ impl Image {
         }
         let image = Image {
             fd,
+            cache,
             local,
             block_bits,
             blocks,
@@ -132,7 +135,7 @@ impl Image {
         self.check(at, into.len() as u64)?;
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match read_some(&self.fd, rest, at + done as u64)? {
+            match self.cache.read(&self.fd, rest, at + done as u64, self.local)? {
                 // It has become shorter since it was opened.
                 0 => return fail(Errno::EIO),
                 count => done += count,

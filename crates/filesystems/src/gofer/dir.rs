@@ -22,7 +22,7 @@ impl DirOps for NodeOps {
             Known::Here(attr) if attr.nlink == 1 || attr.is_dir() => {
                 let node = match Node::known(&dir.shared, (attr.dev, attr.ino)) {
                     Some(node) => node,
-                    None => Node::found(&dir.shared, Some((dir.clone(), name.into())), *attr, None)?,
+                    None => Node::found(&dir.shared, Some((dir.clone(), name.into())), attr, None)?,
                 };
                 return node.inode().map(Some);
             }
@@ -285,7 +285,7 @@ impl NodeOps {
     fn bind_socket(&self, name: &[u8], node: &NewNode<'_>, kind: u32) -> Op<Arc<Node>> {
         let bind = |gofer: &dyn Gofer, dir| gofer.bind(dir, name, kind, node.perm, node.uid, node.gid);
         self.make_open(name, bind, |node, fd| {
-            node.state.lock().socket = Some(fd);
+            node.state.lock().more().socket = Some(fd);
         })
     }
 
@@ -338,6 +338,9 @@ impl Node {
         drop(old);
         if self.last_attr().nlink == 0 {
             self.shared.close_kept(self.key);
+            if let Some(direct) = self.shared.direct().filter(|_| self.kind == FileType::Dir) {
+                direct.let_go(self.key);
+            }
             self.leave_table();
         }
     }

@@ -3,7 +3,7 @@
 //! Reads try what is in the page cache first (RWF_NOWAIT), and hand over only where that is not enough. Small writes go straight to the page cache.
 
 use super::node::{Access, Node};
-use crate::hostio::{is_local, read_some, write_some};
+use crate::hostio::{is_local, write_some};
 use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use fsproto::OpenHow;
@@ -35,13 +35,13 @@ pub(crate) fn open(node: &Arc<Node>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
         Some(fd) => fd,
         None => open_on_host(node, access)?,
     };
-    Ok(Arc::new(OpenFile { node: node.clone(), fd, access }))
+    let local = is_local(node.last_attr().magic);
+    Ok(Arc::new(OpenFile { node: node.clone(), fd, access, local }))
 }
 
 /// A new descriptor: opened here, or by the gofer, by the node's handle or by its name.
 fn open_on_host(node: &Arc<Node>, access: Access) -> Op<Arc<HostFd>> {
     if let Some(fd) = node.open_directly(access) {
-        node.refresh(&fd)?;
         keep(node, access, &fd);
         return Ok(fd);
     }
@@ -77,17 +77,21 @@ struct OpenFile {
     fd: Arc<HostFd>,
     /// What the guest may do with it; `fd` may do at least that.
     access: Access,
+    /// On a disk of the host's.
+    local: bool,
 }
 
 impl FileOps for OpenFile {
     fn read(&self, _io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
         let Some(start) = at else { return fail(Errno::EINVAL) };
+        let end = self.node.end();
         with_buffer(|buffer| {
             let mut total = 0;
             while to.left() > 0 {
+                let at = start.saturating_add(total as u64);
                 let want = to.left().min(buffer.len());
                 let Some(part) = buffer.get_mut(..want) else { break };
-                let got = match read_some(&self.fd, part, start.saturating_add(total as u64)) {
+                let got = match self.read_part(part, at, end) {
                     Ok(0) => break,
                     Ok(got) => got,
                     Err(_) if total > 0 => break,
@@ -98,9 +102,12 @@ impl FileOps for OpenFile {
                     other => other?,
                 };
                 total += put;
-                if put < got {
+                if put < got || end.is_some_and(|end| start.saturating_add(total as u64) >= end) {
                     break;
                 }
+            }
+            if total > 0 {
+                self.node.was_read();
             }
             Ok(total)
         })
@@ -108,6 +115,7 @@ impl FileOps for OpenFile {
 
     fn write(&self, _io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
         let Some(start) = at else { return fail(Errno::EINVAL) };
+        let _writing = self.node.writing();
         with_buffer(|buffer| {
             let mut total = 0;
             while from.left() > 0 {
@@ -175,11 +183,37 @@ impl FileOps for OpenFile {
 
     fn allocate(&self, _io: &mut Io<'_>, mode: u32, range: Range<u64>) -> Op<()> {
         let length = range.end.saturating_sub(range.start);
+        let _writing = self.node.writing();
         Ok(block_in_place(|| file::allocate(&self.fd, mode, range.start, length))?)
     }
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl OpenFile {
+    fn fetch(&self, into: &mut [u8], at: u64) -> Result<usize, Errno> {
+        self.node.shared.cache.read(&self.fd, into, at, self.local)
+    }
+
+    /// Reads what lies before the `end` that is known. Where that is reached the host may know of more; else there is nothing to wait for.
+    fn read_part(&self, into: &mut [u8], at: u64, end: Option<u64>) -> Result<usize, Errno> {
+        let Some(end) = end else { return self.fetch(into, at) };
+        match usize::try_from(end.saturating_sub(at)) {
+            Ok(0) => {
+                let got = file::read_at(&self.fd, into, at)?;
+                if got > 0 {
+                    drop(self.node.writing());
+                }
+                Ok(got)
+            }
+            Ok(left) => {
+                let left = left.min(into.len());
+                self.fetch(into.get_mut(..left).unwrap_or_default(), at)
+            }
+            Err(_) => self.fetch(into, at),
+        }
     }
 }
 
@@ -194,14 +228,17 @@ impl Mappable for OpenFile {
             Some(fd) => fd,
             None => open_on_host(&self.node, access)?,
         };
-        Ok(Backing::Host { fd, offset: range.start, local: is_local(self.node.last_attr().magic) })
+        self.node.is_mapped(access == Access::Both);
+        Ok(Backing::Host { fd, offset: range.start, local: self.local })
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
         // The last descriptor may go with this: what it knows of times and size is kept.
-        let _ = self.node.refresh(&self.fd);
+        if self.node.is_used() {
+            let _ = self.node.refresh(&self.fd);
+        }
     }
 }
 

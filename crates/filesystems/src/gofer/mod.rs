@@ -2,7 +2,7 @@
 //!
 //! Names and attributes are asked of the gofer and cached; contents are read and written here, through descriptors that the gofer opened, so that they
 //! live in the host's page cache alone. With exclusive access the caches are trusted for ever, since nobody else changes the files; with shared
-//! access names and attributes are asked anew each time (those of an open file by its descriptor). `node` keeps what is known of one file, `dir` and `listing` the names, `file` the contents, `direct` spares trips,
+//! access names and attributes are asked anew each time (those of an open file by its descriptor). `node` keeps what is known of one file, `dir`, `listing` and `opendir` the names, `file` the contents, `direct` spares trips,
 //! `peer` leads to host processes by FIFOs and sockets.
 //!
 //! Locks: `InodeState` of a node (one at a time), then the leaves `Shared::nodes` and `Shared::open`. None is held over a trip to the gofer.
@@ -10,11 +10,14 @@
 mod dir;
 mod direct;
 mod file;
+mod kept;
 mod listing;
 mod node;
+mod opendir;
 mod peer;
 mod xattr;
 
+use crate::hostio::PageCache;
 use direct::Direct;
 use fsproto::{Gofer, SyncHow};
 use kernel::io::Io;
@@ -53,8 +56,12 @@ pub(crate) struct Shared {
     fs: OnceLock<Weak<FileSystem>>,
     /// The host file system of the root: inode numbers of others are changed, so that none appears twice.
     root_dev: u64,
+    root_magic: u64,
     root: OnceLock<Weak<Node>>,
     direct: Option<Direct>,
+    cache: PageCache,
+    /// Nothing changes, times of access included.
+    readonly: bool,
     nodes: Mutex<HashMap<Key, Weak<Node>>, Leaf>,
     open: Mutex<VecDeque<(Key, Arc<host::HostFd>)>, Leaf>,
     listed: Mutex<Listed, Leaf>,
@@ -75,9 +82,12 @@ pub fn mount(gofer: Arc<dyn Gofer>, index: usize, options: Options) -> Op<Arc<In
     let shared = Arc::new(Shared {
         gofer,
         options,
-        direct: donation.map(Direct::new),
+        direct: donation.map(|donation| Direct::new(donation, info.attr.magic)),
+        cache: PageCache::default(),
+        readonly: info.readonly,
         fs: OnceLock::new(),
         root_dev: info.attr.dev,
+        root_magic: info.attr.magic,
         root: OnceLock::new(),
         nodes: Mutex::new(HashMap::new()),
         open: Mutex::new(VecDeque::new()),

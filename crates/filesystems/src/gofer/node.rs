@@ -4,17 +4,19 @@
 //! and name) is known, it is asked for again when it is needed. Lock: `Node::state`; two nodes' states are never locked at once.
 
 use super::Shared;
+use super::kept::Kept;
 use super::listing::Names;
+use crate::hostio::is_local;
 use abi::Errno;
 use abi::time::Timespec;
 use fsproto::{Attr, Bytes, Change, Changed, Gofer, Handle, WalkEnd, Walked};
 use host::HostFd;
+use host::file::Statx;
 use kernel::io::Io;
 use kernel::locks::InodeState;
 use kernel::op::{Op, Stop, fail};
 use kernel::vfs::{DirOps, FileOps, FileType, Inode, InodeOps, Link, SetAttr, SetTime, XattrOps, open_device};
 use lock::Mutex;
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 /// How often a handle is asked for whose folders' handles are given up at the same time.
@@ -42,29 +44,69 @@ pub(crate) struct Node {
 
 #[derive(Default)]
 pub(crate) struct State {
-    attr: Attr,
+    attr: Kept,
     /// `attr` must be asked for again.
     stale: bool,
     /// A folder in which `direct` found files that it cannot tell all about.
     foreign: bool,
+    uses: Uses,
     handle: Option<Handle>,
     /// One of its names. None for the root, and for what lost its name.
     pub place: Option<(Arc<Node>, Box<[u8]>)>,
     inode: Weak<Inode>,
-    target: Option<Bytes>,
     fds: [Weak<HostFd>; 3],
+    more: Option<Box<More>>,
+}
+
+/// A value, or ENODATA or EOPNOTSUPP.
+type XattrAnswer = Result<Vec<u8>, Errno>;
+
+/// What most nodes do without.
+#[derive(Default)]
+pub(crate) struct More {
+    pub target: Option<Bytes>,
     pub names: Names,
     /// Answers of `getxattr`, the refusals too.
-    pub xattrs: HashMap<Box<[u8]>, Result<Vec<u8>, Errno>>,
+    pub xattrs: Vec<(Box<[u8]>, XattrAnswer)>,
     /// The socket that was bound to this name when it was made, until it is taken.
     pub socket: Option<Arc<HostFd>>,
     /// When others may change it: `attr` came at this time (CLOCK_MONOTONIC) and was not used yet.
     fresh: Option<u64>,
 }
 
+/// What has been done through descriptors, which changes attributes, since `State::attr` came.
+#[derive(Default)]
+struct Uses {
+    /// Read, where the host counts that as a new time of access.
+    read: bool,
+    written: bool,
+    /// A guest has, or had, a shared mapping that it may write to. Never taken back.
+    mapped: bool,
+}
+
+impl Uses {
+    fn any(&self) -> bool {
+        self.read || self.written || self.mapped
+    }
+}
+
+/// A write is under way as long as this lives. Afterwards attributes are to be asked for: not before, for who asks in between must not count as having asked.
+pub(crate) struct Writing<'a>(&'a Node);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().uses.written = true;
+    }
+}
+
 impl State {
-    pub fn attr(&self) -> &Attr {
-        &self.attr
+    pub fn is_mount_root(&self) -> bool {
+        self.attr.is_mount_root()
+    }
+
+    /// Owner and group.
+    pub fn ids(&self) -> (u32, u32) {
+        (self.attr.uid, self.attr.gid)
     }
 
     pub fn is_foreign(&self) -> bool {
@@ -79,13 +121,28 @@ impl State {
         self.handle
     }
 
-    pub fn set_attr(&mut self, attr: Attr) {
-        self.attr = attr;
+    /// What was asked of the gofer, or told by it.
+    pub fn set_attr(&mut self, attr: &Attr) {
+        self.attr = Kept::new(attr);
         self.stale = false;
     }
 
     pub fn set_stale(&mut self) {
         self.stale = true;
+    }
+
+    /// What is rarely there, made.
+    pub fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// What is rarely there, where it is.
+    pub fn more_if_any(&mut self) -> Option<&mut More> {
+        self.more.as_deref_mut()
+    }
+
+    pub fn names(&mut self) -> &mut Names {
+        &mut self.more().names
     }
 
     /// A name is gone: the place that went with it, to be dropped after the lock. What has no name any more keeps the attributes it had.
@@ -119,9 +176,10 @@ impl Node {
                 drop(nodes);
                 let mut state = node.state.lock();
                 if !state.stale || handle.is_some() {
-                    state.attr = attr;
-                    state.stale = false;
-                    state.fresh = fresh;
+                    state.set_attr(&attr);
+                    if fresh.is_some() {
+                        state.more().fresh = fresh;
+                    }
                 }
                 match state.handle {
                     None => state.handle = handle,
@@ -135,7 +193,10 @@ impl Node {
             }
             // The host gave the number of a file that is gone to a new one.
             other => {
-                let state = State { attr, handle, place, fresh, ..State::default() };
+                let mut state = State { attr: Kept::new(&attr), handle, place, ..State::default() };
+                if fresh.is_some() {
+                    state.more().fresh = fresh;
+                }
                 let node = Arc::new(Node { shared: shared.clone(), key, kind, state: Mutex::new(state) });
                 nodes.insert(key, Arc::downgrade(&node));
                 drop(nodes);
@@ -256,8 +317,7 @@ impl Node {
     pub fn set_handle(&self, handle: Handle, attr: Attr) {
         let spare = {
             let mut state = self.state.lock();
-            state.attr = attr;
-            state.stale = false;
+            state.set_attr(&attr);
             state.handle.replace(handle)
         };
         if let Some(spare) = spare.filter(|old| *old != handle) {
@@ -276,20 +336,25 @@ impl Node {
         self.state.lock().place.clone()
     }
 
-    /// Attributes as they are now.
+    /// Attributes as they are now. With exclusive access the host is asked only where something was done since they came.
     pub fn attr(self: &Arc<Self>) -> Op<Attr> {
-        let known = {
+        let others = self.shared.options.shared;
+        {
             let mut state = self.state.lock();
             // What the walk of this very call was told counts, once.
-            let fresh = state.fresh.take().is_some_and(|at| kernel::time::monotonic() < at + FRESH);
-            !state.stale && (!self.shared.options.shared || fresh)
-        };
-        let fd = self.any_fd();
-        if known || self.shared.options.shared && fd.is_some() {
-            return match fd {
-                Some(fd) => self.refresh(&fd),
-                None => Ok(self.last_attr()),
-            };
+            let came = state.more_if_any().and_then(|more| more.fresh.take());
+            let fresh = came.is_some_and(|at| kernel::time::monotonic() < at + FRESH);
+            let known = !state.stale && (!others || fresh);
+            if known && !others && !state.uses.any() {
+                return Ok(state.attr.attr(self.key));
+            }
+            if let Some(fd) = state.fds.iter().find_map(Weak::upgrade).filter(|_| known || others) {
+                drop(state);
+                return self.refresh(&fd);
+            }
+            if known {
+                return Ok(state.attr.attr(self.key));
+            }
         }
         if let Some(attr) = self.attr_directly() {
             self.set_attr_known(attr);
@@ -301,7 +366,7 @@ impl Node {
             Some(_) => self.with_handle(|gofer, handle| gofer.attr(handle))?,
             None => {
                 self.handle()?;
-                return Ok(self.state.lock().attr);
+                return Ok(self.last_attr());
             }
         };
         self.set_attr_known(attr);
@@ -310,23 +375,65 @@ impl Node {
 
     /// The attributes that were last seen.
     pub fn last_attr(&self) -> Attr {
-        self.state.lock().attr
+        self.state.lock().attr.attr(self.key)
     }
 
     /// Attributes but for owner and group, by an open descriptor: no trip, and it does not sleep.
     pub fn refresh(&self, fd: &HostFd) -> Op<Attr> {
+        {
+            let mut state = self.state.lock();
+            (state.uses.read, state.uses.written) = (false, false);
+        }
         let stat = host::file::stat(fd)?;
+        Ok(self.seen(&stat))
+    }
+
+    /// What the host said of an open descriptor of this file.
+    pub fn seen(&self, stat: &Statx) -> Attr {
         let mut state = self.state.lock();
         // The kernel process is in a user namespace of its own, in which the host's ids have no names: the gofer's answers count.
-        let (uid, gid) = (state.attr.uid, state.attr.gid);
-        state.attr = Attr { uid, gid, ..Attr::from_statx(&stat, state.attr.magic) };
-        Ok(state.attr)
+        let (uid, gid) = state.ids();
+        let attr = Attr { uid, gid, ..Attr::from_statx(stat, state.attr.magic()) };
+        state.attr = Kept::new(&attr);
+        attr
+    }
+
+    /// Where the file ends, as far as that is known without asking. The host may have made it longer.
+    pub fn end(&self) -> Option<u64> {
+        let state = self.state.lock();
+        let known = !self.shared.options.shared && !state.stale && !state.uses.written && is_local(state.attr.magic());
+        known.then_some(state.attr.size())
+    }
+
+    /// It was read by a descriptor.
+    pub fn was_read(&self) {
+        if self.shared.readonly {
+            return;
+        }
+        let mut state = self.state.lock();
+        if !state.uses.read {
+            state.uses.read = state.attr.counts_reads(kernel::time::now().tv_sec);
+        }
+    }
+
+    /// To be held while it is written to by a descriptor.
+    pub fn writing(&self) -> Writing<'_> {
+        Writing(self)
+    }
+
+    /// A guest maps it.
+    pub fn is_mapped(&self, writable: bool) {
+        self.state.lock().uses.mapped |= writable;
+        self.was_read();
+    }
+
+    /// Whether descriptors know more than was last seen.
+    pub fn is_used(&self) -> bool {
+        self.shared.options.shared || self.state.lock().uses.any()
     }
 
     pub fn set_attr_known(&self, attr: Attr) {
-        let mut state = self.state.lock();
-        state.attr = attr;
-        state.stale = false;
+        self.state.lock().set_attr(&attr);
     }
 
     /// Something changed on the host whose result is not known.
@@ -470,7 +577,7 @@ impl InodeOps for NodeOps {
     fn open(&self, io: &mut Io<'_>, inode: &Arc<Inode>, flags: abi::fs::OpenFlags) -> Op<Arc<dyn FileOps>> {
         match self.0.kind {
             FileType::Regular => super::file::open(&self.0, flags),
-            FileType::Dir => Ok(super::listing::open(&self.0)),
+            FileType::Dir => Ok(super::opendir::open(&self.0)),
             // A device is this kernel's own, whatever the host has under the number.
             kind @ (FileType::Char | FileType::Block) => open_device(io, inode, kind, self.0.last_attr().rdev, flags),
             _ => fail(Errno::ENXIO),
@@ -485,7 +592,7 @@ impl InodeOps for NodeOps {
         if self.0.kind != FileType::Symlink {
             return fail(Errno::EINVAL);
         }
-        let known = self.0.state.lock().target.clone();
+        let known = self.0.state.lock().more_if_any().and_then(|more| more.target.clone());
         let target = match known {
             Some(target) => target,
             None => {
@@ -514,14 +621,14 @@ impl InodeOps for NodeOps {
     }
 
     fn take_socket(&self) -> Option<Arc<HostFd>> {
-        self.0.state.lock().socket.take()
+        self.0.state.lock().more_if_any()?.socket.take()
     }
 }
 
 impl Node {
     /// A symbolic link's target never changes.
     pub fn set_target(&self, target: Bytes) {
-        self.state.lock().target = Some(target);
+        self.state.lock().more().target = Some(target);
     }
 }
 

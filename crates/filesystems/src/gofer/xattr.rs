@@ -14,7 +14,9 @@ const MAX_REMEMBERED: usize = 8;
 
 impl XattrOps for NodeOps {
     fn get(&self, _io: &mut Io<'_>, name: &[u8]) -> Op<Vec<u8>> {
-        if let Some(known) = self.0.state.lock().xattrs.get(name) {
+        if let Some(more) = self.0.state.lock().more_if_any()
+            && let Some((_, known)) = more.xattrs.iter().find(|(of, _)| **of == *name)
+        {
             return known.clone().map_err(Stop::Errno);
         }
         let answer = match self.0.with_handle(|gofer, node| gofer.get_xattr(node, name)) {
@@ -24,8 +26,10 @@ impl XattrOps for NodeOps {
         };
         if !self.0.shared.options.shared && answer.as_ref().map_or(0, Vec::len) <= 256 {
             let mut state = self.0.state.lock();
-            if state.xattrs.len() < MAX_REMEMBERED {
-                state.xattrs.insert(name.into(), answer.clone());
+            let xattrs = &mut state.more().xattrs;
+            // Two may have asked at once.
+            if xattrs.len() < MAX_REMEMBERED && !xattrs.iter().any(|(of, _)| **of == *name) {
+                xattrs.push((name.into(), answer.clone()));
             }
         }
         answer.map_err(Stop::Errno)
@@ -49,7 +53,9 @@ impl NodeOps {
     fn write(&self, change: impl Fn(fsproto::Handle) -> Change) -> Op<()> {
         let changed = self.0.change(change);
         // An access control list changes the permissions as well.
-        self.0.state.lock().xattrs.clear();
+        if let Some(more) = self.0.state.lock().more_if_any() {
+            more.xattrs.clear();
+        }
         match changed?.attr {
             Some(attr) => self.0.set_attr_known(attr),
             None => self.0.make_stale(),

@@ -105,23 +105,93 @@ pub(crate) fn names(io: &mut Io<'_>, dir: &Arc<Inode>) -> Op<Vec<Entry>> {
 
 /// An open folder: a snapshot of its names from when it was first read, or rewound.
 pub(crate) fn open(node: &Arc<Node>) -> Arc<dyn FileOps> {
-    Arc::new(OpenDir { node: node.clone(), taken: Mutex::new(Arc::from([])) })
+    Arc::new(OpenDir { node: node.clone(), shown: Mutex::new(None) })
 }
 
 struct OpenDir {
     node: Arc<Node>,
+    shown: Mutex<Option<Shown>, FileState>,
+}
+
+#[derive(Clone)]
+enum Shown {
     /// Position n + 2 is entry n; 0 and 1 are "." and "..".
-    taken: Mutex<Arc<[Entry]>, FileState>,
+    Merged(Arc<[Entry]>),
+    /// A folder of one lower layer, which lists itself; positions are its own.
+    Lower(Arc<Inode>, Arc<dyn FileOps>),
+}
+
+impl OpenDir {
+    fn choose(&self, io: &mut Io<'_>) -> Op<Shown> {
+        let node = &self.node;
+        if let (None, [lower]) = (node.upper.get(), &*node.lower)
+            && !node.overlay.has_file_whiteouts(io, lower)?
+        {
+            let file = ops(lower).open(io, lower, abi::fs::OpenFlags::DIRECTORY)?;
+            return Ok(Shown::Lower(lower.clone(), file));
+        }
+        Ok(Shown::Merged(node.entries(io)?.into()))
+    }
+
+    /// Passes a lower folder's own listing on, but for whiteouts.
+    fn pass(&self, io: &mut Io<'_>, lower: &Arc<Inode>, file: &dyn FileOps, from: u64, to: &mut dyn DirSink) -> Op<()> {
+        let mut from = from;
+        let parent = self.node.place().map_or(self.node.ino, |(parent, _)| parent.ino);
+        loop {
+            let mut through = Through { to, device: None, dots: [self.node.ino, parent] };
+            file.list(io, from, &mut through)?;
+            let Some((entry, next)) = through.device else { return Ok(()) };
+            if hides(io, &self.node.overlay, lower, &entry, false)? == Some(false)
+                && !to.entry(&entry.name, entry.ino, entry.kind, next)
+            {
+                return Ok(());
+            }
+            from = next;
+        }
+    }
+}
+
+/// Stops at a device, which may be a whiteout: who finds that out looks it up, and a sink may not.
+struct Through<'a> {
+    to: &'a mut dyn DirSink,
+    device: Option<(Entry, u64)>,
+    /// The overlay's own numbers of "." and "..".
+    dots: [u64; 2],
+}
+
+impl DirSink for Through<'_> {
+    fn entry(&mut self, name: &[u8], ino: u64, kind: FileType, next: u64) -> bool {
+        if kind == FileType::Char {
+            self.device = Some((Entry { name: name.into(), ino, kind }, next));
+            return false;
+        }
+        let ino = match name {
+            b"." => self.dots[0],
+            b".." => self.dots[1],
+            _ => ino,
+        };
+        self.to.entry(name, ino, kind, next)
+    }
 }
 
 impl FileOps for OpenDir {
     fn list(&self, io: &mut Io<'_>, from: u64, to: &mut dyn DirSink) -> Op<()> {
-        if from == 0 {
-            let entries: Arc<[Entry]> = self.node.entries(io)?.into();
-            *self.taken.lock() = entries;
-            if !to.entry(b".", self.node.ino, FileType::Dir, 1) {
-                return Ok(());
+        let shown = self.shown.lock().clone().filter(|_| from != 0);
+        let shown = match shown {
+            Some(shown) => shown,
+            None => {
+                let shown = self.choose(io)?;
+                let old = self.shown.lock().replace(shown.clone());
+                drop(old);
+                shown
             }
+        };
+        let entries = match shown {
+            Shown::Lower(lower, file) => return self.pass(io, &lower, &*file, from, to),
+            Shown::Merged(entries) => entries,
+        };
+        if from == 0 && !to.entry(b".", self.node.ino, FileType::Dir, 1) {
+            return Ok(());
         }
         if from <= 1 {
             let parent = self.node.place().map_or(self.node.ino, |(parent, _)| parent.ino);
@@ -129,7 +199,6 @@ impl FileOps for OpenDir {
                 return Ok(());
             }
         }
-        let entries = self.taken.lock().clone();
         let skip = usize::try_from(from.max(2) - 2).unwrap_or(usize::MAX);
         for (at, entry) in entries.iter().enumerate().skip(skip) {
             if !to.entry(&entry.name, entry.ino, entry.kind, at as u64 + 3) {

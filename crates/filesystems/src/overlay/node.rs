@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub links: AtomicI64,
     /// Of a folder: grows when a change of names begins, and when it ends.
     changes: AtomicU64,
-    changing: Mutex<Changing, Leaf>,
+    changing: Mutex<Option<Box<Changing>>, Leaf>,
 }
 
 #[derive(Default)]
@@ -132,7 +132,7 @@ impl Node {
 
     /// A name of this folder begins to change: until the end only the upper layer tells what it is.
     pub fn hide(&self, name: &[u8]) -> Hidden<'_> {
-        self.changing.lock().names.push(name.into());
+        self.changing.lock().get_or_insert_default().names.push(name.into());
         self.changes.fetch_add(1, Ordering::SeqCst);
         Hidden(self, name.into())
     }
@@ -140,16 +140,17 @@ impl Node {
     /// How often names changed, and whether this one does now. A lookup is good if both are the same afterwards.
     pub fn hidden(&self, name: &[u8]) -> (u64, bool) {
         let changes = self.changes.load(Ordering::SeqCst);
-        (changes, self.changing.lock().names.iter().any(|n| **n == *name))
+        let changing = self.changing.lock();
+        (changes, changing.as_ref().is_some_and(|changing| changing.names.iter().any(|n| **n == *name)))
     }
 
     /// What was found out last of the lower layers, if it was about this name.
     pub fn known_below(&self, name: &[u8]) -> Option<bool> {
-        self.changing.lock().below.as_ref().filter(|(known, _)| **known == *name).map(|(_, below)| *below)
+        self.changing.lock().as_ref()?.below.as_ref().filter(|(known, _)| **known == *name).map(|(_, below)| *below)
     }
 
     pub fn set_below(&self, name: &[u8], below: bool) {
-        self.changing.lock().below = Some((name.into(), below));
+        self.changing.lock().get_or_insert_default().below = Some((name.into(), below));
     }
 
     pub fn place(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
@@ -189,7 +190,8 @@ impl Node {
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
         {
-            let names = &mut self.0.changing.lock().names;
+            let mut changing = self.0.changing.lock();
+            let names = &mut changing.get_or_insert_default().names;
             if let Some(at) = names.iter().position(|name| *name == self.1) {
                 names.swap_remove(at);
             }

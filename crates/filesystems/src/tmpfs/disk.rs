@@ -6,7 +6,7 @@
 use super::data::{SMALL, no_room};
 use super::node::Node;
 use super::{Counts, Data};
-use crate::hostio::is_local;
+use crate::hostio::{PageCache, is_local};
 use abi::Errno;
 use fsproto::Gofer;
 use host::{HostFd, file};
@@ -28,6 +28,7 @@ pub struct Disk {
     first: Arc<HostFd>,
     /// Its pages never wait for a network or for another process.
     pub(super) local: bool,
+    pub(super) cache: PageCache,
 }
 
 impl Disk {
@@ -35,7 +36,7 @@ impl Disk {
     pub fn new(gofer: Arc<dyn Gofer>, mount: usize) -> Op<Arc<Disk>> {
         let first = block_in_place(|| gofer.scratch(mount))?;
         let local = is_local(file::statfs(&first)?.f_type as u64);
-        Ok(Arc::new(Disk { gofer, mount, first, local }))
+        Ok(Arc::new(Disk { gofer, mount, first, local, cache: PageCache::default() }))
     }
 
     fn file(&self) -> Result<Arc<HostFd>, Errno> {

@@ -4,7 +4,7 @@
 
 use super::data::Data;
 use super::node::Node;
-use crate::hostio::{read_some, write_some};
+use crate::hostio::write_some;
 use abi::Errno;
 use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use host::file;
@@ -58,7 +58,10 @@ impl OpenFile {
             }
         };
         let Some(into) = into.get_mut(..count).filter(|i| !i.is_empty()) else { return Ok(0) };
-        let got = if self.on_disk() { read_some(&fd, into, at)? } else { file::read_at(&fd, into, at)? };
+        let got = match &self.node.counts.disk {
+            Some(disk) => disk.cache.read(&fd, into, at, disk.local)?,
+            None => file::read_at(&fd, into, at)?,
+        };
         // A writer has reserved its place and not yet filled it.
         into.get_mut(got..).unwrap_or_default().fill(0);
         Ok(count)

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// Dentries that are cached unless `--dcache` says otherwise. With the inodes of an overlay over a gofer each takes 1.5 KiB.
+/// Dentries that are cached unless `--dcache` says otherwise. With the inodes of an overlay over a gofer each takes 1 KiB.
 pub const DEFAULT_LIMIT: usize = 32_768;
 /// How many are looked at for one that comes, so that no lookup pays for many.
 const LOOKS: usize = 16;

@@ -237,7 +237,7 @@ pub trait XattrOps: Send + Sync {
     fn list(&self, io: &mut Io<'_>) -> Op<Vec<Vec<u8>>>;
 }
 
-/// Takes a folder's entries.
+/// Takes a folder's entries: it only notes them down, since the folder may be locked.
 pub trait DirSink {
     /// `next` is the position after this entry (d_off). False: it is full, the entry was not taken.
     fn entry(&mut self, name: &[u8], ino: u64, kind: FileType, next: u64) -> bool;
