@@ -1,5 +1,5 @@
-// callbench [FILTER]: measures single operations and prints "NAME NANOSECONDS" lines, the median of five rounds each. Run natively, under
-// runc and under stockade in turn by `cargo xtask bench`, which prints the ratios.
+// callbench [FILTER [WAITING]]: measures single operations and prints "NAME NANOSECONDS" lines, the median of five rounds each; meanwhile WAITING threads of another process wait.
+// Run natively, under runc and under stockade in turn by `cargo xtask bench`, which prints the ratios.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -96,16 +96,108 @@ static void fork_and(int how)
     waitpid(child, NULL, 0);
 }
 
+// What several at once do until they are told to stop: each counts in a line of its own.
+static struct {
+    _Alignas(64) volatile long calls;
+} *counts;
+static volatile int *running;
+static void *count_calls(void *number)
+{
+    long calls = 0;
+    while (!*running)
+        ;
+    for (; *running == 1; calls++)
+        syscall(SYS_getppid);
+    counts[(long)number].calls = calls;
+    return NULL;
+}
+enum { THREADS, FORKED, EXECUTED };
+// Wall-clock time for each call of all together.
+static void parallel(const char *name, long many, int how)
+{
+    if (!strstr(name, filter))
+        return;
+    int shared = open("shared", O_RDWR | O_CREAT, 0600);
+    if (shared < 0 || ftruncate(shared, 4096))
+        die("shared");
+    counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+    running = (int *)((char *)counts + 4000);
+    *running = 0;
+    pthread_t threads[8];
+    for (long i = 0; i < many; i++) {
+        if (how == THREADS) {
+            pthread_create(&threads[i], NULL, count_calls, (void *)i);
+        } else if (fork() == 0) {
+            char number[16];
+            snprintf(number, sizeof number, "%ld", i);
+            if (how == EXECUTED)
+                execl(self, self, "count", number, NULL);
+            count_calls((void *)i);
+            _exit(0);
+        }
+    }
+    nanosleep(&(struct timespec){0, 200000000}, NULL);
+    int64_t before = now();
+    *running = 1;
+    nanosleep(&(struct timespec){0, 500000000}, NULL);
+    *running = 2;
+    int64_t took = now() - before;
+    long calls = 0;
+    for (long i = 0; i < many; i++) {
+        if (how == THREADS)
+            pthread_join(threads[i], NULL);
+        else
+            wait(NULL);
+        calls += counts[i].calls;
+    }
+    printf("%s %.1f\n", name, took / (double)calls);
+    fflush(stdout);
+    close(shared);
+}
+static void *wait_for_ever(void *fd)
+{
+    read((long)fd, buffer, 1);
+    return NULL;
+}
+static pid_t waiting_threads(int many)
+{
+    int wait_for[2];
+    if (pipe(wait_for))
+        die("pipe");
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_attr_t small;
+        pthread_attr_init(&small);
+        pthread_attr_setstacksize(&small, 65536);
+        for (int i = 0; i < many; i++) {
+            pthread_t thread;
+            if (pthread_create(&thread, &small, wait_for_ever, (void *)(long)wait_for[0]))
+                die("pthread_create");
+        }
+        pause();
+    }
+    sleep(1);
+    return child;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "exit"))
         _exit(0);
+    if (argc > 2 && !strcmp(argv[1], "count")) {
+        int shared = open("shared", O_RDWR);
+        counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+        running = (int *)((char *)counts + 4000);
+        count_calls((void *)atol(argv[2]));
+        _exit(0);
+    }
     if (argc > 1)
         filter = argv[1];
     char folder[] = "/tmp/callbench.XXXXXX";
     if (!mkdtemp(folder) || chdir(folder))
         die("no work folder in /tmp");
     self[readlink("/proc/self/exe", self, sizeof self - 1)] = 0;
+    pid_t others = argc > 2 ? waiting_threads(atoi(argv[2])) : 0;
     int null = open("/dev/null", O_WRONLY), zero = open("/dev/zero", O_RDONLY), file = open("file", O_RDWR | O_CREAT, 0600);
     struct stat st;
     struct timespec t;
@@ -191,9 +283,16 @@ int main(int argc, char **argv)
     BENCH("epoll_wait, one ready", epoll_wait(e, &event, 1, 0));
     struct timespec one = {0, 1};
     BENCH("nanosleep 1 ns", nanosleep(&one, NULL));
-    char *large = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    memset(large, 1, 64 << 20);
+    if (strstr("fork of 64 MiB", filter))
+        memset(mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, 64 << 20);
     BENCH("fork of 64 MiB", fork_and(0));
+    parallel("getppid of 1 thread", 1, THREADS);
+    parallel("getppid of 2 threads", 2, THREADS);
+    parallel("getppid of 2 forked", 2, FORKED);
+    parallel("getppid of 2 exec'd", 2, EXECUTED);
+    if (others)
+        kill(others, SIGKILL);
+    unlink("shared");
     unlink("file");
     chdir("/");
     rmdir(folder);

@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: the same programs natively, under runc, crun and bwrap, and under stockade, in turn; ratios, and JSON.
-//! `cargo xtask bench host`: what this host charges for the mechanisms of a platform. docs/performance.md explains the figures.
+//! `cargo xtask bench programs`: real programs beside runc. `cargo xtask bench host`: what this host charges for the mechanisms of a platform. docs/performance.md explains the figures.
 
 mod idle;
 mod machine;
 mod places;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +12,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use guest_tests::programs;
 use serde::Serialize;
 
 use crate::{build, checkout, packages, root, run};
@@ -36,6 +36,8 @@ pub struct Options {
 enum What {
     /// What this host charges for the mechanisms below a platform.
     Host,
+    /// Programs that people run, beside runc: Python, shells, a build, alone and in four sandboxes at once.
+    Programs,
 }
 
 /// Everything that was measured. Times in nanoseconds, memory in bytes.
@@ -46,19 +48,22 @@ struct Report {
     start: BTreeMap<String, f64>,
     /// By operation, then by place.
     calls: BTreeMap<String, BTreeMap<String, f64>>,
+    /// In stockade, while `WAITING` threads of another process wait.
+    waiting: BTreeMap<String, f64>,
     idle: Option<idle::Idle>,
     /// Places that could not run, with the reason.
     absent: BTreeMap<String, String>,
 }
 
 const ROUNDS: usize = 11;
+const WAITING: &str = "1000";
 
 pub fn bench(options: &Options) -> Result<()> {
     packages::install(packages::BENCH)?;
     let sources = checkout().join("guest-tests/programs");
     let out = build::target_folder().join("guest-tests/bin");
     if let Some(What::Host) = options.what {
-        let program = programs::one(&sources, &out, "bench/hostbench")?;
+        let program = guest_tests::programs::one(&sources, &out, "bench/hostbench")?;
         return run::pass(&mut std::process::Command::new(program));
     }
     let stockade = match &options.stockade {
@@ -66,7 +71,10 @@ pub fn bench(options: &Options) -> Result<()> {
         None => build::build()?,
     };
     let root = root::ready()?;
-    let program = programs::one(&sources, &out, "bench/callbench")?;
+    if let Some(What::Programs) = options.what {
+        return programs::bench(options, &stockade, &root);
+    }
+    let program = guest_tests::programs::one(&sources, &out, "bench/callbench")?;
     let bundle = out.with_file_name("bundle");
     let mut report = Report { machine: machine::describe()?, ..Report::default() };
     let mut all = Vec::new();
@@ -110,15 +118,21 @@ fn calls(all: &[Place], bundle: &std::path::Path, options: &Options, report: &mu
                 continue;
             }
         };
-        for line in text.lines() {
-            if let Some((name, value)) = line.rsplit_once(' ')
-                && let Ok(value) = value.parse()
-            {
-                report.calls.entry(name.to_string()).or_default().insert(place.name.to_string(), value);
-            }
+        for (name, value) in figures(&text) {
+            report.calls.entry(name).or_default().insert(place.name.to_string(), value);
         }
     }
+    if let Some(stockade) = all.iter().find(|place| place.name == "stockade do") {
+        let text = stockade.run(bundle, &[places::PROGRAM, &options.filter, WAITING]);
+        report.waiting = text.map(|text| figures(&text).collect()).unwrap_or_default();
+    }
     Ok(())
+}
+
+/// Lines of callbench: names and nanoseconds.
+fn figures(text: &str) -> impl Iterator<Item = (String, f64)> {
+    let pair = |line: &str| line.rsplit_once(' ').and_then(|(name, value)| Some((name.into(), value.parse().ok()?)));
+    text.lines().filter_map(pair)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -133,11 +147,19 @@ fn print(report: &Report) {
     for (name, time) in &report.start {
         println!("{name:14} {:8.1} ms {:6.2} x runc", time / 1e6, time / runc);
     }
-    println!("\n{:24} {:>12} {:>12} {:>12}   x native", "operation (ns)", "native", "runc", "stockade");
+    println!(
+        "\n{:24} {:>12} {:>12} {:>12}   x native  x itself while {WAITING} threads wait",
+        "operation (ns)", "native", "runc", "stockade"
+    );
     for (name, by) in &report.calls {
         let value = |place: &str| by.get(place).copied().unwrap_or(f64::NAN);
         let (native, stockade) = (value("native"), value("stockade do"));
-        println!("{name:24} {native:12.0} {:12.0} {stockade:12.0} {:10.2}", value("runc"), stockade / native);
+        let waiting = report.waiting.get(name).copied().unwrap_or(f64::NAN) / stockade;
+        println!(
+            "{name:24} {native:12.0} {:12.0} {stockade:12.0} {:10.2} {waiting:10.2}",
+            value("runc"),
+            stockade / native
+        );
     }
     if let Some(idle::Idle { private, cpu }) = report.idle {
         let (megabytes, micros) = (private as f64 / 1e6, cpu as f64 / 1e3);

@@ -43,7 +43,11 @@ pub fn all(stockade: &Path, root: &Path, program: &Path) -> Vec<Place> {
 impl Place {
     /// Runs a program to its end and returns what it printed.
     pub fn run(&self, bundle: &Path, words: &[&str]) -> Result<String> {
-        let name = format!("bench-{}", std::process::id());
+        self.run_as(&format!("bench-{}", std::process::id()), bundle, words)
+    }
+
+    /// As `run`, in a container of that name, of which several may run at once, each with a bundle of its own.
+    pub fn run_as(&self, name: &str, bundle: &Path, words: &[&str]) -> Result<String> {
         let mut command = match &self.kind {
             Kind::Native => {
                 let first = words.first().filter(|word| **word != PROGRAM).map_or(self.program.as_path(), Path::new);
