@@ -4,7 +4,7 @@
 
 #![allow(dead_code)] // each side uses its half
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The region starts at a multiple of this, so that its text never crosses a 4 GiB line (the filter compares the halves of the instruction pointer apart).
 pub const REGION_ALIGN: u64 = 1 << 32;
@@ -237,7 +237,10 @@ pub struct Mailbox {
     pub local: u32,
     /// What getpid, gettid, getuid, getgid, geteuid and getegid answer.
     pub ids: [u32; 6],
-    pub unused3: u32,
+    /// From the kernel process: 1 while the trampoline answers rt_sigprocmask.
+    pub lent: AtomicU32,
+    /// The signal mask, then.
+    pub mask: AtomicU64,
     /// Of a call through a trampoline: see [`Given`].
     pub given: Given,
     /// From the kernel process: so many of `out` are valid. The stub clears it once they are copied.

@@ -12,6 +12,7 @@ mod guest;
 mod keeper;
 mod layout;
 mod mailbox;
+mod mask;
 mod outgoing;
 mod park;
 mod perform;
@@ -32,6 +33,7 @@ pub use answer::{Arg, ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, S
 pub use config::{Config, StartError, Stats};
 pub use guest::{Event, Guest};
 pub use layout::LOW;
+pub use mask::LentMask;
 pub use platform::Platform;
 pub use rewrite::AROUND;
 pub use space::{HostMap, Space, VdsoInfo};

@@ -5,7 +5,7 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Errno;
 use host::HostFd;
@@ -122,6 +122,18 @@ impl Slot {
         unsafe { &(*self.at.as_ptr()).poll }
     }
 
+    /// See [`crate::LentMask`].
+    pub fn lent(&self) -> &'static AtomicU32 {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).lent }
+    }
+
+    /// See [`crate::LentMask`].
+    pub fn mask(&self) -> &'static AtomicU64 {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).mask }
+    }
+
     pub fn seed(&self) -> &'static SeedWords {
         // SAFETY: never unmapped. The words that the stub writes are atomics or read through `once!`.
         unsafe { &*(&raw const (*self.at.as_ptr()).seed).cast::<SeedWords>() }
@@ -133,6 +145,7 @@ impl Slot {
         once!(put self, local, 0);
         self.park().store(0, Ordering::Relaxed);
         self.polled().store(0, Ordering::Relaxed);
+        self.lent().store(0, Ordering::Relaxed);
         self.poll().store(layout::poll::NONE, Ordering::Relaxed);
     }
 

@@ -98,6 +98,11 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
             (*p).passage.kicked = 1;
             return Entry::Later;
         }
+        if ip >= address!("tr_masked") && ip < address!("tr_mask_end") {
+            finish(p, frame, 0);
+            (*p).passage.kicked = 0;
+            return Entry::Clean;
+        }
         if ip >= address!("tr_posting") && ip < address!("tr_call") {
             let word: &AtomicU32 = &(*mailbox(p)).poll;
             let was = word.compare_exchange(poll::ASKED, poll::NONE, Ordering::AcqRel, Ordering::Acquire);
@@ -173,6 +178,8 @@ pub fn recovery(ip: u64) -> Option<u64> {
         Some(address!("tr_out"))
     } else if ip == address!("tr_probe_insn") {
         Some(address!("tr_ask"))
+    } else if ip == address!("tr_mask_in_insn") || ip == address!("tr_mask_out_insn") {
+        Some(address!("tr_table"))
     } else if ip == address!("tr_piece_insn") {
         Some(address!("tr_piece_fault"))
     } else {

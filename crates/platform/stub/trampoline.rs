@@ -21,6 +21,7 @@ global_asm!(
 .section .stub.trampolines,"ax"
 .globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
 .globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
+.globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end
 tr_start:
 tr_entries7:
 .set k, 0
@@ -93,6 +94,9 @@ tr_free:
   xor ecx, ecx
   mov gs:[{M_OUTS}], ecx
   mov gs:[{M_LENS}], rcx
+  cmp r11d, 14
+  je tr_mask
+tr_table:
   cmp r11d, {POINTED}
   jae tr_ask
   lea rcx, [rip + {POINTERS}]
@@ -145,6 +149,49 @@ tr_in_insn:
   mov gs:[{M_IN}], rax
   mov gs:[{M_LENS}], edx
   jmp tr_out
+// rt_sigprocmask, while the mask is lent
+tr_mask:
+  cmp dword ptr gs:[{M_LENT}], 0
+  je tr_table
+  cmp r10, 8
+  jne tr_table
+  mov rax, gs:[{M_MASK}]
+  mov rcx, rax
+  test rsi, rsi
+  jz 2f
+  cmp edi, 2
+  ja tr_table
+tr_mask_in_insn:
+  mov r8, [rsi]
+  and r8, {MASKABLE}
+  cmp edi, 1
+  jb 1f
+  ja 3f
+  not r8
+  and rcx, r8
+  jmp 2f
+1:
+  or rcx, r8
+  jmp 2f
+3:
+  mov rcx, r8
+2:
+  test rdx, rdx
+  jz 4f
+tr_mask_out_insn:
+  mov [rdx], rax
+4:
+  xor eax, eax
+  xchg gs:[{M_MASK}], rcx
+// from here on the call is over; a signal that was queued meanwhile is looked at
+tr_masked:
+  cmp dword ptr gs:[{M_LENT}], 0
+  jne 5f
+  mov qword ptr gs:[{P_KICKED}], 1
+5:
+  xor ecx, ecx
+  jmp tr_finish
+tr_mask_end:
 tr_string:
   xor ecx, ecx
 tr_string_insn:
@@ -336,6 +383,10 @@ tr_end:
     M_LOCAL = const SHARED as usize + offset_of!(Mailbox, local),
     M_IDS = const SHARED as usize + offset_of!(Mailbox, ids),
     LOCAL = const pointers::LOCAL,
+    M_LENT = const SHARED as usize + offset_of!(Mailbox, lent),
+    M_MASK = const SHARED as usize + offset_of!(Mailbox, mask),
+    // All but SIGKILL and SIGSTOP.
+    MASKABLE = const !(1 << 8 | 1 << 18),
     M_OUTS = const SHARED as usize + offset_of!(Mailbox, outs),
     M_OUT = const SHARED as usize + offset_of!(Mailbox, out),
     O_OFFSET = const offset_of!(Piece, offset),

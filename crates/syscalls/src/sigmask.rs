@@ -19,9 +19,9 @@ pub fn with_mask<T>(call: &mut Call<'_>, set: u64, size: u64, wait: impl FnOnce(
     {
         let mut mine = call.task.signals.lock();
         if mine.saved_mask.is_none() {
-            mine.saved_mask = Some(mine.mask);
+            mine.saved_mask = Some(mine.mask.get());
         }
-        mine.mask = mask;
+        mine.mask.set(mask);
     }
     if call.waits.interrupt == Interrupt::None && call.task.has_deliverable_signal() {
         call.waits.interrupt = Interrupt::Signal;
@@ -31,7 +31,7 @@ pub fn with_mask<T>(call: &mut Call<'_>, set: u64, size: u64, wait: impl FnOnce(
     if !matches!(out, Err(Stop::Block | Stop::Restart(_) | Stop::Errno(Errno::EINTR))) {
         let mut mine = call.task.signals.lock();
         if let Some(saved) = mine.saved_mask.take() {
-            mine.mask = saved;
+            mine.mask.set(saved);
         }
     }
     out

@@ -48,7 +48,7 @@ pub fn sys_rt_sigaction(call: &mut Call<'_>, [sig, new, old, size, ..]: Args) ->
 pub fn sys_rt_sigprocmask(call: &mut Call<'_>, [how, new, old, size, ..]: Args) -> Op<Ret> {
     check_size(size)?;
     let set = if new != 0 { Some(call.get::<u64>(new)? & !UNMASKABLE) } else { None };
-    let before = call.task.signals.lock().mask;
+    let before = call.task.signals.lock().mask.get();
     let after = match (set, how) {
         (None, _) => before,
         (Some(set), 0) => before | set,
@@ -56,8 +56,8 @@ pub fn sys_rt_sigprocmask(call: &mut Call<'_>, [how, new, old, size, ..]: Args) 
         (Some(set), 2) => set,
         _ => return fail(Errno::EINVAL),
     };
+    call.task.change_mask(after);
     call.put_if(old, &before)?;
-    call.task.signals.lock().mask = after;
     Ok(().into())
 }
 
@@ -68,7 +68,7 @@ pub fn sys_rt_sigpending(call: &mut Call<'_>, [set, size, ..]: Args) -> Op<Ret> 
     let group = call.task.group.signals.lock().pending.set();
     let pending = {
         let mine = call.task.signals.lock();
-        (mine.pending.set() | group) & mine.mask
+        (mine.pending.set() | group) & mine.mask.get()
     };
     let bytes = pending.to_le_bytes();
     call.put(set, bytes.get(..size as usize).unwrap_or_default())?;
@@ -81,9 +81,9 @@ pub fn sys_rt_sigsuspend(call: &mut Call<'_>, [set, size, ..]: Args) -> Op<Ret> 
     {
         let mut mine = call.task.signals.lock();
         if mine.saved_mask.is_none() {
-            mine.saved_mask = Some(mine.mask);
+            mine.saved_mask = Some(mine.mask.get());
         }
-        mine.mask = mask;
+        mine.mask.set(mask);
     }
     wait_for_signal(call)
 }
@@ -295,7 +295,7 @@ pub fn sys_sigaltstack(call: &mut Call<'_>, [new, old, ..]: Args) -> Op<Ret> {
 /// The stub has put the guest's frame into its registers and passes what the kernel keeps: mask and alternate stack.
 pub fn sys_rt_sigreturn(call: &mut Call<'_>, [mask, sp, flags, size, ..]: Args) -> Op<Ret> {
     let mut mine = call.task.signals.lock();
-    mine.mask = mask & !UNMASKABLE;
+    mine.mask.set(mask & !UNMASKABLE);
     let flags = flags as u32;
     if flags & SS_DISABLE != 0 {
         mine.altstack = AltStack::NONE;

@@ -226,7 +226,7 @@ static void stays_on(unsigned wanted)
 HELPER(stays)
 {
     (void)argc;
-    stays_on(atoi(argv[0]));
+    stays_on(atoi(argv[1]));
     return 0;
 }
 

@@ -89,7 +89,7 @@ impl Terminal {
         let sig = if access == Access::Read { SIGTTIN } else { SIGTTOU };
         let ignored = {
             let group = task.group.signals.lock();
-            group.actions.get(sig).handler == SIG_IGN || task.signals.lock().mask & bit(sig) != 0
+            group.actions.get(sig).handler == SIG_IGN || task.signals.lock().mask.get() & bit(sig) != 0
         };
         if ignored {
             return if access == Access::Read { fail(Errno::EIO) } else { Ok(()) };

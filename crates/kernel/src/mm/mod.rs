@@ -8,6 +8,7 @@ mod area;
 mod arena;
 mod buffers;
 mod change;
+mod hot;
 mod map;
 mod mmap;
 mod object;
@@ -20,6 +21,7 @@ mod work;
 pub use area::{Area, AreaFlags, Content, FileContent};
 pub use buffers::UserBuffers;
 pub use change::FileRange;
+pub use hot::Hot;
 pub use map::{AreaMap, Totals};
 pub use mmap::{MapFile, MapRequest};
 pub use object::Place;
@@ -44,6 +46,7 @@ pub struct Mm {
     /// Tasks that live in it.
     users: AtomicUsize,
     state: Mutex<State, MmState>,
+    pub hot: Arc<Hot>,
 }
 
 /// The copy of a map that a fork makes, until its stub process is there.
@@ -73,7 +76,7 @@ impl Mm {
 
     /// An address space with the map that an exec or a fork made.
     pub fn with_state(space: Arc<Space>, state: State) -> Arc<Mm> {
-        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state) })
+        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state), hot: Default::default() })
     }
 
     /// A task begins to live here.

@@ -62,21 +62,21 @@ impl Task {
             return true;
         }
         let mine = self.signals.lock();
-        (mine.pending.set() | group.pending.set()) & !mine.mask != 0
+        (mine.pending.set() | group.pending.set()) & !mine.mask.get() != 0
     }
 
     /// Whether a signal waits that the mask lets through.
     pub fn has_deliverable_signal(&self) -> bool {
         let group = self.group.signals.lock().pending.set();
         let mine = self.signals.lock();
-        (mine.pending.set() | group) & !mine.mask != 0
+        (mine.pending.set() | group) & !mine.mask.get() != 0
     }
 
     /// Whether a signal waits that will end the process: no wait goes on then.
     pub(super) fn has_fatal_signal(&self) -> bool {
         let group = self.group.signals.lock();
         let mine = self.signals.lock();
-        let pending = (mine.pending.set() | group.pending.set()) & (!mine.mask | UNMASKABLE);
+        let pending = (mine.pending.set() | group.pending.set()) & (!mine.mask.get() | UNMASKABLE);
         let ends = |sig: i32| {
             let deadly = matches!(default_action(sig), Default::Terminate | Default::Core);
             let spared = group.unkillable && sig != SIGKILL;
@@ -109,14 +109,21 @@ impl Task {
                 }
             }
             let mut mine = self.signals.lock();
-            let wanted = !mine.mask | UNMASKABLE;
+            let wanted = !mine.mask.get() | UNMASKABLE;
             let Some(info) = mine.pending.take(wanted).or_else(|| group.pending.take(wanted)) else {
                 // A mask that was only for the call's time goes when the call returns.
                 if !matches!(run.phase, Phase::Interrupted(_))
                     && let Some(saved) = mine.saved_mask.take()
                 {
-                    mine.mask = saved;
+                    mine.mask.set(saved);
                     continue;
+                }
+                // It may have been chosen for them before it masked them.
+                let kept_back = group.pending.set() & mine.mask.get();
+                drop(mine);
+                drop(group);
+                if kept_back != 0 {
+                    super::send::pass_on(self, kept_back);
                 }
                 return Attention::None;
             };
@@ -129,12 +136,10 @@ impl Task {
                 if action.flags & SA_RESETHAND != 0 {
                     group.actions.set(sig, SigAction { handler: SIG_DFL, ..action });
                 }
-                let old_mask = mine.saved_mask.take().unwrap_or(mine.mask);
-                mine.mask |= action.mask;
-                if action.flags & SA_NODEFER == 0 {
-                    mine.mask |= bit(sig);
-                }
-                mine.mask &= !UNMASKABLE;
+                let now = mine.mask.get();
+                let old_mask = mine.saved_mask.take().unwrap_or(now);
+                let itself = if action.flags & SA_NODEFER == 0 { bit(sig) } else { 0 };
+                mine.mask.set((now | action.mask | itself) & !UNMASKABLE);
                 return Attention::Handler(Delivery { info, action, old_mask, result: None, nr: 0, at_call: false });
             }
             let unkillable = group.unkillable && sig != SIGKILL;
@@ -181,9 +186,10 @@ impl Task {
             let mut group = self.group.signals.lock();
             let mut mine = self.signals.lock();
             let action = group.actions.get(sig);
-            if mine.mask & bit(sig) != 0 || action.handler == SIG_IGN {
+            let mask = mine.mask.get();
+            if mask & bit(sig) != 0 || action.handler == SIG_IGN {
                 group.actions.set(sig, SigAction::DEFAULT);
-                mine.mask &= !bit(sig);
+                mine.mask.set(mask & !bit(sig));
                 group.unkillable = false;
             }
             if action.handler == SIG_DFL {

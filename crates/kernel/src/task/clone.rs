@@ -5,7 +5,9 @@
 
 use super::cgroup::{Cgroup, Charge};
 use super::drive::{Phase, Run};
-use super::{FsContext, GroupState, Limits, Links, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup};
+use super::{
+    FsContext, GroupState, Limits, Links, Mask, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup,
+};
 use crate::Kernel;
 use crate::cred::{Cred, UserNs};
 use crate::fd::FdTable;
@@ -64,7 +66,8 @@ impl Task {
         mask: u64,
         altstack: AltStack,
     ) -> Arc<Task> {
-        let signals = TaskSignals { mask, saved_mask: None, waited: 0, pending: Pending::default(), altstack };
+        let signals =
+            TaskSignals { mask: Mask::new(mask), saved_mask: None, waited: 0, pending: Pending::default(), altstack };
         let task = Arc::new(Task {
             kernel: kernel.clone(),
             pid: pid.clone(),
@@ -113,7 +116,7 @@ impl Task {
         let (mask, altstack) = {
             let mine = self.signals.lock();
             let keep = !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK);
-            (mine.saved_mask.unwrap_or(mine.mask), if keep { mine.altstack } else { AltStack::NONE })
+            (mine.saved_mask.unwrap_or(mine.mask.get()), if keep { mine.altstack } else { AltStack::NONE })
         };
         let fields = {
             let mine = self.fields.lock();
@@ -279,7 +282,7 @@ impl Task {
 
     /// A task with the leader's identity and this one's everything else.
     pub(super) fn make_heir(self: &Arc<Self>, birth: Birth) -> Arc<Task> {
-        let mask = self.signals.lock().mask;
+        let mask = self.signals.lock().mask.get();
         let fields = {
             let mine = self.fields.lock();
             super::Fields {
@@ -359,6 +362,10 @@ impl Task {
         };
         if let Some(old) = old {
             old.exit();
+            let mut mine = self.signals.lock();
+            let mask = mine.mask.get();
+            mine.mask.set(mask);
+            drop(mine);
             if cpus.len() < self.kernel.cpus {
                 let _ = thread.set_affinity(&cpus);
             }

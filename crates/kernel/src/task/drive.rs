@@ -6,9 +6,9 @@
 
 use super::Task;
 use super::attention::{Attention, Delivery};
-use super::hot::Hot;
 use super::watchdog::{self, Turn};
 use crate::call::{Call, Next, OnDone, Record, Ret, StubWork};
+use crate::mm::Hot;
 use crate::mm::untouched::{self, Left};
 use crate::op::{Restart, Stop};
 use crate::reactor::Timer;
@@ -68,7 +68,10 @@ pub struct Run {
     pub phase: Phase,
     /// The stub holds all registers, so every answer is possible.
     pub framed: bool,
-    hot: Hot,
+    /// Of the address space that it had at its first call: a program that took its place has the same table.
+    hot: Option<Arc<Hot>>,
+    /// The call's site has become hot.
+    due: Option<u64>,
     /// Ends the wait at the record's deadline.
     timer: Option<Timer>,
 }
@@ -80,7 +83,8 @@ impl Task {
             waits: Waits::new(self.clone()),
             phase: Phase::Kicked,
             framed: true,
-            hot: Hot::new(self.kernel.platform.hot_after()),
+            hot: None,
+            due: None,
             timer: None,
         })
     }
@@ -144,8 +148,12 @@ impl Task {
 
     /// Begins a call.
     fn begin(self: &Arc<Self>, run: &mut Run, nr: u32, args: [u64; 6], ip: u64, framed: bool) {
-        if !framed {
-            run.hot.called(nr, ip);
+        if !framed && let Some(after) = self.kernel.platform.hot_after() {
+            if run.hot.is_none() {
+                run.hot = self.mm().map(|mm| mm.hot.clone());
+            }
+            let hot = run.hot.as_ref().is_some_and(|hot| hot.called(after, nr, ip));
+            run.due = hot.then_some(ip);
         }
         run.record.nr = nr;
         run.record.args = args;
@@ -279,7 +287,7 @@ impl Task {
 
     /// The call's value; where its site has become hot, the stub rewrites that on the way.
     fn leave_with(self: &Arc<Self>, mut run: Box<Run>, value: i64) {
-        if let Some(ip) = run.hot.take_due()
+        if let Some(ip) = run.due.take()
             && !run.framed
             && let Some(thread) = self.thread()
             && let Some(ops) = self.rewrite(ip)

@@ -243,7 +243,7 @@ impl Task {
             let mut mine = self.signals.lock();
             mine.altstack = AltStack::NONE;
             if let Some(mask) = mine.saved_mask.take() {
-                mine.mask = mask;
+                mine.mask.set(mask);
             }
         }
         if let Some(timers) = self.group.timers.get() {

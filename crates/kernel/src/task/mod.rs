@@ -15,11 +15,12 @@ mod exit;
 mod freezer;
 mod fs;
 mod group;
-mod hot;
+mod mask;
 mod memory;
 mod ns;
 pub mod pi;
 mod pid;
+mod rewrite;
 mod rlimit;
 mod robust;
 mod sched;
@@ -37,6 +38,7 @@ pub use exec::{ExecRequest, Image};
 pub use freezer::Freezer;
 pub use fs::FsContext;
 pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, GroupTimers, Links, Stop, ThreadGroup};
+pub use mask::Mask;
 pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
 pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
@@ -85,7 +87,7 @@ pub struct Task {
 
 /// A thread's own signal state.
 pub struct TaskSignals {
-    pub mask: SigSet,
+    pub mask: Mask,
     /// The mask to go back to once a handler has run or the call has returned: sigsuspend(2), pselect(2), epoll_pwait(2).
     pub saved_mask: Option<SigSet>,
     /// What sigtimedwait(2) waits for, although it is masked.

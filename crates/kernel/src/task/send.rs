@@ -4,7 +4,7 @@
 
 use super::{ChildEvent, GroupState, Stop, Task, ThreadGroup};
 use crate::cred::{Cap, Cred};
-use crate::signal::{SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, bit};
+use crate::signal::{SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, SigSet, bit};
 use std::sync::Arc;
 
 /// Whether `from` may signal `to`, kill(2).
@@ -52,11 +52,12 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
         let protected = signals.unkillable && default && (sent_from_inside(&info) || !matches!(sig, SIGKILL | SIGSTOP));
         let blocked = |task: &Arc<Task>| {
             let s = task.signals.lock();
-            (s.mask | s.saved_mask.unwrap_or(0) | s.waited) & bit(sig) != 0
+            s.mask.withdraw();
+            (s.mask.get() | s.saved_mask.unwrap_or(0) | s.waited) & bit(sig) != 0
         };
         let wanted_anyway = match thread {
             Some(task) => blocked(task),
-            None => tasks.iter().any(blocked),
+            None => tasks.iter().filter(|task| blocked(task)).count() > 0,
         };
         if (protected || action.ignores(sig)) && !wanted_anyway {
             if !continued {
@@ -72,7 +73,7 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
             }
             let can_take = |task: &&Arc<Task>| {
                 let s = task.signals.lock();
-                s.mask & bit(sig) == 0 || s.waited & bit(sig) != 0
+                s.mask.get() & bit(sig) == 0 || s.waited & bit(sig) != 0
             };
             taker = match thread {
                 Some(task) => Some(task).filter(can_take).cloned(),
@@ -100,6 +101,13 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
         crate::wait::enqueue(Arc::new(Killed(group.clone())));
     }
     true
+}
+
+/// Brings in threads that can take what is queued for the group and `from` keeps back.
+pub(super) fn pass_on(from: &Arc<Task>, signals: SigSet) {
+    let takes = |task: &&Arc<Task>| !Arc::ptr_eq(task, from) && signals & !task.signals.lock().mask.get() != 0;
+    let takers: Vec<_> = from.group.tasks().iter().filter(takes).cloned().collect();
+    takers.iter().for_each(Task::notify);
 }
 
 /// SIGKILL ends a process whether or not its threads come in: hostile code can mask the signal that would bring them.

@@ -68,7 +68,7 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let rsslim = t.group.limit(Resource::Rss);
     let (pending, blocked) = {
         let mine = t.task.signals.lock();
-        (mine.pending.set(), mine.mask)
+        (mine.pending.set(), mine.mask.get())
     };
     let (ignored, caught) = dispositions(t);
     let wchan = u64::from(t.task.is_blocked());

@@ -87,7 +87,7 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line(format!("Threads:\t{}", t.group.tasks().len()));
     let (mine, mask) = {
         let signals = task.signals.lock();
-        (signals.pending.set(), signals.mask)
+        (signals.pending.set(), signals.mask.get())
     };
     let (shared, queued) = {
         let signals = t.group.signals.lock();

@@ -1,0 +1,54 @@
+//! A thread's signal mask, and where it is: in the kernel, or lent to the thread's trampolines, which answer rt_sigprocmask(2) then. signal(7).
+//!
+//! It is lent at the end of an rt_sigprocmask while no signal is queued for the thread or its group; who queues one withdraws it first. Neighbours: `send` (withdraws), `attention` (passes on what a
+//! thread masked after it was chosen). Under the lock of the task's signals.
+
+use super::Task;
+use crate::signal::{SigSet, UNMASKABLE};
+use platform::LentMask;
+
+#[derive(Default)]
+pub struct Mask {
+    kept: SigSet,
+    lent: Option<LentMask>,
+}
+
+impl Mask {
+    pub fn new(set: SigSet) -> Mask {
+        Mask { kept: set, lent: None }
+    }
+
+    /// As the thread has it now.
+    pub fn get(&self) -> SigSet {
+        self.lent.map_or(self.kept, |lent| lent.get() & !UNMASKABLE)
+    }
+
+    /// For a thread that is in the kernel. It is not lent any more.
+    pub fn set(&mut self, set: SigSet) {
+        self.withdraw();
+        (self.kept, self.lent) = (set, None);
+    }
+
+    /// The thread looks in when it changes the mask from here on.
+    pub fn withdraw(&self) {
+        if let Some(lent) = &self.lent {
+            lent.withdraw();
+        }
+    }
+}
+
+impl Task {
+    /// rt_sigprocmask(2): sets the mask, and lends it where nothing is queued that it may keep back. Not where somebody wants to see each call.
+    pub fn change_mask(&self, set: SigSet) {
+        let thread = self.thread().filter(|_| self.kernel.tracer.get().is_none());
+        let group = self.group.signals.lock();
+        let mut mine = self.signals.lock();
+        mine.mask.set(set);
+        if let Some(thread) = thread
+            && mine.saved_mask.is_none()
+            && (mine.pending.set() | group.pending.set()) == 0
+        {
+            mine.mask.lent = thread.lend_mask(set);
+        }
+    }
+}
