@@ -38,6 +38,11 @@ pub fn measure(stockade: &Path, root: &Path) -> Result<Idle> {
     Ok(idle)
 }
 
+/// Private memory of a process and all its descendants, in bytes.
+pub fn private_memory(top: u32) -> Result<u64> {
+    Ok(tree(top)?.into_iter().map(private).sum())
+}
+
 fn private(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let lines = text.lines().filter(|line| line.starts_with("Private_"));

@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: the same programs natively, under runc, crun and bwrap, and under stockade, in turn; ratios, and JSON.
-//! `cargo xtask bench programs`: real programs beside runc. `cargo xtask bench host`: what this host charges for the mechanisms of a platform. docs/performance.md explains the figures.
+//! `cargo xtask bench programs`: real programs beside runc. `--fs`: works on files. `host`: what this host charges for the mechanisms of a platform.
+//! docs/performance.md explains the figures.
 
+mod fs;
+mod fs_root;
 mod idle;
 mod machine;
 mod places;
@@ -27,9 +30,15 @@ pub struct Options {
     /// Use this binary instead of building target/stockade.
     #[arg(long)]
     stockade: Option<PathBuf>,
-    /// Only calls whose name contains this.
+    /// Only calls (or works) whose name contains this.
     #[arg(long, default_value = "")]
     filter: String,
+    /// Works on files instead: find, tar, grep, git, dd, large folders, mapped files, memory for each cached name. Needs root.
+    #[arg(long)]
+    fs: bool,
+    /// Rounds of works on files.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 #[derive(Subcommand)]
@@ -65,6 +74,9 @@ pub fn bench(options: &Options) -> Result<()> {
     if let Some(What::Host) = options.what {
         let program = guest_tests::programs::one(&sources, &out, "bench/hostbench")?;
         return run::pass(&mut std::process::Command::new(program));
+    }
+    if options.fs {
+        return fs::bench(options);
     }
     let stockade = match &options.stockade {
         Some(binary) => binary.clone(),
