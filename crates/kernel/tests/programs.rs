@@ -133,7 +133,7 @@ fn run_guest(args: Vec<String>) {
     let platform = Platform::start(Config::default()).unwrap_or_else(|e| panic!("{e}"));
     platform.run().unwrap();
     let trace = std::env::var_os("TRACE").is_some();
-    platform.fresh(Arc::new(Guesty { program, trace, state: Mutex::default() }));
+    platform.fresh(Arc::new(Guesty { program, trace, state: Mutex::default() }), None);
     platform::flush();
     loop {
         std::thread::park();

@@ -1,30 +1,23 @@
-//! First doorbells: of forked and fresh processes, of threads, and the zygotes that fresh ones come from.
+//! First doorbells: of forked and fresh processes, and of threads.
 //!
-//! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`.
+//! A newborn shows the cookie that was made for it; who it is (a process of its own, or a thread of its parent's) is asked of the host. Neighbours: `shard`, `perform`, `nursery` (where fresh ones come from).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
 
-use host::seccomp::notify::{CONTINUE, Notification};
+use host::seccomp::notify::Notification;
 
 use crate::affinity::Affinity;
-use crate::answer::Registers;
-use crate::config::count;
 use crate::core::{Kind, Newborn};
-use crate::guest::Guest;
-use crate::layout::bell;
-use crate::mailbox::{Slot, once};
+use crate::mailbox::Slot;
 use crate::outgoing::{Out, queue};
 use crate::shard::{Shard, birth_done};
 use crate::space::Space;
 use crate::sync::{Mutex, lock};
 use crate::thread::{At, Birth, State, Thread};
 
-/// Fresh processes that wait for a guest, once a shard has started more than one.
-const POOL: usize = 1;
-
-const FORK: [u64; 6] = [0x8000 | 17, 0, 0, 0, 0, 0];
+/// Arguments of a fork's clone call.
+pub(crate) const FORK: [u64; 6] = [0x8000 | 17, 0, 0, 0, 0, 0];
 
 impl Shard {
     /// HELLO: a process of its own, which has no mailbox yet.
@@ -43,9 +36,15 @@ impl Shard {
             }
             return;
         }
+        if n.data.args[5] == 1 && self.zygote_hello_again(n, cookie) {
+            return;
+        }
         let Some(newborn) = self.core.expected(cookie) else {
             return self.stray(n, "HELLO with an unknown cookie");
         };
+        if newborn.parent.is_none() {
+            self.has_rung(cookie);
+        }
         let leader = host::process::tgkill(tid, tid, 0).is_ok();
         if matches!(newborn.kind, Kind::Thread { .. }) || !leader || self.thread(tid).is_some() {
             if self.has_died(n) {
@@ -54,10 +53,10 @@ impl Shard {
             self.stray(n, "HELLO of something else than a new process");
             return self.stillborn(newborn);
         }
-        let slot = match &newborn.parent {
-            Some(parent) => parent.slot,
-            None => lock(&self.zygote).slot,
-        };
+        if newborn.kind == Kind::Zygote {
+            return self.zygote_hello(n, cookie, newborn);
+        }
+        let slot = newborn.parent.as_ref().map_or(self.slot, |parent| parent.slot);
         let Ok(mailboxes) = self.core.pool.take() else {
             self.stray(n, "no memory file for its mailboxes");
             return self.stillborn(newborn);
@@ -68,7 +67,7 @@ impl Shard {
             return self.stillborn(newborn);
         };
         let mailbox = mailboxes.slot(slot);
-        let space = Arc::new(Space::new(self.core, tid, mailboxes, slot));
+        let space = Arc::new(Space::new(self.core, tid, newborn.nursery.clone(), mailboxes, slot));
         if let Some(parent) = &newborn.parent {
             space.inherit_sites(&parent.space);
         }
@@ -79,7 +78,10 @@ impl Shard {
             thread.space.count_on(self);
         }
         if newborn.kind == Kind::Fresh {
-            self.core.volunteer(tid);
+            // Zygotes stay behind: without them nothing starts any more. A container's has its number already.
+            if newborn.nursery.is_none() {
+                self.core.set_oom_score_adj(tid, 1000);
+            }
             // It goes on to take a frame, and rings FRESH with that.
             let mut st = lock(&thread.state);
             st.birth = Some(Birth { cookie: [0; 2], hello: false, result: None });
@@ -177,123 +179,15 @@ impl Shard {
     }
 
     /// The newborn broke the protocol before it was born; so its parent's process is not to be trusted either.
-    fn stillborn(&self, newborn: Newborn) {
+    pub(crate) fn stillborn(&self, newborn: Newborn) {
+        if let (Kind::Zygote, Some(nursery)) = (newborn.kind, &newborn.nursery) {
+            self.dismiss(nursery);
+        }
         if let Some(parent) = newborn.parent {
             parent.violation("its child broke the protocol");
         }
         if let Some(guest) = newborn.guest {
             guest.gone(libc::SIGKILL);
         }
-    }
-
-    /// A doorbell of a thread that is not in the table: the zygote's, or a violation.
-    pub(crate) fn zygote_bell(&'static self, n: &Notification) {
-        let [kind, c0, c1, result, ..] = n.data.args;
-        let tid = n.pid as i32;
-        let mut z = lock(&self.zygote);
-        if z.pid != tid || z.cookie != [c0, c1] {
-            drop(z);
-            return self.stray(n, "a doorbell of an unknown thread");
-        }
-        z.grant = false;
-        z.idle = true;
-        let ordered = z.ordered.take();
-        drop(z);
-        queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: 0 });
-        if kind == bell::RESULT && (result as i64) < 0 {
-            eprintln!("stockade: no new process: the host says error {}", -(result as i64));
-            if let Some(newborn) = ordered.and_then(|c| self.core.expected(c)) {
-                self.stillborn(newborn);
-            }
-        }
-        self.feed();
-    }
-
-    pub(crate) fn zygote_clone(&'static self, n: &Notification) {
-        let tid = n.pid as i32;
-        let mut z = lock(&self.zygote);
-        if z.pid == tid && z.grant && n.data.args == FORK {
-            z.grant = false;
-            queue(Out::Send { shard: self, tid, id: n.id, value: 0, flags: CONTINUE });
-        } else {
-            drop(z);
-            self.stray(n, "clone by an unknown thread");
-        }
-    }
-
-    /// Gives the zygote its next order, if it waits for one.
-    pub(crate) fn feed(&'static self) {
-        let mut z = lock(&self.zygote);
-        let wanted = !z.waiting.is_empty() || z.used && z.pool.len() < POOL;
-        if !wanted || !z.idle {
-            return;
-        }
-        let Ok(cookie) = crate::zygote::cookie() else { return };
-        let guest = z.waiting.pop_front();
-        z.idle = false;
-        z.ordered = Some(cookie);
-        z.grant = true;
-        let (slot, pid) = (z.slot, z.pid);
-        drop(z);
-        crate::affinity::bind_zygote(self.core, pid);
-        let mailbox = lock(&self.core.seed).mailboxes.slot(slot);
-        count(&self.core.counters.fresh);
-        let newborn =
-            Newborn { kind: Kind::Fresh, guest, parent: None, registers: Registers::default(), since: Instant::now() };
-        self.core.expect(cookie, newborn);
-        once!(put mailbox, arg, [cookie[0], cookie[1], 0, 0, 0, 0, 0, 0, 0, 0]);
-        mailbox.park().store(1, Ordering::Release);
-        queue(Out::Unpark(mailbox.park()));
-    }
-
-    /// Wants a fresh process for a guest: one of the pool, or a new one.
-    pub(crate) fn want(&'static self, guest: Arc<dyn Guest>) {
-        let pooled = {
-            let mut z = lock(&self.zygote);
-            z.used = self.running_guests() > 0; // no pool for the one process that a small sandbox starts with
-            let pooled = z.pool.pop();
-            if pooled.is_none() {
-                z.waiting.push_back(guest.clone());
-            }
-            pooled
-        };
-        if let Some(thread) = pooled {
-            // It rings again, so that `born` is called by a worker.
-            let mut st = lock(&thread.state);
-            if matches!(st.at, At::Gone) {
-                drop(st);
-                return self.want(guest);
-            }
-            st.guest = Some(guest);
-            thread.bind();
-            thread.have_it_ring(&mut st);
-        }
-        self.feed();
-    }
-
-    /// A fresh process is ready: it belongs to a guest, or waits for one.
-    pub(crate) fn fresh(&'static self, thread: &Arc<Thread>, guest: Option<Arc<dyn Guest>>) {
-        let guest = match guest {
-            Some(guest) => guest,
-            None => {
-                let mut z = lock(&self.zygote);
-                match z.waiting.pop_front() {
-                    Some(guest) => {
-                        drop(z);
-                        lock(&thread.state).guest = Some(guest.clone());
-                        guest
-                    }
-                    None => {
-                        z.pool.push(thread.clone());
-                        drop(z);
-                        thread.send_to_park(&mut lock(&thread.state));
-                        return;
-                    }
-                }
-            }
-        };
-        thread.space.count_on(self);
-        lock(&thread.state).birth = None;
-        guest.born(thread.clone());
     }
 }

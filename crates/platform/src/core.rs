@@ -12,6 +12,7 @@ use crate::config::{Config, Counters};
 use crate::guest::Guest;
 use crate::keeper::Keeper;
 use crate::mailbox::Pool;
+use crate::nursery::Nursery;
 use crate::poller::Poller;
 use crate::region::Region;
 use crate::shard::Shard;
@@ -48,8 +49,10 @@ pub(crate) struct Core {
 /// A thread or process that was ordered and has not rung yet.
 pub(crate) struct Newborn {
     pub kind: Kind,
-    /// None: a fresh process for the pool.
+    /// None: a fresh process for the pool, or a zygote.
     pub guest: Option<Arc<dyn Guest>>,
+    /// Of a fresh process, where it comes from; of a zygote, whose it is.
+    pub nursery: Option<Arc<Nursery>>,
     /// Who forks or clones; none: the zygote.
     pub parent: Option<Arc<Thread>>,
     /// The child's registers.
@@ -62,6 +65,7 @@ pub(crate) enum Kind {
     Fork,
     Thread { slot: u64 },
     Fresh,
+    Zygote,
 }
 
 impl Core {
@@ -71,6 +75,10 @@ impl Core {
 
     pub fn expected(&self, cookie: [u64; 2]) -> Option<Newborn> {
         lock(&self.newborns).remove(&cookie)
+    }
+
+    pub fn is_expected(&self, cookie: [u64; 2]) -> bool {
+        lock(&self.newborns).contains_key(&cookie)
     }
 
     /// A small file of procfs, read whole.
@@ -84,13 +92,18 @@ impl Core {
         String::from_utf8(text).ok()
     }
 
-    /// Has the host kill this process, and those that it forks, before any other when memory runs out. Zygotes stay behind: without them nothing starts any more.
-    pub fn volunteer(&self, pid: i32) {
+    /// Which processes the host kills first when memory runs out: this one, and those that it forks, by this number (proc_pid_oom_score_adj(5)).
+    pub fn set_oom_score_adj(&self, pid: i32, to: i32) {
         use host::rustix::fs::{Mode, OFlags, openat};
         let Some(proc) = self.proc.as_ref() else { return };
         let file = openat(proc, format!("{pid}/oom_score_adj"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         // One that is gone already needs none.
-        let _ = file.map(|file| host::rustix::io::write(file, b"1000"));
+        let _ = file.map(|file| host::rustix::io::write(file, to.to_string().as_bytes()));
+    }
+
+    /// The kernel process' own number.
+    pub fn oom_score_adj(&self) -> i32 {
+        self.proc_file("self/oom_score_adj").and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Bytes of a file of procfs; what is behind its end stays as it is. May sleep.

@@ -89,6 +89,14 @@ pub mod op {
     pub const WAIT: u32 = 11;
 }
 
+/// What a zygote forks, in `Mailbox::arg[2]`; before it stands the child's cookie.
+pub mod order {
+    /// A fresh process for a guest.
+    pub const FRESH: u64 = 0;
+    /// Another zygote.
+    pub const ZYGOTE: u64 = 1;
+}
+
 /// What follows a script, in `Mailbox::then`.
 pub mod then {
     /// rax = ret.

@@ -42,6 +42,8 @@ pub(crate) enum Out {
     /// Wakes a thread of ours.
     Wake(&'static AtomicU32),
     Kill(i32),
+    /// Tells a guest that the process which it was to be born in will not come.
+    Gone(Arc<dyn Guest>),
     /// Lets a guest go: what it holds has locks of its own.
     Forget(Arc<dyn Guest>),
 }
@@ -102,6 +104,7 @@ fn perform(out: Out) {
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
         Out::Wake(word) => host::futex::wake(word, 1),
         Out::Kill(pid) => drop(host::process::kill(pid, libc::SIGKILL)),
+        Out::Gone(guest) => guest.gone(libc::SIGKILL),
         Out::Forget(guest) => drop(guest),
     }
 }

@@ -258,7 +258,7 @@ impl Thread {
     ) {
         let parent = self.shard.thread(self.host_tid);
         let since = Instant::now();
-        self.core.expect(cookie, Newborn { kind, guest: Some(guest), parent, registers, since });
+        self.core.expect(cookie, Newborn { kind, guest: Some(guest), nursery: None, parent, registers, since });
         st.birth = Some(Birth { cookie, hello: false, result: None });
         st.result_due = true;
         self.core.keeper.arm(self.core);

@@ -12,10 +12,11 @@ use crate::core::Core;
 use crate::guest::Guest;
 use crate::keeper::{self, Keeper};
 use crate::mailbox::Pool;
+use crate::nursery::{Nursery, ZygoteState};
 use crate::poller;
 use crate::reaper;
 use crate::region::Region;
-use crate::shard::{Shard, ZygoteState};
+use crate::shard::Shard;
 use crate::space::VdsoInfo;
 use crate::sync::{Mutex, lock};
 use crate::zygote::Seed;
@@ -85,9 +86,16 @@ impl Platform {
     }
 
     /// A new empty stub process for a guest (start of a container, exec of a process with several threads, exec of a vfork child), on the shard with the least
-    /// load; `born` follows. Ordered at the next `flush`. If the host refuses: `gone`.
-    pub fn fresh(self: &Arc<Self>, guest: Arc<dyn Guest>) {
-        self.core.shard_for_fresh().want(guest);
+    /// load, from the container's own nursery if it has one; `born` follows. Ordered at the next `flush`. If the host refuses: `gone`.
+    pub fn fresh(self: &Arc<Self>, guest: Arc<dyn Guest>, nursery: Option<&Arc<Nursery>>) {
+        self.core.shard_for_fresh().want(guest, nursery);
+    }
+
+    /// The container is gone: its zygotes end, and what waits for one of their processes is `gone`.
+    pub fn close(self: &Arc<Self>, nursery: &Nursery) {
+        nursery.close();
+        let shards = lock(&self.core.shards).clone();
+        shards.into_iter().for_each(|shard| shard.dismiss(nursery));
     }
 
     /// As `Space::user_top`: it is the same in every space.
@@ -134,18 +142,9 @@ impl Core {
             // Before Linux 6.6 stub thread and worker are on one core anyway while the stub is young.
             let _ = notify::set_sync_wakeup(zygote.listener.as_fd());
         }
-        let state = ZygoteState {
-            pid: zygote.pid,
-            slot: zygote.slot,
-            cookie: zygote.cookie,
-            idle: true,
-            grant: false,
-            ordered: None,
-            waiting: Default::default(),
-            pool: Vec::new(),
-            used: false,
-        };
-        let shard = Shard::new(self, number, zygote.listener, state);
+        let mailbox = lock(&self.seed).mailboxes.slot(zygote.slot);
+        let root = ZygoteState::root(zygote.pid, zygote.cookie, mailbox);
+        let shard = Shard::new(self, number, zygote.listener, zygote.slot, root);
         lock(&self.shards).push(shard);
         if self.running.get().is_some() {
             shard.staff().map_err(StartError::Thread)?;
@@ -156,7 +155,7 @@ impl Core {
     /// The shard with the least load. If all have some and there may be more, the keeper makes one for those to come.
     fn shard_for_fresh(&'static self) -> &'static Shard {
         let shards = lock(&self.shards).clone();
-        let load = |s: &&'static Shard| s.running_guests() + lock(&s.zygote).waiting.len();
+        let load = |s: &&'static Shard| s.running_guests() + s.waiting_guests();
         match shards.iter().copied().min_by_key(load) {
             Some(best) => {
                 if load(&best) > 0 && shards.len() < self.most_shards {

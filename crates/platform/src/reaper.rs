@@ -2,7 +2,6 @@
 //!
 //! A dead process is taken out of all tables before it is reaped, so that its ids cannot come back meanwhile. Neighbours: `space`, `core`. Owns no locks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use abi::Errno;
@@ -31,17 +30,19 @@ fn ended(core: &'static Core, child: Ended) {
     core.trace(|| format!("host process {pid} ended with status {status:x}"));
     let space = lock(&core.spaces).remove(&pid);
     let Some(space) = space else {
-        let zygote = lock(&core.shards).iter().any(|s| lock(&s.zygote).pid == pid);
-        if zygote || lock(&core.seed).pid == pid {
+        let shards = lock(&core.shards).clone();
+        if lock(&core.seed).pid == pid || shards.iter().any(|s| s.is_root_zygote(pid)) {
             eprintln!("stockade: the process that guest processes are forked from has ended (status {status:#x})");
             std::process::exit(70);
         }
-        return host::process::reap(pid); // a child that never rang, or not a stub at all
+        // A container's zygote; a child that never rang; or not a stub at all.
+        shards.into_iter().for_each(|shard| shard.lost(pid));
+        return host::process::reap(pid);
     };
     let threads = space.end(peak_kb);
     let mut guests = Vec::new();
     for thread in &threads {
-        lock(&thread.shard.zygote).pool.retain(|t| !Arc::ptr_eq(t, thread));
+        thread.shard.forget_pooled(thread);
         thread.shard.remove(thread.host_tid);
         let mut st = lock(&thread.state);
         thread.close(&mut st);
@@ -80,7 +81,7 @@ pub(crate) fn sweep(core: &'static Core) {
     let Ok(dir) = host::rustix::fs::Dir::read_from(proc) else { return };
     let mut known: Vec<i32> = lock(&core.spaces).keys().copied().collect();
     known.push(lock(&core.seed).pid);
-    known.extend(lock(&core.shards).iter().map(|s| lock(&s.zygote).pid));
+    known.extend(lock(&core.shards).iter().flat_map(|s| s.zygote_pids()));
     let own = std::process::id() as i32;
     // Only where we are PID 1 is everybody else in there a stub.
     if own != 1 {

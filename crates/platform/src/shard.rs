@@ -3,7 +3,7 @@
 //! One listener has one worker at a time, which sync wake-up brings to the core of the guest that calls. Neighbours: `worker` (receives), `thread` (answers),
 //! `birth` (first doorbells). Owns the locks of the table of threads, of the zygote's state and of the list of open notifications; none is held while another is taken.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use host::seccomp::notify::{self, CONTINUE, Notification};
 
 use crate::config::count;
 use crate::core::Core;
-use crate::guest::{Event, Guest};
+use crate::guest::Event;
 use crate::layout::{DOORBELL, TEXT, TRAMPOLINES, bell};
 use crate::mailbox::once;
+use crate::nursery::ZygoteState;
 use crate::outgoing::{Out, queue};
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
 use crate::thread::{At, Request, State, Thread, Wait};
@@ -31,10 +32,13 @@ pub(crate) struct Shard {
     pub core: &'static Core,
     pub number: usize,
     pub listener: OwnedFd,
+    /// Of the mailbox of all its zygotes, and of the first thread of what they fork.
+    pub slot: u64,
     /// Guest processes that were started here by `fresh` or a fork and have not ended.
     pub load: AtomicUsize,
     pub crew: Crew,
-    pub zygote: Mutex<ZygoteState, Zygotes>,
+    /// The root zygote first, then those of containers.
+    pub zygotes: Mutex<Vec<ZygoteState>, Zygotes>,
     threads: Mutex<HashMap<i32, Arc<Thread>, BuildHasherDefault<IdHash>>, Threads>,
     /// Open notifications of blocked threads: time and thread id.
     pub open: Mutex<BTreeSet<(u64, i32)>, Opens>,
@@ -58,31 +62,22 @@ impl Hasher for IdHash {
     }
 }
 
-pub(crate) struct ZygoteState {
-    pub pid: i32,
-    pub slot: u64,
-    pub cookie: [u64; 2],
-    /// It waits for work, in a futex on its mailbox.
-    pub idle: bool,
-    /// It may clone once.
-    pub grant: bool,
-    pub ordered: Option<[u64; 2]>,
-    pub waiting: VecDeque<Arc<dyn Guest>>,
-    /// Fresh processes that wait, parked, for a guest.
-    pub pool: Vec<Arc<Thread>>,
-    /// Fresh processes are in demand.
-    pub used: bool,
-}
-
 impl Shard {
-    pub fn new(core: &'static Core, number: usize, listener: OwnedFd, zygote: ZygoteState) -> &'static Shard {
+    pub fn new(
+        core: &'static Core,
+        number: usize,
+        listener: OwnedFd,
+        slot: u64,
+        zygote: ZygoteState,
+    ) -> &'static Shard {
         Box::leak(Box::new(Shard {
             core,
             number,
             listener,
+            slot,
             load: AtomicUsize::new(0),
             crew: Crew::default(),
-            zygote: Mutex::new(zygote),
+            zygotes: Mutex::new(vec![zygote]),
             threads: Mutex::default(),
             open: Mutex::new(BTreeSet::new()),
         }))

@@ -14,6 +14,7 @@ use host::HostFd;
 use crate::core::Core;
 use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
+use crate::nursery::Nursery;
 use crate::outgoing::{Out, queue};
 use crate::region;
 use crate::rewrite::{AROUND, Sites};
@@ -69,6 +70,8 @@ const ENDED: u32 = 2;
 pub struct Space {
     core: &'static Core,
     host_pid: i32,
+    /// Where it comes from, if it is a fresh process of a nursery.
+    pub(crate) nursery: Option<Arc<Nursery>>,
     mailboxes: Mutex<Option<Mailboxes>, Files>,
     dead: AtomicBool,
     killed: AtomicBool,
@@ -96,7 +99,13 @@ struct Inner {
 }
 
 impl Space {
-    pub(crate) fn new(core: &'static Core, host_pid: i32, mailboxes: Mailboxes, first_slot: u64) -> Space {
+    pub(crate) fn new(
+        core: &'static Core,
+        host_pid: i32,
+        nursery: Option<Arc<Nursery>>,
+        mailboxes: Mailboxes,
+        first_slot: u64,
+    ) -> Space {
         // Slots below the leader's (a zygote's number) are used, too.
         let left = (1..first_slot).map(|s| (s, 0)).collect();
         let inner =
@@ -104,6 +113,7 @@ impl Space {
         Space {
             core,
             host_pid,
+            nursery,
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
             killed: AtomicBool::new(false),

@@ -6,7 +6,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell};
+use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell, order};
 use crate::{Private, base, get, mailbox, me, private, ring, start, sys};
 
 /// End of user addresses (4-level paging).
@@ -78,7 +78,7 @@ fn outside(ranges: [[u64; 2]; 2], from: u64, to: u64, mut f: impl FnMut(u64, u64
     }
 }
 
-/// A shard's root zygote: installs the filter, gives the listener away, then forks fresh processes on demand.
+/// A shard's root zygote: installs the filter, gives the listener away, then forks fresh processes and zygotes of containers on demand. Those do the same.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn zygote_main(slot: u64) -> ! {
     // SAFETY: on the slot's own stack, in a process of its own; the kernel process prepared the slot's mailbox.
@@ -114,10 +114,14 @@ unsafe extern "C" fn zygote_main(slot: u64) -> ! {
                 sys::futex_wait((&raw const (*mb).park).cast(), 0);
             }
             (*mb).park.store(0, Release);
-            let (a, b) = (get!(mb, arg[0]), get!(mb, arg[1]));
+            let (a, b, what) = (get!(mb, arg[0]), get!(mb, arg[1]), get!(mb, arg[2]));
             let r = sys::call(56, [start::FORK_FLAGS, 0, 0, 0, 0, 0]);
             if r == 0 {
+                // It has a memory file of its own from here on, at the same place.
                 start::hello(p, [a, b]);
+                if what == order::ZYGOTE {
+                    continue;
+                }
                 start::take_frame();
             }
             ring(p, bell::RESULT, r as u64, 0);

@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::cli::{Access, Global};
 use crate::image;
 use crate::overlay::{Choice, Plan};
+use crate::pod;
 use crate::process;
+use crate::state::Root as StateRoot;
 
 /// A bundle, read and checked.
 pub struct Bundle {
@@ -33,8 +35,8 @@ pub struct Bundle {
     pub warnings: Vec<String>,
 }
 
-/// Reads `bundle`/config.json for container `id`.
-pub fn load(bundle: &Path, id: &str, global: &Global) -> Result<Bundle> {
+/// Reads `bundle`/config.json for container `id`; others of its pod are in `root`.
+pub fn load(bundle: &Path, id: &str, global: &Global, root: &StateRoot) -> Result<Bundle> {
     let path = fs::canonicalize(bundle).with_context(|| format!("cannot use the bundle {}", bundle.display()))?;
     let file = path.join("config.json");
     let text = match fs::read_to_string(&file) {
@@ -66,12 +68,12 @@ pub fn load(bundle: &Path, id: &str, global: &Global) -> Result<Bundle> {
         hooks,
         warnings,
     };
-    made.convert(id, global).with_context(|| file.display().to_string())?;
+    made.convert(id, global, root).with_context(|| file.display().to_string())?;
     Ok(made)
 }
 
 impl Bundle {
-    fn convert(&mut self, id: &str, global: &Global) -> Result<()> {
+    fn convert(&mut self, id: &str, global: &Global, states: &StateRoot) -> Result<()> {
         let oci = self.oci.clone();
         check_version(oci.version())?;
         let root = oci
@@ -106,10 +108,11 @@ impl Bundle {
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
+            limited: false,
             directfs: false,
             own_tmp: true,
             peers: global.peers(),
-            pod: crate::pod::of(&oci)?,
+            pod: pod::of(&oci, states)?,
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };

@@ -43,7 +43,7 @@ pub struct Made {
 /// Makes the container of `args`. `foreground`: it is the caller's to wait for, and has the caller's terminal.
 pub fn make(context: &Context, args: &Create, foreground: bool) -> Result<Made> {
     crate::state::check_id(&args.id)?;
-    let bundle = config::load(&args.bundle, &args.id, &context.global)?;
+    let bundle = config::load(&args.bundle, &args.id, &context.global, &context.root)?;
     for warning in &bundle.warnings {
         context.log.warning(warning);
     }
@@ -214,9 +214,10 @@ fn start(
     };
     let ids = gofer_ids(bundle)?;
     // With ids of its own the gofer sees other owners, and has other rights, than the kernel process.
+    spec.limited = cgroup.limits_memory();
     spec.directfs = context.global.directfs && !matches!(ids, IdMap::Ranges { .. });
     let launch = Launch {
-        boot: BootConfig { limited: cgroup.limits_memory(), ..boot_config(context, foreground)? },
+        boot: boot_config(context, foreground)?,
         spec,
         sources: bundle.sources.clone(),
         listener,
@@ -247,7 +248,6 @@ pub fn boot_config(context: &Context, foreground: bool) -> Result<BootConfig> {
         debug: context.global.debug,
         json_log: context.global.log_format == LogFormat::Json,
         watchdog: context.global.watchdog,
-        limited: false,
         dcache: context.global.dcache,
         strace: context.global.strace || !context.global.strace_calls.is_empty(),
         strace_calls: context.global.strace_calls.clone(),
@@ -316,6 +316,7 @@ pub fn listen_fds(env: &mut Vec<Vec<u8>>, passed: usize) {
 
 /// Ends and removes a container; poststop hooks run last, as in runc. Errors on the way do not stop it.
 pub fn destroy(context: &Context, folder: &Folder, state: &State) -> Result<()> {
+    crate::pod::leave(folder, state);
     Cgroup::of(&state.cgroups).remove();
     folder.remove()?;
     if let Ok(Some(hooks)) = serde_json::from_value::<Option<Hooks>>(state.hooks.clone())

@@ -24,6 +24,7 @@ use sandbox::protocol::{BootConfig, ProtocolError};
 use sandbox::spec::{ContainerSpec, Peers};
 use serde::{Deserialize, Serialize};
 
+use crate::oom::Lowered;
 use crate::state::Folder;
 
 mod join;
@@ -76,6 +77,7 @@ impl Launch<'_> {
         }
         lift_address_space()?;
         let _lifted = Descriptors::lift();
+        let _lowered = Lowered::to(self.spec.process.oom_score_adj);
         let null = null()?;
         let (control, control_there) = message::pair().context("making the control connection")?;
         let cgroups: Vec<BorrowedFd<'_>> = self.cgroups.iter().map(AsFd::as_fd).collect();
@@ -123,7 +125,7 @@ impl Launch<'_> {
         drop(control_there);
         let Gofer { process: gofer, connection: files, report } = gofer;
         let mut sandbox = Sandbox { client, kernel, gofer, report, joined: false };
-        let made = sandbox.client.create(self.spec, io, files.as_fd());
+        let made = sandbox.client.create(self.spec, io, files.as_fd(), &[]);
         drop(files);
         match made {
             Ok(()) => Ok(sandbox),

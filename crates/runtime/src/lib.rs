@@ -17,6 +17,7 @@ mod internal;
 mod janitor;
 mod launch;
 mod log;
+mod oom;
 mod overlay;
 mod pod;
 mod probe;

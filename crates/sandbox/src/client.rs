@@ -69,10 +69,19 @@ impl Client {
         Ok(send(&self.socket, &Request::Boot(config), &[], true)?)
     }
 
-    pub fn create(&self, spec: ContainerSpec, io: &Io<'_>, gofer: BorrowedFd<'_>) -> Result<(), ClientError> {
+    /// `cgroups`: of a container that joins the sandbox.
+    pub fn create(
+        &self,
+        spec: ContainerSpec,
+        io: &Io<'_>,
+        gofer: BorrowedFd<'_>,
+        cgroups: &[BorrowedFd<'_>],
+    ) -> Result<(), ClientError> {
         let (shape, mut fds) = io.split();
         fds.push(gofer);
-        self.done(&Request::Create { spec: Box::new(spec), io: shape, gofer: true }, &fds)
+        fds.extend(cgroups);
+        let cgroups = cgroups.len() as u32;
+        self.done(&Request::Create { spec: Box::new(spec), io: shape, gofer: true, cgroups }, &fds)
     }
 
     pub fn detach(&self) -> Result<(), ClientError> {

@@ -63,6 +63,8 @@ pub struct ContainerFiles {
     pub io: ProcessIo,
     /// The connection to the container's gofer.
     pub gofer: OwnedFd,
+    /// `cgroup.procs` of the container's cgroups, where they are not the kernel process' own.
+    pub cgroups: Vec<OwnedFd>,
 }
 
 /// A process' first descriptors.

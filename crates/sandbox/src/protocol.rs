@@ -33,8 +33,6 @@ pub struct BootConfig {
     pub strace: bool,
     /// Seconds after which a task that is stuck in the kernel is reported; 0: never.
     pub watchdog: u32,
-    /// There is a limit of memory on the container or above it.
-    pub limited: bool,
     /// Names that are cached at most, beyond those in use.
     pub dcache: Option<u32>,
     /// Only these (names), all when empty.
@@ -48,11 +46,12 @@ pub enum Request {
     /// Only on the creator's connection, first. No reply.
     Boot(BootConfig),
     /// The first one on the creator's connection. Then on others: each makes a further container (a pod's), which is killed and forgotten when
-    /// that connection ends. Descriptors: those of `io`, then the gofer's connection.
+    /// that connection ends. Descriptors: those of `io`, then the gofer's connection, then `cgroups` times `cgroup.procs` of a further container's cgroups.
     Create {
         spec: Box<ContainerSpec>,
         io: IoShape,
         gofer: bool,
+        cgroups: u32,
     },
     /// Only on the creator's connection: from now on the sandbox lives on without its creator.
     Detach,

@@ -197,22 +197,18 @@ impl Server {
         let machine = self.machine.clone();
         Ok(match request {
             Request::Boot(_) => return Err(ProtocolError::Malformed),
-            Request::Create { spec, io, gofer: true } if creator && self.main.is_none() => {
-                let mut fds = fds.into_iter();
-                let io = take(io, &mut fds)?;
-                let gofer = fds.next().ok_or(ProtocolError::Malformed)?;
-                let id = spec.id.clone();
-                self.console = io.console.as_ref().and_then(|fd| fd.try_clone().ok());
-                let made = machine.create(*spec, ContainerFiles { io, gofer }).and_then(|()| self.watch(&id, INIT));
+            Request::Create { spec, io, gofer: true, cgroups } if creator && self.main.is_none() => {
+                let (id, files) = (spec.id.clone(), files(io, fds, cgroups)?);
+                self.console = files.io.console.as_ref().and_then(|fd| fd.try_clone().ok());
+                let made = machine.create(*spec, files).and_then(|()| self.watch(&id, INIT));
                 self.main = made.is_ok().then_some(id);
                 done(made)
             }
-            Request::Create { spec, io, gofer: true } if !creator && self.main.is_some() && spec.pod.is_some() => {
-                let mut fds = fds.into_iter();
-                let io = take(io, &mut fds)?;
-                let gofer = fds.next().ok_or(ProtocolError::Malformed)?;
-                let id = spec.id.clone();
-                let made = machine.create(*spec, ContainerFiles { io, gofer }).and_then(|()| self.watch(&id, INIT));
+            Request::Create { spec, io, gofer: true, cgroups }
+                if !creator && self.main.is_some() && spec.pod.is_some() =>
+            {
+                let (id, files) = (spec.id.clone(), files(io, fds, cgroups)?);
+                let made = machine.create(*spec, files).and_then(|()| self.watch(&id, INIT));
                 if let (Ok(()), Some(connection)) = (&made, self.connections.get_mut(at)) {
                     connection.containers.push(id);
                 }
@@ -348,6 +344,15 @@ enum Source {
     Signals,
     Listener,
     Connection(usize),
+}
+
+/// All that comes with a container.
+fn files(io: IoShape, fds: Vec<OwnedFd>, cgroups: u32) -> Result<ContainerFiles, ProtocolError> {
+    let mut fds = fds.into_iter();
+    let io = take(io, &mut fds)?;
+    let gofer = fds.next().ok_or(ProtocolError::Malformed)?;
+    let cgroups: Vec<OwnedFd> = fds.by_ref().take(cgroups as usize).collect();
+    Ok(ContainerFiles { io, gofer, cgroups })
 }
 
 /// Takes a process' descriptors off a message's.

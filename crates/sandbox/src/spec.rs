@@ -18,6 +18,8 @@ pub struct ContainerSpec {
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
     pub limits: Limits,
+    /// The host limits its memory, or that of a cgroup above.
+    pub limited: bool,
     /// The kernel process opens files below the gofer's folders by itself, where it may.
     pub directfs: bool,
     pub peers: Peers,
@@ -34,6 +36,8 @@ pub struct ContainerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     pub sandbox: String,
+    /// The container of the pod in whose PID namespace it is; else it has one of its own.
+    pub pids: Option<String>,
     pub network: bool,
     pub ipc: bool,
     pub uts: bool,

@@ -85,7 +85,7 @@ fn open_tty(io: &mut Io<'_>, _inode: &Arc<Inode>, _rdev: u64, flags: OpenFlags) 
 /// /dev/console: the terminal that the container was started with. ENXIO where it has none.
 fn open_console(io: &mut Io<'_>, _inode: &Arc<Inode>, _rdev: u64, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
     let task = Task::of(io).ok_or(Errno::ENXIO)?;
-    let terminal = CONSOLES.lock().get(&task.group.container).and_then(Weak::upgrade);
+    let terminal = CONSOLES.lock().get(&task.group.container.number).and_then(Weak::upgrade);
     terminal.ok_or(Errno::ENXIO)?.open_slave(io, flags | OpenFlags::NOCTTY)
 }
 

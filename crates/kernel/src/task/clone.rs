@@ -41,8 +41,7 @@ pub struct SpawnInit {
     pub files: Arc<FdTable>,
     pub fs: Arc<FsContext>,
     pub namespaces: Namespaces,
-    pub container: u64,
-    pub freezer: Arc<super::Freezer>,
+    pub container: Arc<super::Container>,
     /// Init of its PID namespace: signals without a handler don't reach it.
     pub init: bool,
 }
@@ -206,8 +205,7 @@ impl Task {
             links,
             self.group.limits(),
             actions,
-            self.group.container,
-            self.group.freezer.clone(),
+            self.group.container.clone(),
             cgroup.clone(),
         );
         group.exit_signal.store(exit_signal, Relaxed);
@@ -240,15 +238,7 @@ impl Task {
             session: Session::new(pid.clone()),
             event: None,
         };
-        let group = ThreadGroup::new(
-            pid.clone(),
-            links,
-            init.limits,
-            Actions::new(),
-            init.container,
-            init.freezer,
-            cgroup.clone(),
-        );
+        let group = ThreadGroup::new(pid.clone(), links, init.limits, Actions::new(), init.container, cgroup.clone());
         group.signals.lock().unkillable = init.init;
         let fields = super::Fields {
             thread: None,
@@ -276,7 +266,7 @@ impl Task {
         task.group.pid.set_group(&task.group);
         task.group.watch_cpu_limit();
         cgroup.enter(&task.group);
-        kernel.platform.fresh(task.clone());
+        kernel.platform.fresh(task.clone(), task.group.container.nursery.as_ref());
         Ok(task)
     }
 

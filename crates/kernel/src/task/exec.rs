@@ -173,7 +173,7 @@ impl Task {
             self.keep_peak(&mm);
         }
         self.fields.lock().birth = Some(Birth::Exec(image));
-        self.kernel.platform.fresh(self.clone());
+        self.kernel.platform.fresh(self.clone(), self.group.container.nursery.as_ref());
     }
 
     /// exec of a thread that is not the leader: a new task takes the leader's place and identity, the caller ends.
@@ -188,7 +188,7 @@ impl Task {
             self.keep_peak(&mm);
         }
         self.release_vfork_to(&heir);
-        self.kernel.platform.fresh(heir);
+        self.kernel.platform.fresh(heir, self.group.container.nursery.as_ref());
     }
 
     /// exec in place: what the calling thread's stub has to do.

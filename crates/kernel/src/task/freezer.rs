@@ -55,7 +55,7 @@ impl ThreadGroup {
 impl Task {
     /// Nothing of it may run now.
     pub(super) fn is_frozen(&self) -> bool {
-        (self.group.freezer.is_frozen() || self.group.cgroup_frozen.load(SeqCst))
+        (self.group.container.freezer.is_frozen() || self.group.cgroup_frozen.load(SeqCst))
             && !self.group.is_exiting()
             && !self.is_dying()
             && !self.is_being_killed()
@@ -81,7 +81,7 @@ impl Task {
             return false;
         }
         run.waits.begin_run();
-        run.waits.add(&self.group.freezer.thawed, Events::IN);
+        run.waits.add(&self.group.container.freezer.thawed, Events::IN);
         self.is_frozen() // a thaw before the registration woke nobody
     }
 }

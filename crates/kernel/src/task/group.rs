@@ -3,7 +3,7 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
-use super::{Cgroup, CpuLimit, Freezer, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
+use super::{Cgroup, Container, CpuLimit, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Executed;
@@ -83,10 +83,8 @@ pub struct ThreadGroup {
     pub(super) cpu_limit: OnceLock<Arc<CpuLimit>>,
     /// Semaphore adjustments (SEM_UNDO), kept by `ipc::sysv`; dropped when the process ends, which makes them.
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
-    /// The container that it belongs to, for accounting; 0 for none.
-    pub container: u64,
-    /// That container's.
-    pub freezer: Arc<Freezer>,
+    /// The container that it belongs to.
+    pub container: Arc<Container>,
     /// Where it is among the control groups, and whether that is frozen: `cgroup` changes both.
     pub(super) cgroup: Mutex<Arc<Cgroup>, Leaf>,
     pub(super) cgroup_frozen: AtomicBool,
@@ -152,8 +150,7 @@ impl ThreadGroup {
         links: Links,
         limits: Limits,
         actions: Actions,
-        container: u64,
-        freezer: Arc<Freezer>,
+        container: Arc<Container>,
         cgroup: Arc<Cgroup>,
     ) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
@@ -182,7 +179,6 @@ impl ThreadGroup {
             cpu_limit: OnceLock::new(),
             sem_undo: Mutex::new(None),
             container,
-            freezer,
             cgroup: Mutex::new(cgroup),
             cgroup_frozen: AtomicBool::new(false),
         })

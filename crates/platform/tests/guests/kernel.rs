@@ -72,7 +72,7 @@ pub fn run(config: Config, args: &[String]) {
     );
     *kernel() = Some(k);
     let _ = PLATFORM.set(platform.clone());
-    platform.fresh(task);
+    platform.fresh(task, None);
     platform::flush();
     loop {
         std::thread::park();
@@ -379,7 +379,7 @@ impl Task {
                 drop(g);
                 *self.left.lock().unwrap() = true;
                 space.kill();
-                PLATFORM.get().unwrap().fresh(task);
+                PLATFORM.get().unwrap().fresh(task, None);
             }
             // The host kills a guest process that may be there no more.
             1011 => {

@@ -10,7 +10,6 @@ use gofer::MountSource;
 use host::rustix::process::{Resource, getrlimit};
 use sandbox::client::Io;
 use sandbox::machine::INIT;
-use sandbox::protocol::BootConfig;
 use sandbox::spec::{Capabilities, ContainerSpec, Mount, Overlay, ProcessSpec, Rlimit, Root, User};
 
 use crate::cgroup::Cgroup;
@@ -74,6 +73,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
+        limited: Cgroup::of(&[]).limits_memory(),
         directfs: context.global.directfs,
         peers: context.global.peers(),
         plain_init: true,
@@ -81,7 +81,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
     };
     let launch = Launch {
         pod: None,
-        boot: BootConfig { limited: Cgroup::of(&[]).limits_memory(), ..boot_config(context, true)? },
+        boot: boot_config(context, true)?,
         spec,
         sources: vec![MountSource { path: rootfs, readonly: !args.writable, store: plan.store }],
         listener: None,

@@ -35,9 +35,7 @@ pub fn run(context: &Context, args: Events) -> Result<u8> {
 
 /// The guest's own counts, and the host's cgroup for what only it knows.
 fn sample(folder: &Folder, state: &State) -> Result<Value> {
-    // Of a container in another one's sandbox, the host's cgroup has the gofer only.
-    let cgroups: &[_] = if state.sandbox.is_some() { &[] } else { &state.cgroups };
-    let group = Cgroup::of(cgroups);
+    let group = Cgroup::of(&state.cgroups);
     let guest = folder.connect()?.stats(&state.id)?;
     let (usage, max, limit, total) = if group.is_unified() {
         let cpu = group.read("cpu.stat", Some("usage_usec")).map(|us| us * 1000);

@@ -61,7 +61,7 @@ pub fn ps(context: &Context, args: Ps) -> Result<u8> {
     }
     let list = folder.connect()?.processes(&args.id)?;
     if args.format == Format::Json {
-        let pids = host_pids(state.pid, &list.iter().map(|p| p.host).collect::<Vec<_>>());
+        let pids = host_pids(crate::pod::kernel(context, &state)?, &list.iter().map(|p| p.host).collect::<Vec<_>>());
         return print(&(serde_json::to_string(&pids)? + "\n"));
     }
     let mut rows = vec![["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(String::from)];

@@ -11,6 +11,7 @@ use host::spawn::{IdMap, Namespaces, Spawn};
 use sandbox::client::Io;
 
 use super::{Descriptors, Gofer, Launch, Sandbox, arguments, environment, null, wait_readable};
+use crate::oom::{self, Lowered};
 use crate::state::Folder;
 
 impl Launch<'_> {
@@ -18,10 +19,12 @@ impl Launch<'_> {
     /// the container ends with it.
     pub(super) fn join(self, folder: &Folder, io: &Io<'_>) -> Result<Sandbox> {
         let _lifted = Descriptors::lift();
+        let _lowered = Lowered::to(oom::of(&folder.read_whole()?.pid.to_string()));
         let null = null()?;
         let connection = folder.connect()?;
         let Gofer { process: gofer, connection: files, mut report } = self.gofer(&null)?;
-        let made = connection.create(self.spec.clone(), io, files.as_fd());
+        let cgroups: Vec<_> = self.cgroups.iter().map(AsFd::as_fd).collect();
+        let made = connection.create(self.spec.clone(), io, files.as_fd(), &cgroups);
         drop(files);
         let standing = made.map_err(anyhow::Error::from).and_then(|()| {
             Ok(Spawn {
@@ -34,7 +37,7 @@ impl Launch<'_> {
                 terminal: self.terminal,
                 die_with_parent: self.boot.foreground,
                 fixed_addresses: false,
-                cgroups: self.cgroups.iter().map(AsFd::as_fd).collect(),
+                cgroups,
             }
             .start()?)
         });

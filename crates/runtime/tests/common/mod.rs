@@ -1,6 +1,8 @@
 //! What the tests of the command line share: a bundle, a state folder, and the binary, with the pretended kernel (examples/fake.rs) or the real one.
 #![allow(dead_code)]
 
+pub mod pod;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -2,14 +2,15 @@
 
 use super::origins::Origins;
 use super::process::{Prepared, Process};
-use crate::machine::{ContainerFiles, Failure, Kind};
+use crate::machine::{ContainerFiles, Failure, INIT, Kind};
 use crate::spec::{ContainerSpec, Limits};
 use kernel::Kernel;
 use kernel::cred::UserNs;
 use kernel::task::cgroup::HostLimits;
-use kernel::task::{Cgroup, CgroupNs, Freezer, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
+use kernel::task::{self, Cgroup, CgroupNs, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
 use kernel::vfs::{MountNs, Path};
 use lock::{Mutex, lock_class};
+use platform::Nursery;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,14 +23,22 @@ lock_class! {
 pub struct Container {
     pub id: String,
     pub kernel: Arc<Kernel>,
-    /// The kernel's number of it, kept in each of its thread groups.
-    pub number: u64,
+    /// What each of its thread groups has.
+    pub shared: Arc<task::Container>,
     pub pid_ns: Arc<PidNs>,
     pub namespaces: Namespaces,
-    pub freezer: Arc<Freezer>,
     pub root: Path,
     pub origins: Origins,
     pub state: Mutex<State, ContainerState>,
+}
+
+/// Containers of the sandbox that a further one shares namespaces with.
+#[derive(Default)]
+pub struct Joins {
+    /// The sandbox' first; none: it is that itself.
+    pub first: Option<Arc<Container>>,
+    /// Whose PID namespace it is in.
+    pub pids: Option<Arc<Container>>,
 }
 
 /// Called once with how a process ended.
@@ -40,7 +49,7 @@ pub type OnExit = Box<dyn FnOnce(crate::machine::ExitStatus) + Send>;
 pub struct State {
     /// The first program, until `start`.
     pub waiting: Option<Prepared>,
-    /// Processes that the control server knows, by their number in the container.
+    /// Processes that the control server knows, by their number in the container; the first program is `INIT`.
     pub processes: HashMap<i32, Process>,
     /// Who wants to know of the first program's end, until `start`.
     pub watchers: Vec<OnExit>,
@@ -53,18 +62,21 @@ fn host_limits(limits: &Limits) -> HostLimits {
 
 impl Container {
     /// Makes everything up to the start of the first program.
-    /// `first`: the first container of its pod, of whose namespaces it shares some.
     pub fn create(
         kernel: &Arc<Kernel>,
         spec: ContainerSpec,
         files: ContainerFiles,
-        first: Option<&Container>,
+        joins: &Joins,
     ) -> Result<Arc<Container>, Failure> {
+        let first = joins.first.as_deref();
         let user_ns = first.map_or_else(UserNs::initial, |first| first.namespaces.uts.owner.clone());
         let hostname = spec.hostname.clone().unwrap_or_else(|| "stockade".to_string());
         let domain = spec.domainname.clone().unwrap_or_else(|| "(none)".to_string());
-        let pid_ns = PidNs::child(&kernel.root_pid_ns, user_ns.clone())
-            .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?;
+        let pid_ns = match &joins.pids {
+            Some(other) => other.pid_ns.clone(),
+            None => PidNs::child(&kernel.root_pid_ns, user_ns.clone())
+                .map_err(|e| Failure::new(Kind::Other, format!("making the PID namespace: {e:?}")))?,
+        };
         let pod = spec.pod.clone().unwrap_or_default();
         let shared = |on: bool| first.filter(|_| on).map(|first| &first.namespaces);
         let uts = match shared(pod.uts) {
@@ -80,18 +92,24 @@ impl Container {
             pid_for_children: pid_ns.clone(),
         };
         let built = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;
+        if spec.limited {
+            kernel::mm::untouched::set_limited();
+        }
+        // Without a number of its own it goes first when the host is short of memory, as the first container's do.
+        let oom_score_adj = spec.process.oom_score_adj.unwrap_or(1000);
+        let nursery = (!files.cgroups.is_empty()).then(|| Nursery::new(files.cgroups, oom_score_adj));
         let container = Arc::new(Container {
             id: spec.id.clone(),
             kernel: kernel.clone(),
-            number: kernel::unique_id(),
+            shared: task::Container::new(nursery),
             pid_ns,
             namespaces,
-            freezer: Arc::default(),
             root: built.root,
             origins: built.origins,
             state: Mutex::new(State::default()),
         });
-        let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, !spec.plain_init)?;
+        let is_init = joins.pids.is_none() && !spec.plain_init;
+        let prepared = Prepared::new(&container, &user_ns, spec.process, files.io, is_init)?;
         container.state.lock().waiting = Some(prepared);
         Ok(container)
     }
@@ -118,14 +136,22 @@ impl Container {
         };
         let prepared =
             waiting.ok_or_else(|| Failure::new(Kind::State, format!("container {} was started already", self.id)))?;
-        self.run(prepared).map(drop)
+        let process = prepared.start(self)?;
+        // By this number whatever its own is, which in another one's PID namespace is not 1.
+        self.state.lock().processes.insert(INIT, process);
+        Ok(())
     }
 
-    /// Starts a prepared program; its number in the container.
+    /// Starts another program; its number in the container.
     pub fn run(&self, prepared: Prepared) -> Result<i32, Failure> {
         let process = prepared.start(self)?;
         let pid = process.group.id();
         self.state.lock().processes.insert(pid, process);
         Ok(pid)
+    }
+
+    /// Its processes, with their numbers in the container.
+    pub fn processes(&self) -> Vec<(i32, Arc<task::ThreadGroup>)> {
+        self.shared.processes(&self.pid_ns)
     }
 }

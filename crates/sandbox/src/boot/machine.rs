@@ -1,6 +1,6 @@
 //! The kernel as the control server sees it.
 
-use super::container::Container;
+use super::container::{Container, Joins};
 use super::process::Prepared;
 use crate::machine::{
     ContainerFiles, ExitStatus, Failure, Kind, Machine, Mounted, Pid, Process, ProcessIo, Stats, Status, Target,
@@ -37,7 +37,9 @@ impl Sandbox {
         let state = container.state.lock();
         let known = state.processes.get(&pid).map(|p| p.group.clone());
         drop(state);
-        let group = known.or_else(|| container.pid_ns.group(pid));
+        // Others may be in its PID namespace.
+        let own = |group: &Arc<ThreadGroup>| group.container.number == container.shared.number;
+        let group = known.or_else(|| container.pid_ns.group(pid).filter(own));
         group.ok_or_else(|| Failure::new(Kind::State, format!("no process {pid} in container {}", container.id)))
     }
 }
@@ -54,11 +56,14 @@ impl Machine for Sandbox {
         if self.containers().contains_key(&id) {
             return Err(Failure::new(Kind::State, format!("container {id} exists already")));
         }
-        let first = match &spec.pod {
-            Some(pod) => Some(self.container(&pod.sandbox)?),
-            None => None,
+        let joins = match &spec.pod {
+            Some(pod) => Joins {
+                first: Some(self.container(&pod.sandbox)?),
+                pids: pod.pids.as_ref().map(|id| self.container(id)).transpose()?,
+            },
+            None => Joins::default(),
         };
-        let container = Container::create(&self.kernel, spec, files, first.as_deref())?;
+        let container = Container::create(&self.kernel, spec, files, &joins)?;
         self.containers().insert(id, container);
         settle();
         Ok(())
@@ -67,8 +72,11 @@ impl Machine for Sandbox {
     fn remove(&self, container: &str) {
         let Some(gone) = self.containers().remove(container) else { return };
         super::pause::resume(&gone);
-        for (_, group) in gone.pid_ns.groups() {
+        for (_, group) in gone.processes() {
             task::send(&group, None, SigInfo::user(kernel::signal::SIGKILL, kernel::signal::SI_USER, 0, 0));
+        }
+        if let Some(nursery) = &gone.shared.nursery {
+            self.kernel.platform.close(nursery);
         }
         // What lets its mounts go is queued, too.
         drop(gone);
@@ -110,7 +118,7 @@ impl Machine for Sandbox {
                 task::send(&self.group(&container, pid)?, None, info());
             }
             Target::All => {
-                for (_, group) in container.pid_ns.groups() {
+                for (_, group) in container.processes() {
                     task::send(&group, None, info());
                 }
             }
@@ -149,7 +157,7 @@ impl Machine for Sandbox {
 
     fn processes(&self, container: &str) -> Result<Vec<Process>, Failure> {
         let container = self.container(container)?;
-        let groups = container.pid_ns.groups();
+        let groups = container.processes();
         Ok(groups.into_iter().filter_map(|(pid, group)| show_process(&container, pid, &group)).collect())
     }
 
@@ -157,7 +165,7 @@ impl Machine for Sandbox {
         let container = self.container(container)?;
         let state = container.state.lock();
         let ended = state.processes.get(&crate::machine::INIT).is_some_and(|p| p.group.state() != GroupState::Alive);
-        Ok(match (state.started, ended, container.freezer.is_frozen()) {
+        Ok(match (state.started, ended, container.shared.freezer.is_frozen()) {
             (false, ..) => Status::Created,
             (_, true, _) => Status::Stopped,
             (_, _, true) => Status::Paused,
@@ -180,7 +188,7 @@ impl Machine for Sandbox {
 
     fn stats(&self, container: &str) -> Result<Stats, Failure> {
         let container = self.container(container)?;
-        let groups = container.pid_ns.groups();
+        let groups = container.processes();
         let mut stats = Stats { counters: super::counters::read(&container.kernel), ..Stats::default() };
         for (_, group) in groups {
             let tasks = group.tasks();
@@ -204,6 +212,9 @@ impl Machine for Sandbox {
             }
         };
         change(&mut host.memory, limits.memory);
+        if host.memory.is_some() {
+            kernel::mm::untouched::set_limited();
+        }
         change(&mut host.cpu_millis, limits.cpu_millis);
         group.set_limits(host);
         Ok(())

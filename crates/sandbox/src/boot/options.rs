@@ -17,7 +17,7 @@ pub struct Options {
 
 /// Refuses what it doesn't know, by name.
 pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
-    let mut options = Options { platform: Config::default(), force_rerun: false, limited: config.limited, stall: None };
+    let mut options = Options { platform: Config::default(), force_rerun: false, limited: false, stall: None };
     let p = &mut options.platform;
     for (key, value) in &config.platform {
         match key.as_str() {

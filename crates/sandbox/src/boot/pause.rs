@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn pause(container: &Container) -> Result<(), Failure> {
-    container.freezer.freeze(&groups(container));
+    container.shared.freezer.freeze(&groups(container));
     settle();
     let begun = Instant::now();
     loop {
@@ -36,10 +36,10 @@ pub fn pause(container: &Container) -> Result<(), Failure> {
 }
 
 pub fn resume(container: &Container) {
-    container.freezer.thaw();
+    container.shared.freezer.thaw();
     settle();
 }
 
 fn groups(container: &Container) -> Vec<std::sync::Arc<kernel::task::ThreadGroup>> {
-    container.pid_ns.groups().into_iter().map(|(_, group)| group).collect()
+    container.processes().into_iter().map(|(_, group)| group).collect()
 }

@@ -61,8 +61,7 @@ impl Prepared {
             files: self.files,
             fs: self.fs,
             namespaces: container.namespaces.clone(),
-            container: container.number,
-            freezer: container.freezer.clone(),
+            container: container.shared.clone(),
             init: self.init,
         };
         let task = Task::spawn_first(&container.kernel, &container.pid_ns, init, self.image)
@@ -161,8 +160,9 @@ fn descriptors(
     let console = match io.console {
         Some(fd) => {
             let (kernel, ns) = (&container.kernel, &container.namespaces.mount);
-            let console = Console::attach(kernel, ns, container.number, cred, HostFd::new(fd), spec.console_size)
-                .map_err(failed("taking over the terminal".into()))?;
+            let console =
+                Console::attach(kernel, ns, container.shared.number, cred, HostFd::new(fd), spec.console_size)
+                    .map_err(failed("taking over the terminal".into()))?;
             Some(Arc::new(console))
         }
         None => None,

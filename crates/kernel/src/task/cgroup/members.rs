@@ -141,7 +141,7 @@ impl Cgroup {
                 task.notify();
             }
         } else {
-            process.freezer.look_again();
+            process.container.freezer.look_again();
         }
     }
 
