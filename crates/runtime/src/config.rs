@@ -2,21 +2,26 @@
 //!
 //! An error names the field and what to do. Neighbours: `process` (the part that exec shares), `sandbox::spec` (the result). Owns no locks.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use gofer::MountSource;
 use oci_spec::runtime::{LinuxDeviceType, Spec};
-use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits, Overlay, Propagation, Root};
+use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits, Overlay, Propagation, Root, Volume};
 use serde_json::Value;
 
 use crate::cli::{Access, Global};
+use crate::hints::{self, Hints, Share};
 use crate::image;
 use crate::overlay::{Choice, Plan};
 use crate::pod;
 use crate::process;
 use crate::state::Root as StateRoot;
+
+/// Where kubelet keeps volumes of pods.
+const KUBELET: &str = "/var/lib/kubelet/pods";
 
 /// A bundle, read and checked.
 pub struct Bundle {
@@ -89,6 +94,12 @@ impl Bundle {
         let source = image.clone().unwrap_or_else(|| self.rootfs.clone());
         let overlay = self.serve(choice.root(&source, readonly, shared)?, source.clone(), readonly);
         let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
+        let annotations: BTreeMap<String, String> = annotations.into_iter().collect();
+        let pod = pod::of(&oci, states)?;
+        let hints = match &pod {
+            None => Hints::read(&annotations, Path::new(KUBELET))?,
+            Some(pod) => Hints::read(&pod::annotations(pod, states)?, Path::new(KUBELET))?,
+        };
         let linux = oci.linux().clone().unwrap_or_default();
         self.spec = ContainerSpec {
             id: id.to_string(),
@@ -103,7 +114,8 @@ impl Bundle {
             },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
-            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global)?,
+            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global, &hints)?,
+            volumes: if pod.is_none() { self.volumes(&hints, &choice)? } else { Vec::new() },
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
@@ -112,7 +124,7 @@ impl Bundle {
             directfs: false,
             own_tmp: true,
             peers: global.peers(),
-            pod: pod::of(&oci, states)?,
+            pod,
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };
@@ -180,8 +192,13 @@ impl Bundle {
     }
 
     /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
-    fn mounts(&mut self, list: &[oci_spec::runtime::Mount], choice: &Choice, global: &Global) -> Result<Vec<Mount>> {
-        let shared = global.file_access_mounts == Access::Shared;
+    fn mounts(
+        &mut self,
+        list: &[oci_spec::runtime::Mount],
+        choice: &Choice,
+        global: &Global,
+        hints: &Hints,
+    ) -> Result<Vec<Mount>> {
         let mut made = Vec::with_capacity(list.len());
         for (at, mount) in list.iter().enumerate() {
             let destination = text(mount.destination(), || format!("mounts[{at}].destination"))?;
@@ -192,9 +209,15 @@ impl Bundle {
             let bind = options.iter().any(|o| o == "bind" || o == "rbind") || mount.typ().as_deref() == Some("bind");
             let mut source =
                 mount.source().as_deref().map_or(Ok(String::new()), |s| text(s, || format!("mounts[{at}].source")))?;
+            let hint = hints.of(&source).filter(|_| bind || mount.typ().as_deref() == Some("tmpfs"));
+            let shared = match hint.map(|hint| hint.share) {
+                None => global.file_access_mounts == Access::Shared,
+                Some(share) => share == Share::Shared,
+            };
             let (mut gofer, mut overlay) = (None, Overlay::None);
+            let volume = hint.filter(|hint| hint.is_volume()).map(|hint| hint.name.clone());
             let image = !bind && mount.typ().as_deref() == Some("erofs");
-            if bind || image {
+            if volume.is_none() && (bind || image) {
                 let path = self.path.join(&source);
                 let real = fs::canonicalize(&path).map_err(|e| {
                     anyhow!("field mounts[{at}].source: {} for {destination}: {}", path.display(), plain(&e))
@@ -208,7 +231,33 @@ impl Bundle {
                 overlay = self.serve(choice.mount(&real, readonly, shared)?, real, readonly);
             }
             let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
-            made.push(Mount { destination, kind, source, options, gofer, overlay, shared: bind && shared });
+            made.push(Mount { destination, kind, source, options, gofer, overlay, shared: bind && shared, volume });
+        }
+        Ok(made)
+    }
+}
+
+impl Bundle {
+    /// What the sandbox makes for all its containers. Bind volumes get the gofer's numbers after those of mounts.
+    fn volumes(&mut self, hints: &Hints, choice: &Choice) -> Result<Vec<Volume>> {
+        let mut made = Vec::new();
+        for hint in hints.0.iter().filter(|hint| hint.is_volume()) {
+            let (mut gofer, mut overlay) = (None, Overlay::None);
+            if hint.kind == hints::Kind::Bind {
+                let real = fs::canonicalize(&hint.source)
+                    .map_err(|e| anyhow!("mount hint {}: source {}: {}", hint.name, hint.source, plain(&e)))?;
+                gofer = Some(self.sources.len() as u32);
+                let readonly = hint.options.iter().any(|o| o == "ro" || o == "rro");
+                overlay = self.serve(choice.mount(&real, readonly, false)?, real, readonly);
+            }
+            made.push(Volume {
+                name: hint.name.clone(),
+                kind: if gofer.is_some() { "bind" } else { "tmpfs" }.to_string(),
+                source: hint.source.clone(),
+                options: hint.options.clone(),
+                gofer,
+                overlay,
+            });
         }
         Ok(made)
     }

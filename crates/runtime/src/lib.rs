@@ -11,6 +11,7 @@ mod console;
 mod container;
 mod error;
 mod foreground;
+mod hints;
 mod hooks;
 mod image;
 mod internal;

@@ -2,7 +2,7 @@
 //!
 //! Its state folder has a link to the sandbox' control socket, so every command finds it as it finds any other. Neighbours: `config`, `launch`. Owns no locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -85,6 +85,12 @@ fn member_of(path: &Path, sandbox: &str, root: &Root) -> Result<String> {
         "field linux.namespaces: the PID namespace {} is of no container of the pod {sandbox}; name the sandbox' own, or leave the path out",
         path.display()
     )
+}
+
+/// What the sandbox was told for all its containers.
+pub fn annotations(pod: &Pod, root: &Root) -> Result<BTreeMap<String, String>> {
+    let state = root.folder(&pod.sandbox)?.read_whole();
+    Ok(state.with_context(|| format!("joining the sandbox {}", pod.sandbox))?.annotations)
 }
 
 /// The folder of the sandbox, which runs; the container's own gets a link to its control socket.

@@ -14,6 +14,8 @@ pub struct ContainerSpec {
     pub domainname: Option<String>,
     /// In the order of config.json.
     pub mounts: Vec<Mount>,
+    /// Of the sandbox' first container: what lives as long as the sandbox, and its containers may mount.
+    pub volumes: Vec<Volume>,
     pub devices: Vec<Device>,
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
@@ -107,6 +109,21 @@ pub struct Mount {
     pub overlay: Overlay,
     /// Of bind mounts: others change their files, too.
     pub shared: bool,
+    /// A volume of the sandbox takes the place of all that, but for the destination and flags.
+    pub volume: Option<String>,
+}
+
+/// A file system that containers of a pod share, or that outlives the one which mounts it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    pub name: String,
+    /// bind or tmpfs.
+    pub kind: String,
+    pub source: String,
+    pub options: Vec<String>,
+    /// For bind volumes: which of the gofer's mounts serves it. They come after those of the container's mounts.
+    pub gofer: Option<u32>,
+    pub overlay: Overlay,
 }
 
 /// One entry of `linux.devices`.

@@ -2,6 +2,7 @@
 
 use super::origins::Origins;
 use super::process::{Prepared, Process};
+use super::volumes::Volumes;
 use crate::machine::{ContainerFiles, Failure, INIT, Kind};
 use crate::spec::{ContainerSpec, Limits};
 use kernel::Kernel;
@@ -29,6 +30,8 @@ pub struct Container {
     pub namespaces: Namespaces,
     pub root: Path,
     pub origins: Origins,
+    /// The sandbox', if it is its first container.
+    pub volumes: Volumes,
     pub state: Mutex<State, ContainerState>,
 }
 
@@ -91,7 +94,8 @@ impl Container {
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };
-        let built = super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces)?;
+        let built =
+            super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces, first.map(|first| &first.volumes))?;
         if spec.limited {
             kernel::mm::untouched::set_limited();
         }
@@ -106,6 +110,7 @@ impl Container {
             namespaces,
             root: built.root,
             origins: built.origins,
+            volumes: built.volumes,
             state: Mutex::new(State::default()),
         });
         let is_init = joins.pids.is_none() && !spec.plain_init;

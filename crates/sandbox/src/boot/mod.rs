@@ -1,7 +1,7 @@
 //! Makes the kernel out of its crates and implements [`Machine`] with it: the composition root.
 //!
 //! `prepare` runs single-threaded before lock-down (the platform forks its zygotes), the closure that it returns after it. `machine` answers
-//! the control server, `container` makes a container, `mounts` its file system (`origins` remembers where it came from), `process` its programs, `home` what passwd(5) says of their users.
+//! the control server, `container` makes a container, `mounts` its file system (`origins` remembers where it came from, `volumes` what containers share), `process` its programs, `home` what passwd(5) says of their users.
 //!
 //! [`Machine`]: crate::machine::Machine
 
@@ -16,6 +16,7 @@ mod options;
 mod origins;
 mod pause;
 mod process;
+mod volumes;
 
 use crate::machine::{BootContext, Failure, Kind, Prepared};
 use kernel::Kernel;

@@ -3,8 +3,11 @@
 use super::mount_options::{self, Options};
 use super::origins::Origins;
 use super::process::show;
+use super::volumes::{self, Volumes};
 use crate::machine::{Failure, HostFiles, Kind};
-use crate::spec::{ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers, Propagation as RootPropagation};
+use crate::spec::{
+    ContainerSpec, DeviceKind, Mount as MountSpec, Overlay, Peers, Propagation as RootPropagation, Volume as VolumeSpec,
+};
 use abi::Errno;
 use abi::fs as flags;
 use filesystems::tmpfs::{self, Disk};
@@ -29,21 +32,24 @@ pub(super) struct Builder<'a> {
     namespaces: Arc<Namespaces>,
     pub root: Path,
     origins: RefCell<Origins>,
+    volumes: Volumes,
 }
 
 /// What a container's file system consists of.
 pub struct Built {
     pub root: Path,
     pub origins: Origins,
+    pub volumes: Volumes,
 }
 
-/// Fills the container's mount namespace and gives its root.
+/// Fills the container's mount namespace and gives its root. `volumes`: those of the sandbox that it joins.
 pub fn build(
     kernel: &Arc<Kernel>,
     spec: &ContainerSpec,
     gofer: OwnedFd,
     user_ns: &Arc<UserNs>,
     namespaces: &Namespaces,
+    volumes: Option<&Volumes>,
 ) -> Result<Built, Failure> {
     let client = Client::connect(HostFd::new(gofer))
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("connecting to the gofer"))?;
@@ -75,7 +81,14 @@ pub fn build(
     propagate(&mount, seen).map_err(wrap("linux.rootfsPropagation"))?;
     let root = Path::new(mount.clone(), mount.root.clone());
     let namespaces = Arc::new(namespaces.clone());
-    let builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone(), origins: RefCell::default() };
+    let volumes = volumes.cloned().unwrap_or_default();
+    let origins = RefCell::new(volumes.origins.clone());
+    let mut builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone(), origins, volumes };
+    for volume in &spec.volumes {
+        let made = builder.volume(volume).map_err(|e| e.context(format!("mount hint {}", volume.name)))?;
+        builder.volumes.list.insert(volume.name.clone(), made);
+    }
+    builder.volumes.origins = builder.origins.borrow().clone();
     builder.remember(&top, &spec.root.source, whole, spec.root.overlay);
     for mount in ordered(spec) {
         builder.mount(&mount)?;
@@ -88,12 +101,13 @@ pub fn build(
     if spec.root.readonly {
         mount.flags.fetch_or(flags::MS_RDONLY, std::sync::atomic::Ordering::Relaxed);
     }
-    Ok(Built { root, origins: builder.origins.into_inner() })
+    Ok(Built { root, origins: builder.origins.into_inner(), volumes: builder.volumes })
 }
 
-/// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount.
+/// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount and volume.
 fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure> {
-    let wanted = 1 + spec.mounts.iter().filter(|m| m.gofer.is_some()).count();
+    let mounts = spec.mounts.iter().map(|m| m.gofer);
+    let wanted = 1 + mounts.chain(spec.volumes.iter().map(|v| v.gofer)).flatten().count();
     if served < wanted {
         let what = format!("the gofer serves {served} mounts, the container has {wanted}: one is missing");
         return Err(Failure::new(Kind::Other, what));
@@ -216,7 +230,36 @@ impl Builder<'_> {
     fn mount(&self, spec: &MountSpec) -> Result<(), Failure> {
         let at = &spec.destination;
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
-        let Options { flags: mount_flags, data, propagation, copies } = mount_options::read(spec)?;
+        let options = mount_options::read(spec)?;
+        let made = match &spec.volume {
+            Some(name) => Some(self.volumes.replica(name, spec)?),
+            None => self.file_system(spec, &options)?,
+        };
+        let Some(mount) = made else { return Ok(()) };
+        let root = mount.root.inode().ok_or_else(|| failed(Stop::Errno(Errno::EIO)))?;
+        let point = self.mount_point(at, root.kind == FileType::Dir)?;
+        if options.copies && spec.kind == "tmpfs" && spec.volume.is_none() {
+            let mut done = 0;
+            let from = point.inode().map_err(failed)?;
+            filesystems::overlay::copy_tree(&mut self.io(&mut done), &from, &root)
+                .map_err(|stop| failed(stop).context("tmpcopyup: copying what is there"))?;
+        }
+        vfs::attach(&mount, &point).map_err(failed)?;
+        propagate(&mount, options.propagation).map_err(failed)
+    }
+
+    /// A volume of the sandbox.
+    fn volume(&self, spec: &VolumeSpec) -> Result<Arc<Mount>, Failure> {
+        let spec = volumes::as_mount(spec);
+        let made = self.file_system(&spec, &mount_options::read(&spec)?)?;
+        made.ok_or_else(|| Failure::new(Kind::Invalid, format!("{}: no such type", spec.kind)))
+    }
+
+    /// What a mount asks for, not mounted yet; `None` for a type that there is not.
+    fn file_system(&self, spec: &MountSpec, options: &Options) -> Result<Option<Arc<Mount>>, Failure> {
+        let at = &spec.destination;
+        let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
+        let mount_flags = options.flags;
         if let (Some(index), "bind" | "erofs") = (spec.gofer, spec.kind.as_str()) {
             let how = filesystems::gofer::Options { shared: spec.shared, ..self.how };
             let lower = match spec.kind.as_str() {
@@ -226,13 +269,11 @@ impl Builder<'_> {
             let readonly = mount_flags & flags::MS_RDONLY != 0;
             let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
             self.remember(&top, &spec.source, how, spec.overlay);
-            let point = self.mount_point(at, top.kind == FileType::Dir)?;
             let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), spec.source.as_bytes(), mount_flags);
             if readonly {
                 mount.fs.read_only.store(true, std::sync::atomic::Ordering::Relaxed);
             }
-            vfs::attach(&mount, &point).map_err(failed)?;
-            return propagate(&mount, propagation).map_err(failed);
+            return Ok(Some(mount));
         }
         if spec.kind == "bind" || spec.kind == "erofs" {
             return Err(Failure::new(Kind::Invalid, format!("{} mount {at} has no gofer connection", spec.kind)));
@@ -240,21 +281,11 @@ impl Builder<'_> {
         let kind = if spec.kind == "none" { "sysfs" } else { spec.kind.as_str() };
         let Some(fs) = self.kernel.fs_type(kind.as_bytes()) else {
             observe::warn!("mount {at}: file system type {kind} is not known; skipped");
-            return Ok(());
+            return Ok(None);
         };
-        let point = self.mount_point(at, true)?;
         let mut done = 0;
-        let mut io = self.io(&mut done);
-        let mount = vfs::make_mount(&mut io, self.kernel, fs, spec.source.as_bytes(), mount_flags, data.as_bytes());
-        let mount = mount.map_err(failed)?;
-        if copies && kind == "tmpfs" {
-            let (from, to) = (point.inode().map_err(failed)?, mount.root.inode());
-            let to = to.ok_or_else(|| failed(Stop::Errno(Errno::EIO)))?;
-            filesystems::overlay::copy_tree(&mut io, &from, &to)
-                .map_err(|stop| failed(stop).context("tmpcopyup: copying what is there"))?;
-        }
-        vfs::attach(&mount, &point).map_err(failed)?;
-        propagate(&mount, propagation).map_err(failed)
+        let (source, data) = (spec.source.as_bytes(), options.data.as_bytes());
+        vfs::make_mount(&mut self.io(&mut done), self.kernel, fs, source, mount_flags, data).map_err(failed).map(Some)
     }
 
     /// A tmpfs on /tmp, where config.json mounts nothing there and nothing lies there (spec section 10).
