@@ -14,6 +14,7 @@ pub mod file;
 pub mod lockdown;
 pub mod message;
 pub mod namespaces;
+pub mod ptrace;
 pub mod random;
 pub mod signals;
 pub mod socket;

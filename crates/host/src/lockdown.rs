@@ -86,7 +86,7 @@ pub mod numbers {
         preadv = SYS_preadv, pwritev = SYS_pwritev, preadv2 = SYS_preadv2, pwritev2 = SYS_pwritev2, prlimit64 = SYS_prlimit64,
         process_vm_readv = SYS_process_vm_readv, process_vm_writev = SYS_process_vm_writev, getrandom = SYS_getrandom,
         memfd_create = SYS_memfd_create, membarrier = SYS_membarrier, copy_file_range = SYS_copy_file_range, statx = SYS_statx, rseq = SYS_rseq,
-        pidfd_open = SYS_pidfd_open, pidfd_send_signal = SYS_pidfd_send_signal, pidfd_getfd = SYS_pidfd_getfd, getcpu = SYS_getcpu, close_range = SYS_close_range,
+        pidfd_open = SYS_pidfd_open, ptrace = SYS_ptrace, pidfd_send_signal = SYS_pidfd_send_signal, pidfd_getfd = SYS_pidfd_getfd, getcpu = SYS_getcpu, close_range = SYS_close_range,
         fgetxattr = SYS_fgetxattr, fsetxattr = SYS_fsetxattr, flistxattr = SYS_flistxattr, fremovexattr = SYS_fremovexattr,
         getxattr = SYS_getxattr, setxattr = SYS_setxattr, listxattr = SYS_listxattr, removexattr = SYS_removexattr,
         lgetxattr = SYS_lgetxattr, lsetxattr = SYS_lsetxattr, llistxattr = SYS_llistxattr, lremovexattr = SYS_lremovexattr,

@@ -110,7 +110,66 @@ fn take(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> io::Result<(usize, 
     Ok((got.bytes, fds, got.flags.contains(ReturnFlags::CTRUNC)))
 }
 
+/// The length of the next message, and the process that sent it, by the host's word (unix(7), SO_PASSCRED); 0: one outside of this PID namespace. Waits for it. A longer
+/// message is cut, and descriptors that come along are lost. `None`: all senders are gone.
+pub fn receive_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(usize, i32)>> {
+    use std::os::fd::AsRawFd;
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // Room for one struct ucred behind its header, and not for a descriptor besides.
+    let mut control = [0u64; 4];
+    // SAFETY: all zeros is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the header points to buffers that live through the call, with their sizes.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    if length < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    // The header's length, then level and type; then pid and uid, gid.
+    let [_, kind, pid, _] = control;
+    let named = message.msg_controllen >= 28 && kind == libc::SOL_SOCKET as u64 | (libc::SCM_CREDENTIALS as u64) << 32;
+    Ok(named.then_some((length as usize, pid as u32 as i32)))
+}
+
+/// Bytes that the other end has not received yet, as the host accounts for them. unix(7), SIOCOUTQ.
+pub fn unread(socket: impl AsFd) -> io::Result<u32> {
+    use std::os::fd::AsRawFd;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the host writes an int. TIOCOUTQ is SIOCOUTQ's number.
+    if unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(bytes as u32)
+}
+
 fn address(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {
     use std::os::fd::AsRawFd;
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()).as_str())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_named_and_their_descriptors_lost() {
+        let (a, b) = pair().unwrap();
+        rustix::net::sockopt::set_socket_passcred(&b, true).unwrap();
+        send(&a, b"four", &[], true).unwrap();
+        send(&a, b"", &[a.as_fd()], true).unwrap();
+        send(&a, b"longer", &[], true).unwrap();
+        assert!(unread(&a).unwrap() > 0);
+        let own = std::process::id() as i32;
+        let mut bytes = [0u8; 5];
+        assert_eq!(receive_from(&b, &mut bytes), Ok(Some((4, own))));
+        assert_eq!(receive_from(&b, &mut bytes), Ok(Some((0, own))));
+        assert_eq!(receive_from(&b, &mut bytes), Ok(Some((5, own))));
+        assert_eq!((&bytes, unread(&a)), (b"longe", Ok(0)));
+        drop(a);
+        assert_eq!(receive_from(&b, &mut bytes), Ok(None));
+    }
 }

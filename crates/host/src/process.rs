@@ -30,7 +30,7 @@ pub struct Ended {
     pub peak_kb: u64,
 }
 
-/// Waits until any child has ended, and leaves it unreaped. ECHILD: there is none.
+/// Waits until any child has ended, and leaves it unreaped. ECHILD: there is none. EAGAIN: one stopped for another thread that traces it, who will let it go on in a moment.
 pub fn wait_any() -> Result<Ended, Errno> {
     // SAFETY: all zeros is a valid siginfo, and a valid rusage.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -42,7 +42,8 @@ pub fn wait_any() -> Result<Ended, Errno> {
     let status = match info.si_code {
         libc::CLD_EXITED => (status & 0xff) << 8,
         libc::CLD_DUMPED => status & 0x7f | 0x80,
-        _ => status & 0x7f,
+        libc::CLD_KILLED => status & 0x7f,
+        _ => return Err(Errno::EAGAIN),
     };
     Ok(Ended { pid, status, peak_kb: usage.ru_maxrss as u64 })
 }

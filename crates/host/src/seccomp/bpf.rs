@@ -7,6 +7,8 @@ use libc::sock_filter;
 pub const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 pub const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 pub const TRAP: u32 = libc::SECCOMP_RET_TRAP;
+/// The call is made if a tracer allows it; without one it fails with ENOSYS.
+pub const TRACE: u32 = libc::SECCOMP_RET_TRACE;
 pub const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 pub const ARCH_X86_64: u32 = 0xc000_003e;
 

@@ -20,6 +20,8 @@ const SYNC_WAKE_UP: libc::c_ulong = 1;
 pub const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
 /// Flags of a filter that makes a listener.
 pub const FILTER_FLAGS: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+/// Flags of one that makes none.
+pub const PLAIN_FLAGS: u64 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 /// Once received, a notification is interrupted by SIGKILL only (Linux 5.19).
 pub const WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
