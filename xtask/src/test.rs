@@ -42,6 +42,7 @@ const STAGES: [&str; 7] = ["check", "unit", "native", "guest", "real", "suites",
 const MATRIX: &[&[&str]] = &[
     &["--platform", "force-rerun=on"],
     &["--platform", "force-trap=on"],
+    &["--platform", "listener=off"],
     &["--platform", "sync-wakeup=off"],
     &["--platform", "killable=off"],
     &["--platform", "park=off"],

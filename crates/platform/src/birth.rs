@@ -57,23 +57,28 @@ impl Shard {
             return self.zygote_hello(n, cookie, newborn);
         }
         let slot = newborn.parent.as_ref().map_or(self.slot, |parent| parent.slot);
-        let Ok(mailboxes) = self.core.pool.take() else {
-            self.stray(n, "no memory file for its mailboxes");
-            return self.stillborn(newborn);
+        let Ok(mailboxes) = self.core.pool.take() else { return self.unborn(tid, cookie, newborn) };
+        // Without a listener it brings a socket to which the file is sent, once it is known.
+        let handed = if self.core.config.listener {
+            Thread::hand_over(self, n.id, &mailboxes.file).map(|number| (number, None))
+        } else {
+            crate::handover::take_socket(tid, n.data.args[3]).map(|socket| (0, Some((socket, mailboxes.file.clone()))))
         };
-        let Ok(number) = Thread::hand_over(self, n.id, &mailboxes.file) else {
+        let Ok((number, to_send)) = handed else {
             self.core.pool.give(mailboxes, &[]);
-            queue(Out::Kill(tid));
-            return self.stillborn(newborn);
+            return self.unborn(tid, cookie, newborn);
         };
         let mailbox = mailboxes.slot(slot);
-        let space = Arc::new(Space::new(self.core, tid, newborn.nursery.clone(), mailboxes, slot));
+        let space = Arc::new(Space::new(self, tid, newborn.nursery.clone(), mailboxes, slot));
         if let Some(parent) = &newborn.parent {
             space.inherit_sites(&parent.space);
         }
         let thread = self.admit(space.clone(), tid, slot, cookie, mailbox, n.id, &newborn);
         lock(&thread.state).value = number;
         lock(&self.core.spaces).insert(tid, space);
+        if let Some((socket, file)) = to_send {
+            self.give_mailboxes(&thread.space, socket, file);
+        }
         if newborn.guest.is_some() {
             thread.space.count_on(self);
         }
@@ -140,7 +145,7 @@ impl Shard {
     ) -> Arc<Thread> {
         mailbox.reset();
         mailbox.set_registers(&newborn.registers);
-        let state = Mutex::new(State::new(At::Bell { id }, newborn.guest.clone()));
+        let state = Mutex::new(State::new(self.at_bell(id), newborn.guest.clone()));
         let core = self.core;
         let thread = Arc::new(Thread {
             core,
@@ -175,6 +180,15 @@ impl Shard {
         drop(st);
         if let (Some(event), Some(guest)) = (event, guest) {
             guest.event(&parent, event);
+        }
+    }
+
+    /// There is no room for the process here, or it has none for us. It ends, and whoever ordered it learns that as of one that the host killed.
+    fn unborn(&self, tid: i32, cookie: [u64; 2], newborn: Newborn) {
+        queue(Out::Kill(tid));
+        match newborn.parent {
+            Some(_) => self.core.expect(cookie, newborn), // the keeper will miss it
+            None => self.stillborn(newborn),
         }
     }
 

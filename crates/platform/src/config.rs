@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Config {
     /// Listeners, one for each core that the sandbox may use; 0: as many as the process may run on. They are made when first needed.
     pub shards: usize,
+    /// Calls come by a seccomp listener, where the host allows one. Without it each is a signal and a message, and births are watched by ptrace.
+    pub listener: bool,
     /// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, where the host has it (Linux 6.6).
     pub sync_wakeup: bool,
     /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, where the host has it (Linux 5.19). Without it a signal would interrupt a direct notification before its answer, so there are none.
@@ -39,6 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             shards: 0,
+            listener: true,
             sync_wakeup: true,
             killable: true,
             park: true,
@@ -55,6 +58,21 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// For a host that allows no listener: what needs one is off.
+    pub(crate) fn without_listener(self) -> Config {
+        Config {
+            listener: false,
+            force_trap: true,
+            sync_wakeup: false,
+            patching: false,
+            polling: false,
+            park: false,
+            ..self
+        }
+    }
+}
+
 /// Why no guest can run here: the step, what the host said, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -66,10 +84,16 @@ pub enum StartError {
         "the first stub process could not be set up at step {step} ({errno}): see docs/platform.md, \"Start of a shard\""
     )]
     Stub { step: u32, errno: abi::Errno },
-    #[error(
-        "this process is below a seccomp filter with a listener of its own, and the host allows no second one: start stockade outside of it, or switch it off there (LXD and Incus: security.syscalls.intercept.*; OCI: linux.seccomp.listenerPath; not inside another stockade's kernel process)"
-    )]
+    #[error("another seccomp filter with a listener is above, and the host allows no second one")]
     SecondListener,
+    #[error(
+        "without a seccomp listener of its own stockade attaches to guest processes by ptrace, which the host refuses ({0}): set the sysctl kernel.yama.ptrace_scope to 1 or 0, or switch off the listener above (LXD and Incus: security.syscalls.intercept.*; OCI: linux.seccomp.listenerPath)"
+    )]
+    NoTracer(abi::Errno),
+    #[error(
+        "a seccomp filter above has the host make clone(2) calls that stockade's own filter holds back, so guests could not be contained: switch that off, or start stockade outside of it"
+    )]
+    Unbounded,
     #[error("no thread can be started: {0}; raise `ulimit -u` or the cgroup's pids.max")]
     Thread(std::io::Error),
 }

@@ -19,6 +19,7 @@ use crate::shard::Shard;
 use crate::space::Space;
 use crate::sync::{Mutex, Newborns, Seeds, Shards, Spaces, lock};
 use crate::thread::Thread;
+use crate::tracer::Tracer;
 use crate::zygote::Seed;
 
 pub(crate) struct Core {
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub keeper: Keeper,
     pub poller: Poller,
     pub young: Young,
+    pub tracer: Tracer,
     /// procfs of our PID namespace.
     pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,
@@ -58,6 +60,8 @@ pub(crate) struct Newborn {
     /// The child's registers.
     pub registers: Registers,
     pub since: Instant,
+    /// Its host id, once the tracer knows it; with a listener it shows who it is by its cookie alone.
+    pub tid: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,20 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::core::{Core, Kind};
+use crate::core::{Core, Kind, Newborn};
 use crate::guest::Event;
 use crate::sync::lock;
 use crate::thread::{State, Thread};
+use crate::tracer::Tracer;
 use crate::worker::wake_later;
 
 const TICK: Duration = Duration::from_millis(5);
-/// After this time a child that was ordered is looked for, each time again.
+/// After this time a child that was ordered is looked for.
 const BIRTH: Duration = Duration::from_secs(1);
+/// So often: there may be thousands.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Keeper {
     /// 1: there is something to do.
     armed: AtomicU32,
-    /// Of the last sweep, milliseconds after `origin`.
+    /// When late children were last looked for, and of the last sweep: milliseconds after `origin`.
+    looked: AtomicU64,
     swept: AtomicU64,
     /// Another shard is wanted.
     shard: AtomicBool,
@@ -30,6 +34,7 @@ impl Keeper {
     pub fn new() -> Keeper {
         Keeper {
             armed: AtomicU32::new(0),
+            looked: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             shard: AtomicBool::new(false),
             origin: Instant::now(),
@@ -54,11 +59,12 @@ impl Keeper {
         self.origin.elapsed().as_millis() as u64
     }
 
-    fn sweep_is_due(&self) -> bool {
+    /// Whether `last` is so long ago; then it is now.
+    fn is_due(&self, last: &AtomicU64, after: Duration) -> bool {
         let now = self.now();
-        let due = now.saturating_sub(self.swept.load(Ordering::Relaxed)) >= BIRTH.as_millis() as u64;
+        let due = now.saturating_sub(last.load(Ordering::Relaxed)) >= after.as_millis() as u64;
         if due {
-            self.swept.store(now, Ordering::Relaxed);
+            last.store(now, Ordering::Relaxed);
         }
         due
     }
@@ -76,6 +82,7 @@ pub(crate) fn run(core: &'static Core) {
         for shard in shards {
             more |= shard.park_old();
         }
+        more |= Tracer::look(core);
         if core.keeper.shard.swap(false, Ordering::Relaxed)
             && let Err(e) = core.add_shard()
         {
@@ -91,13 +98,21 @@ pub(crate) fn run(core: &'static Core) {
 /// Children that did not come. One that the host killed before its first doorbell is known by its parent's report, and by not being there; one that hides is found by the
 /// sweep. Neither is told by time alone: on a busy machine a child may be long in coming. True if some are still awaited.
 fn births(core: &'static Core) -> bool {
+    if !core.keeper.is_due(&core.keeper.looked, LOOK) {
+        return !lock(&core.newborns).is_empty();
+    }
     let late: Vec<([u64; 2], Kind, Arc<Thread>)> = {
         let newborns = lock(&core.newborns);
-        let late = newborns.iter().filter(|n| n.1.since.elapsed() > BIRTH);
+        // Without a listener it may not have been begun yet.
+        let begun = |n: &Newborn| core.config.listener || n.tid.is_some();
+        let late = newborns.iter().filter(|n| n.1.since.elapsed() > BIRTH && begun(n.1));
         late.filter_map(|(cookie, n)| Some((*cookie, n.kind, n.parent.clone()?))).collect()
     };
-    if !late.is_empty() && core.keeper.sweep_is_due() {
-        crate::reaper::sweep(core);
+    if !late.is_empty() && core.keeper.is_due(&core.keeper.swept, BIRTH) {
+        match core.config.listener {
+            true => crate::reaper::sweep(core),
+            false => crate::reaper::kill_hidden(core),
+        }
     }
     for (cookie, kind, parent) in late {
         let reported = |st: &State| st.birth.as_ref().filter(|b| b.cookie == cookie).and_then(|b| b.result);

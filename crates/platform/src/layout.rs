@@ -87,6 +87,8 @@ pub mod op {
     pub const EXIT: u32 = 10;
     /// Wait in a guest's futex by `arg` (address, operation, value, timeout set, seconds, nanoseconds, bits), then ring KICK with the host's answer.
     pub const WAIT: u32 = 11;
+    /// Without a listener: receive the files of the script that follows into `fds`, then ring KICK.
+    pub const TAKE: u32 = 12;
 }
 
 /// What a zygote forks, in `Mailbox::arg[2]`; before it stands the child's cookie.
@@ -283,7 +285,7 @@ pub struct Seed {
     pub order: AtomicU32,
     /// Slot of the zygote to make.
     pub slot: u32,
-    /// In the zygote's mailbox: the listener's number + 1.
+    /// In the zygote's mailbox: the number, + 1, of the listener or of the end of the doorbell's socket.
     pub listener: AtomicU32,
     /// Step at which it failed << 16 | errno.
     pub failed: AtomicU32,

@@ -200,3 +200,17 @@ pub(crate) struct SeedWords {
     pub failed: AtomicU32,
     pub taken: AtomicU32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn hostile_programs_know_their_way() {
+        // guest-tests/programs/support/stub.h has these numbers, too.
+        let at =
+            [offset_of!(Mailbox, op), offset_of!(Mailbox, arg), offset_of!(Mailbox, fds), offset_of!(Mailbox, park)];
+        assert_eq!(at, [624, 648, 728, 760]);
+    }
+}

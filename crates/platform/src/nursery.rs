@@ -23,7 +23,8 @@ use crate::mailbox::{Mailboxes, Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
 use crate::sync::lock;
-use crate::thread::{At, Thread};
+use crate::thread::{At, Grant, Thread};
+use crate::tracer;
 
 /// Fresh processes that wait for a guest, once a zygote has started more than one.
 const POOL: usize = 1;
@@ -185,15 +186,34 @@ impl Shard {
     fn feed(&'static self) {
         while let Some(Order { zygote, mailbox, cookie, newborn }) = self.next_order() {
             crate::affinity::bind_zygote(self.core, zygote);
-            let what = if newborn.kind == Kind::Zygote { order::ZYGOTE } else { order::FRESH };
+            let kind = newborn.kind;
+            let what = if kind == Kind::Zygote { order::ZYGOTE } else { order::FRESH };
             if what == order::FRESH {
                 count(&self.core.counters.fresh);
             }
             self.core.expect(cookie, newborn);
             once!(put mailbox, arg, [cookie[0], cookie[1], what, 0, 0, 0, 0, 0, 0, 0]);
-            mailbox.park().store(1, Ordering::Release);
-            queue(Out::Unpark(mailbox.park()));
+            if self.core.config.listener {
+                mailbox.park().store(1, Ordering::Release);
+                queue(Out::Unpark(mailbox.park()));
+                continue;
+            }
+            let (grant, park) = (Grant { flags: FORK[0], alone: true }, mailbox.park());
+            let order =
+                tracer::Order { shard: self, pid: zygote, tid: zygote, parent: None, grant, kind, cookie, park };
+            queue(Out::Birth(Box::new(order)));
         }
+    }
+
+    /// What a zygote was ordered was not begun: it waits as before.
+    pub(crate) fn not_ordered(&'static self, pid: i32, newborn: Option<Newborn>) {
+        if let Some(z) = lock(&self.zygotes).iter_mut().find(|z| z.pid == pid) {
+            (z.idle, z.grant, z.ordered) = (z.stage == Stage::Ready, false, None);
+        }
+        if let Some(newborn) = newborn {
+            self.stillborn(newborn);
+        }
+        self.feed();
     }
 
     fn next_order(&self) -> Option<Order> {
@@ -222,7 +242,7 @@ impl Shard {
             zygote,
             mailbox,
             cookie,
-            newborn: Newborn { kind, guest, nursery, parent: None, registers, since },
+            newborn: Newborn { kind, guest, nursery, parent: None, registers, since, tid: None },
         })
     }
 
@@ -278,7 +298,13 @@ impl Shard {
             queue(Out::Kill(tid));
             return self.stillborn(newborn);
         };
-        let Ok(number) = Thread::hand_over(self, n.id, &mailboxes.file) else {
+        // Without a listener it brings a socket to which the file is sent, once it has been moved.
+        let handed = if self.core.config.listener {
+            Thread::hand_over(self, n.id, &mailboxes.file).map(|number| (number, None))
+        } else {
+            crate::handover::take_socket(tid, n.data.args[3]).map(|socket| (0, Some((socket, mailboxes.file.clone()))))
+        };
+        let Ok((number, to_send)) = handed else {
             self.core.pool.give(mailboxes, &[]);
             queue(Out::Kill(tid));
             return self.stillborn(newborn);
@@ -308,7 +334,10 @@ impl Shard {
         if let Some(z) = lock(&self.zygotes).iter_mut().find(|z| z.pid == tid && z.stage == Stage::Born) {
             (z.stage, z.idle) = (Stage::Ready, true);
             let (id, value) = z.hello;
-            queue(Out::Send { shard: self, tid, id, value, flags: 0 });
+            queue(match to_send {
+                Some((socket, file)) => Out::Give { core: self.core, pid: tid, socket, files: vec![file] },
+                None => Out::Send { shard: self, tid, id, value, flags: 0 },
+            });
         }
         self.feed();
     }

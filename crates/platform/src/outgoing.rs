@@ -12,10 +12,12 @@ use abi::Errno;
 use host::HostFd;
 use host::seccomp::notify;
 
+use crate::core::Core;
 use crate::guest::Guest;
 use crate::layout::{KICK_SIGNAL, MAX_FDS};
 use crate::mailbox::{Slot, once};
 use crate::shard::Shard;
+use crate::tracer::{Order, Tracer};
 
 pub(crate) enum Out {
     /// Answers a notification.
@@ -33,6 +35,15 @@ pub(crate) enum Out {
         slot: Slot,
         files: Vec<Arc<HostFd>>,
     },
+    /// Sends files to a process that receives them by a socket.
+    Give {
+        core: &'static Core,
+        pid: i32,
+        socket: Arc<HostFd>,
+        files: Vec<Arc<HostFd>>,
+    },
+    /// Begins a birth that the tracer watches.
+    Birth(Box<Order>),
     Kick {
         tgid: i32,
         tid: i32,
@@ -88,17 +99,21 @@ fn perform(out: Out) {
     }
     match out {
         Out::Send { shard, tid, id, value, flags } => {
-            if let Err(Errno::ENOENT) = notify::send(shard.listener.as_fd(), id, value, flags) {
+            if shard.core.config.listener
+                && let Err(Errno::ENOENT) = notify::send(shard.doorbell.as_fd(), id, value, flags)
+            {
                 shard.answer_lost(tid, id, value, flags);
             }
         }
         Out::Files { shard, id, slot, files } => {
             for (i, file) in files.iter().take(MAX_FDS).enumerate() {
                 // A failure shows in the script: its host call gets a bad descriptor.
-                let number = notify::add_fd(shard.listener.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
+                let number = notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
                 once!(put slot, fds[i], number as u32);
             }
         }
+        Out::Give { core, pid, socket, files } => crate::handover::send(core, pid, &socket, &files),
+        Out::Birth(order) => Tracer::order(order.shard.core, *order),
         Out::Kick { tgid, tid } => drop(host::process::tgkill(tgid, tid, KICK_SIGNAL as i32)),
         // SAFETY: mailboxes are never unmapped.
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },

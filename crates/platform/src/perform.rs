@@ -11,7 +11,8 @@ use crate::core::{Kind, Newborn};
 use crate::layout::{Call, Frame, MAX_CALLS, MAY_FAIL, WINDOW_LEN, op, pseudo, then};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
-use crate::thread::{Answer, At, Birth, Rest, State, Thread, Wait};
+use crate::thread::{Answer, At, Birth, Grant, Rest, State, Thread, Wait};
+use crate::tracer::Order;
 
 /// CLONE_PARENT | SIGCHLD, as the stub passes it.
 const FORK_FLAGS: u64 = 0x8000 | 17;
@@ -80,21 +81,29 @@ impl Thread {
     }
 
     /// Lets the thread read its mailbox.
-    fn go(&self, st: &mut State, what: u32) {
+    pub(crate) fn go(&self, st: &mut State, what: u32) {
         once!(put self.mailbox, op, what);
+        if std::mem::take(&mut st.kick_again) {
+            st.kicked = true;
+            self.queue_kick();
+        }
         match std::mem::replace(&mut st.at, At::Running) {
-            At::Bell { id } => {
-                if std::mem::take(&mut st.kick_again) {
-                    st.kicked = true;
-                    self.queue_kick();
-                }
-                self.send(id, st.value, 0);
-            }
+            At::Bell { id } => self.send(id, st.value, 0),
             _ => {
                 self.mailbox.park().store(1, Ordering::Release);
                 queue(Out::Unpark(self.mailbox.park()));
             }
         }
+    }
+
+    /// As `go`, to its clone call; without a listener when the tracer watches it.
+    fn go_to_birth(&self, st: &mut State, what: u32, kind: Kind, cookie: [u64; 2]) {
+        let (Some(grant), false) = (st.grant, self.core.config.listener) else { return self.go(st, what) };
+        once!(put self.mailbox, op, what);
+        st.at = At::Running;
+        let parent = self.shard.thread(self.host_tid);
+        let (pid, tid, park) = (self.space.host_pid(), self.host_tid, self.mailbox.park());
+        queue(Out::Birth(Box::new(Order { shard: self.shard, pid, tid, parent, grant, kind, cookie, park })));
     }
 
     /// Has a thread that waits ring again.
@@ -104,6 +113,9 @@ impl Thread {
 
     /// Has a parked thread ring, because its answer needs an open notification.
     pub(crate) fn ring_again(&self, st: &mut State, answer: Answer) {
+        if !self.core.config.listener {
+            return self.give_files(st, answer);
+        }
         self.go(st, op::RING);
         st.at = At::Coming(Some(answer));
     }
@@ -221,8 +233,8 @@ impl Thread {
         ]);
         count(&self.core.counters.forks);
         self.order(st, cookie, Kind::Fork, spec.child, registers);
-        st.grant = Some((FORK_FLAGS, true));
-        self.go(st, op::FORK);
+        st.grant = Some(Grant { flags: FORK_FLAGS, alone: true });
+        self.go_to_birth(st, op::FORK, Kind::Fork, cookie);
     }
 
     fn order_spawn(&self, st: &mut State, spec: SpawnSpec) {
@@ -244,8 +256,8 @@ impl Thread {
         ]);
         count(&self.core.counters.spawns);
         self.order(st, cookie, Kind::Thread { slot }, spec.child, registers);
-        st.grant = Some((THREAD_FLAGS, false));
-        self.go(st, op::SPAWN);
+        st.grant = Some(Grant { flags: THREAD_FLAGS, alone: false });
+        self.go_to_birth(st, op::SPAWN, Kind::Thread { slot }, cookie);
     }
 
     fn order(
@@ -258,7 +270,8 @@ impl Thread {
     ) {
         let parent = self.shard.thread(self.host_tid);
         let since = Instant::now();
-        self.core.expect(cookie, Newborn { kind, guest: Some(guest), nursery: None, parent, registers, since });
+        let guest = Some(guest);
+        self.core.expect(cookie, Newborn { kind, guest, nursery: None, parent, registers, since, tid: None });
         st.birth = Some(Birth { cookie, hello: false, result: None });
         st.result_due = true;
         self.core.keeper.arm(self.core);

@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
+use host::ptrace;
 use host::seccomp::notify;
 
 use crate::config::{Config, Counters, StartError, Stats};
@@ -19,7 +20,7 @@ use crate::region::Region;
 use crate::shard::Shard;
 use crate::space::VdsoInfo;
 use crate::sync::{Mutex, lock};
-use crate::zygote::Seed;
+use crate::zygote::{Seed, Zygote};
 
 /// Runs guest code in stub processes. One per process; it lives as long as that.
 pub struct Platform {
@@ -29,7 +30,7 @@ pub struct Platform {
 impl Platform {
     /// Reserves the stub's region in this (single-threaded!) process, forks the seed and has the first shard's zygote made. To be called before any thread starts
     /// and before lock-down. `Config::proc` (or /proc) must be that of this PID namespace: for the place of the vDSO and for CPU times.
-    pub fn start(config: Config) -> Result<Arc<Platform>, StartError> {
+    pub fn start(mut config: Config) -> Result<Arc<Platform>, StartError> {
         let host = |step: &'static str| move |errno: Errno| StartError::Host { step, errno };
         let proc = {
             use host::rustix::fs::{Mode, OFlags, open};
@@ -41,6 +42,20 @@ impl Platform {
         let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
         let pool = Pool::default();
         let seed = Seed::start(region.clone(), &pool)?;
+        if !config.listener {
+            config = config.without_listener();
+        }
+        let first = match seed.zygote(0, &config) {
+            Err(StartError::SecondListener) => {
+                config = config.without_listener();
+                seed.zygote(0, &config)
+            }
+            other => other,
+        }?;
+        if !config.listener {
+            // One that can be traced, so all that descend from it.
+            ptrace::seize(first.pid).and_then(|()| ptrace::release(first.pid)).map_err(StartError::NoTracer)?;
+        }
         let core: &'static Core = Box::leak(Box::new(Core {
             called: region.base + crate::layout::TEXT + crate::zygote::header_word(crate::layout::header::CALLED),
             config,
@@ -56,11 +71,17 @@ impl Platform {
             keeper: Keeper::new(),
             young: Default::default(),
             poller: Default::default(),
+            tracer: Default::default(),
             proc,
             running: OnceLock::new(),
         }));
-        core.add_shard()?;
+        core.enter_shard(0, first)?;
         Ok(Arc::new(Platform { core }))
+    }
+
+    /// Whether calls come by a seccomp listener; else each is a signal and a message, and births are watched by ptrace (docs/adr/0008).
+    pub fn has_listener(&self) -> bool {
+        self.core.config.listener
     }
 
     /// A file of the host's /proc, such as "cpuinfo"; None where it can't be read. May sleep.
@@ -137,14 +158,18 @@ impl Core {
     pub(crate) fn add_shard(&'static self) -> Result<&'static Shard, StartError> {
         let number = lock(&self.shards).len();
         let zygote = lock(&self.seed).zygote(number, &self.config)?;
+        self.enter_shard(number, zygote)
+    }
+
+    fn enter_shard(&'static self, number: usize, zygote: Zygote) -> Result<&'static Shard, StartError> {
         if self.config.sync_wakeup {
             use std::os::fd::AsFd;
             // Before Linux 6.6 stub thread and worker are on one core anyway while the stub is young.
-            let _ = notify::set_sync_wakeup(zygote.listener.as_fd());
+            let _ = notify::set_sync_wakeup(zygote.doorbell.as_fd());
         }
         let mailbox = lock(&self.seed).mailboxes.slot(zygote.slot);
         let root = ZygoteState::root(zygote.pid, zygote.cookie, mailbox);
-        let shard = Shard::new(self, number, zygote.listener, zygote.slot, root);
+        let shard = Shard::new(self, number, zygote.doorbell, zygote.slot, root);
         lock(&self.shards).push(shard);
         if self.running.get().is_some() {
             shard.staff().map_err(StartError::Thread)?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use abi::Errno;
 use host::process::Ended;
 
-use crate::core::{Core, Newborn};
+use crate::core::{Core, Kind, Newborn};
+use crate::outgoing::{Out, queue};
 use crate::sync::lock;
 use crate::thread::At;
 
@@ -19,6 +20,7 @@ pub(crate) fn run(core: &'static Core) {
                 crate::worker::settle();
             }
             Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => std::thread::sleep(Duration::from_micros(200)),
             // There is always the seed; without it nothing can start any more.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
@@ -60,6 +62,11 @@ fn ended(core: &'static Core, child: Ended) {
             .collect();
         cookies.iter().filter_map(|c| newborns.remove(c)).collect()
     };
+    for orphan in orphans.iter().filter(|o| !matches!(o.kind, Kind::Thread { .. })) {
+        if let Some(pid) = orphan.tid {
+            queue(Out::Kill(pid)); // nobody waits for it any more
+        }
+    }
     guests.extend(orphans.into_iter().filter_map(|n| n.guest));
     host::process::reap(pid);
     if let Some(mailboxes) = space.take_mailboxes() {
@@ -94,6 +101,21 @@ pub(crate) fn sweep(core: &'static Core) {
             && !lock(&core.spaces).contains_key(&pid)
         {
             core.violation(pid, "a process that nobody asked for");
+            let _ = host::process::kill(pid, libc::SIGKILL);
+        }
+    }
+}
+
+/// Kills newborns that have had their time to ring. Without a listener there are no others that could hide: the tracer knows every child.
+pub(crate) fn kill_hidden(core: &'static Core) {
+    let late: Vec<(i32, Duration)> = {
+        let newborns = lock(&core.newborns);
+        let processes = newborns.values().filter(|n| !matches!(n.kind, Kind::Thread { .. }));
+        processes.filter_map(|n| Some((n.tid?, n.since.elapsed()))).collect()
+    };
+    for (pid, age) in late {
+        if age > HIDDEN || host::process::cpu_time(pid).unwrap_or(0) > HIDDEN_CPU {
+            core.violation(pid, "a process that does not ring");
             let _ = host::process::kill(pid, libc::SIGKILL);
         }
     }

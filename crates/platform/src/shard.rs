@@ -19,6 +19,7 @@ use crate::layout::{DOORBELL, TEXT, TRAMPOLINES, bell};
 use crate::mailbox::once;
 use crate::nursery::ZygoteState;
 use crate::outgoing::{Out, queue};
+use crate::socket::Table;
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
 use crate::thread::{At, Request, State, Thread, Wait};
 use crate::worker::Crew;
@@ -31,7 +32,8 @@ const PACE_TIME: Duration = Duration::from_millis(1);
 pub(crate) struct Shard {
     pub core: &'static Core,
     pub number: usize,
-    pub listener: OwnedFd,
+    /// The listener, or the receiving end of the socket that takes its place.
+    pub doorbell: OwnedFd,
     /// Of the mailbox of all its zygotes, and of the first thread of what they fork.
     pub slot: u64,
     /// Guest processes that were started here by `fresh` or a fork and have not ended.
@@ -40,6 +42,7 @@ pub(crate) struct Shard {
     /// The root zygote first, then those of containers.
     pub zygotes: Mutex<Vec<ZygoteState>, Zygotes>,
     threads: Mutex<HashMap<i32, Arc<Thread>, BuildHasherDefault<IdHash>>, Threads>,
+    pub by_cookie: Table,
     /// Open notifications of blocked threads: time and thread id.
     pub open: Mutex<BTreeSet<(u64, i32)>, Opens>,
 }
@@ -66,19 +69,20 @@ impl Shard {
     pub fn new(
         core: &'static Core,
         number: usize,
-        listener: OwnedFd,
+        doorbell: OwnedFd,
         slot: u64,
         zygote: ZygoteState,
     ) -> &'static Shard {
         Box::leak(Box::new(Shard {
             core,
             number,
-            listener,
+            doorbell,
             slot,
             load: AtomicUsize::new(0),
             crew: Crew::default(),
             zygotes: Mutex::new(vec![zygote]),
             threads: Mutex::default(),
+            by_cookie: Table::default(),
             open: Mutex::new(BTreeSet::new()),
         }))
     }
@@ -93,11 +97,17 @@ impl Shard {
     }
 
     pub fn add(&self, thread: Arc<Thread>) {
+        if !self.core.config.listener {
+            self.by_cookie.add(&thread);
+        }
         lock(&self.threads).insert(thread.host_tid, thread);
     }
 
     pub fn remove(&self, tid: i32) {
-        lock(&self.threads).remove(&tid);
+        let thread = lock(&self.threads).remove(&tid);
+        if let Some(thread) = thread {
+            self.by_cookie.remove(thread.cookie);
+        }
     }
 
     /// Takes one notification.
@@ -127,7 +137,10 @@ impl Shard {
 
     /// Whether a thread has died since its notification was received.
     pub fn has_died(&self, n: &Notification) -> bool {
-        !notify::is_waiting(self.listener.as_fd(), n.id)
+        match self.core.config.listener {
+            true => !notify::is_waiting(self.doorbell.as_fd(), n.id),
+            false => host::process::kill(n.pid as i32, 0).is_err(),
+        }
     }
 
     /// An unknown host thread is killed with its process. One that does not wait any more was forgotten because it has died meanwhile.
@@ -207,7 +220,7 @@ impl Shard {
             return thread.violation("a doorbell with a wrong cookie");
         }
         let mut st = lock(&thread.state);
-        if seq == st.seq {
+        if seq == st.seq && self.core.config.listener {
             // The host froze the thread while it waited: the same doorbell under a new id.
             match st.at {
                 At::Bell { .. } => st.at = At::Bell { id: n.id },
@@ -218,6 +231,7 @@ impl Shard {
         }
         if seq != st.seq.wrapping_add(1)
             || matches!(st.at, At::Direct { .. } | At::Polled | At::Bell { .. } | At::Parked)
+            || st.grant.is_some() && !self.core.config.listener
         {
             drop(st);
             return thread.violation("a doorbell out of turn");
@@ -227,7 +241,7 @@ impl Shard {
         }
         st.seq = seq;
         st.value = 0;
-        let was = std::mem::replace(&mut st.at, At::Bell { id: n.id });
+        let was = std::mem::replace(&mut st.at, self.at_bell(n.id));
         self.core.trace(|| format!("{} bell {kind} {a:x} {b:x}", thread.host_tid));
         let event = match kind {
             bell::FRESH | bell::KICK if st.birth.as_ref().is_some_and(|b| b.cookie == [0; 2]) => {

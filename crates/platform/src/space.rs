@@ -12,6 +12,7 @@ use abi::Errno;
 use host::HostFd;
 
 use crate::core::Core;
+use crate::handover::Handover;
 use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::nursery::Nursery;
@@ -85,6 +86,10 @@ pub struct Space {
     counted: OnceLock<&'static Shard>,
     inner: Mutex<Inner, Slots>,
     sites: Mutex<Sites, Rewritten>,
+    /// How files come here where there is no listener.
+    pub(crate) handover: Handover,
+    /// The shard whose doorbell it rings.
+    home: &'static Shard,
 }
 
 struct Inner {
@@ -100,12 +105,13 @@ struct Inner {
 
 impl Space {
     pub(crate) fn new(
-        core: &'static Core,
+        home: &'static Shard,
         host_pid: i32,
         nursery: Option<Arc<Nursery>>,
         mailboxes: Mailboxes,
         first_slot: u64,
     ) -> Space {
+        let core = home.core;
         // Slots below the leader's (a zygote's number) are used, too.
         let left = (1..first_slot).map(|s| (s, 0)).collect();
         let inner =
@@ -123,7 +129,14 @@ impl Space {
             counted: OnceLock::new(),
             inner: Mutex::new(inner),
             sites: Mutex::default(),
+            handover: Handover::default(),
+            home,
         }
+    }
+
+    /// Whether it rings there.
+    pub(crate) fn is_of(&self, shard: &Shard) -> bool {
+        std::ptr::eq(self.home, shard)
     }
 
     /// The host process, in the kernel process' PID namespace.

@@ -19,14 +19,20 @@ lock::lock_class! {
     pub Threads = 60_050;
     /// A shard's list of open notifications.
     pub Opens = 60_060;
+    /// A shard's threads by cookie, where there is no listener.
+    pub Cookies = 60_065;
     /// A space's lists of threads and slots.
     pub Slots = 60_070;
+    /// Whose turn it is to receive files, where there is no listener.
+    pub Handovers = 60_075;
     /// A space's memory file.
     pub Files = 60_080;
     /// A space's rewritten call sites.
     pub Rewritten = 60_085;
     /// Expected newborns.
     pub Newborns = 60_090;
+    /// Births in the tracer's hands.
+    pub Births = 60_095;
     /// The threads that are bound to a core.
     pub Youth = 60_100;
     /// Memory files that are not in use.

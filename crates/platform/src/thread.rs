@@ -82,6 +82,20 @@ pub(crate) struct Request {
     pub ip: u64,
 }
 
+/// The one clone call that is allowed now: its flags, and whether all other arguments must be zero. (A thread's stack, thread id word and thread pointer are its own business.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grant {
+    pub flags: u64,
+    pub alone: bool,
+}
+
+impl Grant {
+    pub fn allows(self, args: [u64; 6]) -> bool {
+        let Grant { flags, alone } = self;
+        if alone { args == [flags, 0, 0, 0, 0, 0] } else { args[0] == flags && args[2] == 0 && args[5] == 0 }
+    }
+}
+
 pub(crate) struct State {
     pub at: At,
     pub guest: Option<Arc<dyn Guest>>,
@@ -95,8 +109,7 @@ pub(crate) struct State {
     pub value: i64,
     /// The answer to a direct notification that was gone before it was sent (the host froze the thread): it comes again.
     pub lost: Option<(Request, i64)>,
-    /// Arguments of the one clone call that is allowed now: flags, and whether the others must be zero.
-    pub grant: Option<(u64, bool)>,
+    pub grant: Option<Grant>,
     /// A fork or spawn that is not complete.
     pub birth: Option<Birth>,
     /// The stub will ring RESULT.
@@ -449,12 +462,7 @@ impl Thread {
     /// Answers a clone call of the stub.
     pub(crate) fn clone_call(self: &Arc<Self>, id: u64, args: [u64; 6]) {
         let mut st = lock(&self.state);
-        let allowed = match st.grant.take() {
-            Some((flags, true)) => args == [flags, 0, 0, 0, 0, 0],
-            Some((flags, false)) => args[0] == flags && args[2] == 0 && args[5] == 0,
-            None => false,
-        };
-        if allowed {
+        if st.grant.take().is_some_and(|grant| grant.allows(args)) {
             self.bind();
             let flags = host::seccomp::notify::CONTINUE;
             queue(Out::Send { shard: self.shard, tid: self.host_tid, id, value: 0, flags });
@@ -466,6 +474,6 @@ impl Thread {
 
     /// Hands a file to the thread whose notification this is, now.
     pub(crate) fn hand_over(shard: &Shard, id: u64, file: &Arc<HostFd>) -> Result<i64, Errno> {
-        host::seccomp::notify::add_fd(shard.listener.as_fd(), id, file.as_fd()).map(i64::from)
+        host::seccomp::notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map(i64::from)
     }
 }

@@ -3,12 +3,10 @@
 //! Neighbours: `shard` (handles notifications), `outgoing` (what is sent after each). Owns the lock of the list of spares.
 
 use std::cell::Cell;
-use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use abi::Errno;
-use host::seccomp::notify;
 
 use crate::config::count;
 use crate::outgoing::{self, Out};
@@ -107,12 +105,12 @@ impl Shard {
             word.store(0, Ordering::Relaxed);
             HOLDS.set(Some(self));
             while HOLDS.get().is_some() {
-                match notify::recv(self.listener.as_fd()) {
-                    Ok(n) => self.notified(&n),
+                match self.receive() {
+                    Ok(()) => {}
                     // A thread that died or was kicked before it was received; a signal of ours.
                     Err(Errno::ENOENT | Errno::EINTR) => {}
                     Err(e) => {
-                        eprintln!("stockade: the listener of shard {} fails: {e}", self.number);
+                        eprintln!("stockade: the doorbell of shard {} fails: {e}", self.number);
                         std::process::exit(70);
                     }
                 }

@@ -14,7 +14,7 @@ use host::futex::wake_shared;
 use host::seccomp::notify;
 
 use crate::config::{Config, StartError};
-use crate::filter;
+use crate::filter::{self, Ways};
 use crate::layout::{
     KICK_SIGNAL, Mailbox, PRIVATE, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
 };
@@ -41,7 +41,8 @@ pub(crate) struct Zygote {
     pub pid: i32,
     pub slot: u64,
     pub cookie: [u64; 2],
-    pub listener: OwnedFd,
+    /// The listener, or the kernel process' end of the doorbell's socket.
+    pub doorbell: OwnedFd,
 }
 
 /// A secret of 128 bits.
@@ -87,27 +88,26 @@ impl Seed {
         Ok(Seed { pid, mailboxes, region })
     }
 
-    /// Has a zygote made for a shard, and takes its listener. Sleeps for some hundred microseconds.
+    /// Has a zygote made for a shard, and takes its end of the doorbell. Sleeps for some hundred microseconds.
     pub fn zygote(&self, shard: usize, config: &Config) -> Result<Zygote, StartError> {
-        if config.killable {
-            match self.order(
-                shard,
-                [config.force_trap, config.local],
-                notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV,
-            ) {
+        let Config { listener, force_trap, local, .. } = *config;
+        if listener && config.killable {
+            let flags = notify::FILTER_FLAGS | notify::WAIT_KILLABLE_RECV;
+            match self.order(shard, Ways { listener, force_trap, local }, flags) {
                 Err(StartError::Stub { errno: Errno::EINVAL, .. }) => {} // before Linux 5.19
                 other => return other,
             }
         }
         // No direct notifications: a kick would interrupt one before its answer. In its doorbells the stub masks signals.
-        self.order(shard, [true, config.local], notify::FILTER_FLAGS)
+        let flags = if listener { notify::FILTER_FLAGS } else { notify::PLAIN_FLAGS };
+        self.order(shard, Ways { listener, force_trap: true, local }, flags)
     }
 
-    fn order(&self, shard: usize, [force_trap, local]: [bool; 2], flags: u64) -> Result<Zygote, StartError> {
+    fn order(&self, shard: usize, ways: Ways, flags: u64) -> Result<Zygote, StartError> {
         let host = |step: &'static str| move |errno| StartError::Host { step, errno };
         let number = shard as u64 + 1;
         let (own, slot) = (self.mailboxes.slot(0), self.mailboxes.slot(number));
-        let program = filter::program(&self.region, force_trap, local);
+        let program = filter::program(&self.region, ways);
         let bytes: Vec<u8> = program
             .iter()
             .flat_map(|i| {
@@ -140,20 +140,21 @@ impl Seed {
                 let errno = Errno::from_raw((failed & 0xffff) as i32);
                 return Err(match (failed >> 16, errno) {
                     (2, Errno::EBUSY) => StartError::SecondListener,
+                    (4, _) => StartError::Unbounded,
                     (step, errno) => StartError::Stub { step, errno },
                 });
             }
             let pid = once!(get own, seed.pid) as i64;
-            let listener = words.listener.load(Ordering::Acquire);
+            let number = words.listener.load(Ordering::Acquire);
             if pid < 0 {
                 return Err(StartError::Stub { step: 10, errno: Errno::from_raw(-pid as i32) });
             }
-            if pid != 0 && listener != 0 {
-                let listener = host::process::take_fd(pid as i32, listener - 1)
+            if pid != 0 && number != 0 {
+                let doorbell = host::process::take_fd(pid as i32, number - 1)
                     .map_err(host("taking the listener out of the zygote (pidfd_getfd)"))?;
                 words.taken.store(1, Ordering::Release);
                 wake(&words.taken);
-                return Ok(Zygote { pid: pid as i32, slot: number, cookie, listener });
+                return Ok(Zygote { pid: pid as i32, slot: shard as u64 + 1, cookie, doorbell });
             }
             if start.elapsed() > PATIENCE {
                 return Err(StartError::Stub { step: 11, errno: Errno::ETIMEDOUT });

@@ -6,7 +6,7 @@
 use crate::frame::{self, uc};
 use crate::layout::{KICK_SIGNAL, REGION_ALIGN, REGION_LEN, REGS, bell, op, reg};
 use crate::passage::{self, Entry};
-use crate::{Private, base, get, mailbox, me, put, ring, script, start, sys, user, wait};
+use crate::{Private, base, get, mailbox, me, put, ring, script, socket, start, sys, user, wait};
 
 const SIGILL: u64 = 4;
 const SIGTRAP: u64 = 5;
@@ -196,6 +196,10 @@ pub unsafe fn serve(p: *mut Private, frame: *mut u64, mut next: Ring) {
                     Ring { rung: true, ..Ring::kind(0) }
                 }
                 op::RING => Ring::kind(bell::KICK),
+                op::TAKE => {
+                    socket::take_files(p);
+                    Ring::kind(bell::KICK)
+                }
                 op::WAIT => {
                     wait::begin(p, frame);
                     return;

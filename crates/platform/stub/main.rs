@@ -14,6 +14,7 @@ mod passage;
 mod pointers;
 mod script;
 mod seed;
+mod socket;
 mod start;
 mod sys;
 mod trampoline;
@@ -73,10 +74,31 @@ pub struct Private {
     pub fsgsbase: u64,
     /// Where a new thread's signal frame lies.
     pub frame: u64,
+    /// 1: there is no listener, and the doorbell is a socket (see `socket`).
+    pub by_socket: u64,
+    /// Number of the socket by which files come.
+    pub files: u64,
     /// The call that is in a trampoline.
     pub passage: passage::Passage,
     /// The guest's registers while the thread waits in a futex: see `wait`.
     pub waiting: [u64; wait::SAVED],
+}
+
+impl Private {
+    /// Of a new thread or zygote; what holds for the whole process is as in `of`.
+    pub fn new(cookie: [u64; 2], slot: u64, of: &Private) -> Private {
+        Private {
+            cookie,
+            seq: 0,
+            slot,
+            fsgsbase: of.fsgsbase,
+            frame: 0,
+            by_socket: of.by_socket,
+            files: of.files,
+            passage: passage::Passage::NEW,
+            waiting: [0; wait::SAVED],
+        }
+    }
 }
 
 /// The private page of the slot on whose signal stack this runs.
@@ -110,6 +132,10 @@ pub unsafe fn mailbox(p: *mut Private) -> *mut layout::Mailbox {
 pub unsafe fn ring(p: *mut Private, kind: u64, a: u64, b: u64) -> i64 {
     // SAFETY: by the caller; the call touches no memory.
     unsafe {
+        if (*p).by_socket != 0 {
+            socket::ring(p, kind, a, b);
+            return 0;
+        }
         (*p).seq += 1;
         let r = sys::call(layout::DOORBELL, [kind, (*p).cookie[0], (*p).cookie[1], a, b, (*p).seq]);
         if r == -38 {

@@ -9,7 +9,7 @@ use crate::frame::uc;
 use crate::handler::{Ring, serve};
 use crate::layout::{SHARED, SHARED_LEN, SIGNAL_STACK, STRIDE, bell};
 use crate::user::address;
-use crate::{Private, base, get, mailbox, me, private, ring, sys, user, wait};
+use crate::{Private, base, get, mailbox, me, private, ring, socket, sys, user};
 
 /// CLONE_PARENT | SIGCHLD: the child is the kernel process' own.
 pub const FORK_FLAGS: u64 = 0x8000 | 17;
@@ -76,8 +76,10 @@ pub unsafe fn hello(p: *mut Private, cookie: [u64; 2]) {
     unsafe {
         (*p).cookie = cookie;
         (*p).seq = 0;
-        sys::call(436, [0, u32::MAX as u64, 0, 0, 0, 0]); // what a sibling was just handed
-        map_mailboxes(ring(p, bell::HELLO, 0, 0));
+        // What a sibling was just handed. Without a listener the first descriptor is the doorbell, and whoever made this process has it held until this call is made.
+        let first = (*p).by_socket;
+        sys::call(436, [first, u32::MAX as u64, 0, 0, 0, 0]);
+        map_mailboxes(if (*p).by_socket != 0 { socket::hello(p) } else { ring(p, bell::HELLO, 0, 0) });
     }
 }
 
@@ -98,6 +100,9 @@ pub unsafe fn fork(p: *mut Private, frame: *mut u64) -> Ring {
             return Ring::result(r, 0);
         }
         hello(p, [o[0], o[1]]);
+        if (*p).by_socket != 0 {
+            socket::answer(p);
+        }
         if o[2] != 0 {
             *frame.add(uc::RSP) = o[2];
         }
@@ -126,7 +131,7 @@ pub unsafe fn spawn(p: *mut Private, frame: *mut u64) -> Ring {
         let o = get!(mb, arg); // cookie, cookie, stack, tls set, tls, clear_tid, slot, set_tid, value, second set_tid
         let slot = o[6] & (crate::layout::SLOTS - 1);
         let c = private(slot);
-        *c = Private { cookie: [o[0], o[1]], seq: 0, slot, fsgsbase: (*p).fsgsbase, frame: 0, passage: crate::passage::Passage::NEW, waiting: [0; wait::SAVED] };
+        *c = Private::new([o[0], o[1]], slot, &*p);
         let (top, child_top) = (p as u64 + STRIDE, c as u64 + STRIDE);
         let to = child_top - (top - frame as u64);
         core::ptr::copy_nonoverlapping(frame as *const u8, to as *mut u8, (top - frame as u64) as usize);

@@ -138,32 +138,6 @@ fn no_room_for_addresses() {
 }
 
 #[test]
-fn a_listener_above() {
-    let place = Place::real();
-    let outer = place.dir.join("outer");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/outer.c");
-    let gcc = Command::new("gcc").args(["-O1", "-o"]).arg(&outer).arg(source).status();
-    assert!(gcc.expect("gcc is needed (apt-get install gcc libc6-dev)").success());
-    let answer = place.shell(&format!("exec {} $RUN", outer.display()));
-    one_line(
-        &place,
-        answer,
-        &[
-            "starting the platform",
-            "a listener of its own",
-            "security.syscalls.intercept",
-            "linux.seccomp.listenerPath",
-        ],
-    );
-    let features = Command::new(&outer).arg(&place.binary).args(["features", "--host"]).output().unwrap();
-    let text = String::from_utf8_lossy(&features.stdout);
-    assert!(text.contains("no seccomp listener above this process"), "{text}");
-    // The filter alone is no obstacle, once nobody listens.
-    assert_eq!(place.shell("exec $RUN").0, 0);
-    place.assert_empty();
-}
-
-#[test]
 fn a_full_disk() {
     let place = Place::real();
     // A file system of one page in a mount namespace of its own, so that nothing stays mounted whatever happens.

@@ -56,10 +56,10 @@ fn start(control: &OwnedFd, boot: Boot) -> Result<(std::sync::Arc<dyn machine::M
     filesystems::gather_facts();
     let proc = enter::enter().map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
     let prepared = boot(BootContext { config, proc })?;
-    lockdown::install(debug).map_err(step("installing the seccomp filter"))?;
+    lockdown::install(debug, prepared.listener).map_err(step("installing the seccomp filter"))?;
     // After the zygotes exist (they must not inherit it), before threads do (they must).
     let signals = SignalFd::block(&server::FORWARDED).map_err(step("blocking signals"))?;
-    Ok((prepared()?, signals))
+    Ok(((prepared.finish)()?, signals))
 }
 
 /// Where the kernel process' own lines go: standard error is the log. Without being asked it tells of errors only.

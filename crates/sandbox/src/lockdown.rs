@@ -146,12 +146,28 @@ pub const TABLE: &[Allow] = &[
     allow!(exit_group, "end of the sandbox"),
 ];
 
+/// What comes on top where the host allows no listener (docs/adr/0008). Only processes of this PID namespace can be reached, which are the stubs.
+pub const WITHOUT_LISTENER: &[Allow] = &[
+    allow!(ptrace, [Is32(0, 0x4206)], "PTRACE_SEIZE: watch a stub's thread at the clone call that it was told to make"),
+    allow!(ptrace, [Is32(0, 0x4207)], "PTRACE_INTERRUPT: let go of a thread that has not stopped"),
+    allow!(ptrace, [Is32(0, 7)], "PTRACE_CONT: let it go on"),
+    allow!(ptrace, [Is32(0, 24)], "PTRACE_SYSCALL: to the end of its call; to a child's first call"),
+    allow!(ptrace, [Is32(0, 17)], "PTRACE_DETACH: let it go"),
+    allow!(ptrace, [Is32(0, 0x4201)], "PTRACE_GETEVENTMSG: which child it made"),
+    allow!(ptrace, [Is32(0, 0x420e)], "PTRACE_GET_SYSCALL_INFO: the call's arguments and result"),
+    allow!(ioctl, [Is32(1, 0x5411)], "SIOCOUTQ: has a stub received the files that it was sent"),
+];
+
 /// Shuts the door. With `debug` a refused host call is named before the process ends; else the host kills it at once.
-pub fn install(debug: bool) -> Result<(), Errno> {
+pub fn install(debug: bool, listener: bool) -> Result<(), Errno> {
     if debug {
         report_violations();
     }
-    install_table(TABLE, if debug { Otherwise::Trap } else { Otherwise::Kill })
+    let mut table = TABLE.to_vec();
+    if !listener {
+        table.extend(WITHOUT_LISTENER);
+    }
+    install_table(&table, if debug { Otherwise::Trap } else { Otherwise::Kill })
 }
 
 #[cfg(test)]
@@ -164,14 +180,16 @@ mod tests {
     fn the_security_page_shows_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
         let mut page = std::fs::read_to_string(path).unwrap();
-        let (start, end) = ("<!-- kernel: host calls -->\n", "<!-- kernel: end -->");
-        let (from, to) = (page.find(start).unwrap() + start.len(), page.find(end).unwrap());
-        let table = host::lockdown::markdown(TABLE);
-        if std::env::var_os("UPDATE").is_some() {
-            page.replace_range(from..to, &table);
-            std::fs::write(path, page).unwrap();
-        } else {
-            assert_eq!(page.get(from..to), Some(table.as_str()), "run `UPDATE=1 cargo test -p sandbox`");
+        for (name, table) in [("kernel", TABLE), ("without a listener", WITHOUT_LISTENER)] {
+            let (start, end) = (format!("<!-- {name}: host calls -->\n"), format!("<!-- {name}: end -->"));
+            let (from, to) = (page.find(&start).unwrap() + start.len(), page.find(&end).unwrap());
+            let table = host::lockdown::markdown(table);
+            if std::env::var_os("UPDATE").is_some() {
+                page.replace_range(from..to, &table);
+                std::fs::write(path, &page).unwrap();
+            } else {
+                assert_eq!(page.get(from..to), Some(table.as_str()), "run `UPDATE=1 cargo test -p sandbox`");
+            }
         }
     }
 }

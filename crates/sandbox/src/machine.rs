@@ -16,8 +16,14 @@ pub type Pid = i32;
 /// Makes the kernel, in two steps around lock-down. Called once, in a process with one thread, in empty namespaces and without capabilities.
 pub type Boot = fn(BootContext) -> Result<Prepared, Failure>;
 
-/// The second step: called under the seccomp filter; may start threads, which inherit that all signals a user may send are blocked.
-pub type Prepared = Box<dyn FnOnce() -> Result<Arc<dyn Machine>, Failure>>;
+/// What the first step found out, and the second step.
+pub struct Prepared {
+    /// Guests' calls come by a seccomp listener; else the filter lets this process trace its children.
+    pub listener: bool,
+    /// Called under the seccomp filter; may start threads, which inherit that all signals a user may send are blocked.
+    #[allow(clippy::type_complexity)]
+    pub finish: Box<dyn FnOnce() -> Result<Arc<dyn Machine>, Failure>>,
+}
 
 /// What the kernel gets from process set-up.
 pub struct BootContext {

@@ -135,7 +135,7 @@ STUB(bells_out_of_turn)
                         box[k] = hostile_random();
                 int off = i % 3 ? 0 : (int)(hostile_random() % 5) - 2;
                 uint64_t kind = i % 20 < 16 ? i % 20 : hostile_random();
-                stub_call(STUB_DOORBELL, kind, mine->cookie[0] + (i % 50 == 49), mine->cookie[1], hostile_random() >> hostile_random() % 64,
+                stub_ring(mine, kind, mine->cookie[0] + (i % 50 == 49), mine->cookie[1], hostile_random() >> hostile_random() % 64,
                           hostile_random() >> hostile_random() % 64, ++seq + off);
             }
         });
@@ -153,9 +153,9 @@ static void liar(int sig, siginfo_t *info, ucontext_t *context)
     memcpy(box, words, sizeof words);
     long kind = sig == SIGSYS ? 5 : sig == SIGURG ? 6 : 7;
     for (int round = 0; round < 60; round++) {
-        stub_call(STUB_DOORBELL, kind, mine->cookie[0], mine->cookie[1], kind == 8 ? (long)hostile_random() >> hostile_random() % 64 : 0,
+        stub_ring(mine, kind, mine->cookie[0], mine->cookie[1], kind == 8 ? (long)hostile_random() >> hostile_random() % 64 : 0,
                   kind == 8 ? hostile_random() % 64 : 0, ++mine->seq);
-        uint32_t op = *(volatile uint32_t *)(box + 8 + 48 + 8 + 64 + 160);
+        uint32_t op = *(volatile uint32_t *)(box + STUB_OP);
         if (op == 8) // PARK: busily instead
             usleep(100);
         if (op == 4 || op == 5) // FORK, SPAWN: as ordered, twice, with other flags, or not at all
@@ -166,7 +166,7 @@ static void liar(int sig, siginfo_t *info, ucontext_t *context)
                             stub_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
                     if (lie % 3 == 1)
                         stub_call(SYS_exit, 0, 0, 0, 0, 0, 0);
-                    stub_call(STUB_DOORBELL, 2, mine->cookie[0], mine->cookie[1], 0, 0, 1); // with its parent's cookie
+                    stub_tell(mine, 2, mine->cookie[0], mine->cookie[1], 0, 0, 1); // with its parent's cookie
                 }
         kind = op == 3 || op == 4 || op == 5 || op == 6 ? 8 : lie % 7 == 6 ? hostile_random() % 9 : 6;
         if (op <= 1 && lie % 2) {

@@ -12,8 +12,14 @@
 #define STUB_DOORBELL 111
 #define STUB_MAGIC 0x627574736b637473ul
 
+// Offsets in a mailbox of `op`, `arg` and `park` (crates/platform/src/mailbox.rs tests them).
+#define STUB_OP 624
+#define STUB_ARG 648
+#define STUB_PARK 760
+
 struct stub_private {
-    uint64_t cookie[2], seq, slot;
+    uint64_t cookie[2], seq, slot, fsgsbase, frame;
+    uint64_t by_socket, files; // without a listener
 };
 static uint64_t stub_base;      // of the region
 static unsigned char *stub_insn; // a `syscall` in its text, and what follows it
@@ -75,4 +81,23 @@ static inline struct stub_private *stub_mine(void)
 static inline unsigned char *stub_mailbox(struct stub_private *mine)
 {
     return (unsigned char *)(stub_base + STUB_SHARED + mine->slot * STUB_STRIDE);
+}
+// Sends a doorbell by the way that this sandbox has. With a listener it returns with the answer.
+static inline long stub_tell(struct stub_private *mine, uint64_t kind, uint64_t c0, uint64_t c1, uint64_t a, uint64_t b, uint64_t seq)
+{
+    uint64_t words[6] = {kind, c0, c1, a, b, seq};
+    if (!mine->by_socket)
+        return stub_call(STUB_DOORBELL, kind, c0, c1, a, b, seq);
+    return stub_call(SYS_sendto, 0, (long)words, sizeof words, MSG_NOSIGNAL, 0, 0);
+}
+// Rings, and waits for the answer in the mailbox, for so long as an honest kernel needs.
+static inline void stub_ring(struct stub_private *mine, uint64_t kind, uint64_t c0, uint64_t c1, uint64_t a, uint64_t b, uint64_t seq)
+{
+    volatile uint32_t *park = (uint32_t *)(stub_mailbox(mine) + STUB_PARK);
+    struct timespec moment = {0, 20000000};
+    if (mine->by_socket)
+        *park = 0;
+    stub_tell(mine, kind, c0, c1, a, b, seq);
+    for (int n = 0; mine->by_socket && !*park && n < 20; n++)
+        stub_call(SYS_futex, (long)park, FUTEX_WAIT, 0, (long)&moment, 0, 0);
 }

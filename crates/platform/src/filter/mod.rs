@@ -6,8 +6,8 @@
 mod arena;
 
 use host::seccomp::bpf::{
-    ALLOW, ARCH, ARCH_X86_64, IP_HIGH, IP_LOW, KILL, NOTIFY, NR, TRAP, above, and, any_bit, arg, at_least, equal,
-    errno, load, ret,
+    ALLOW, ARCH, ARCH_X86_64, IP_HIGH, IP_LOW, KILL, NOTIFY, NR, TRACE, TRAP, above, and, any_bit, arg, at_least,
+    equal, errno, load, ret,
 };
 use libc::sock_filter;
 
@@ -23,7 +23,12 @@ const SCHED_YIELD: u32 = 24;
 #[derive(Clone, Copy)]
 pub(crate) enum Rule {
     Any,
-    Notify,
+    /// With a listener: the kernel process answers. Without one it is no call of the stub's.
+    Doorbell,
+    /// With a listener: the kernel process answers. Without one: a tracer.
+    Granted,
+    /// Without a listener only: the words that are named here, which argument and what it must be; the others are free.
+    Unheard(&'static [(u32, u32)]),
     Mmap,
     Futex,
     /// The n-th argument (low half) is one of these.
@@ -31,7 +36,7 @@ pub(crate) enum Rule {
 }
 
 pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
-    (DOORBELL as u32, "getpgrp", Rule::Notify, "the doorbell"),
+    (DOORBELL as u32, "getpgrp", Rule::Doorbell, "the doorbell"),
     (15, "rt_sigreturn", Rule::Any, "leaves the handler; the host checks the frame"),
     (202, "futex", Rule::Futex, "parking, robust lists; without the PI operations, which take host thread ids"),
     (9, "mmap", Rule::Mmap, "own memory only; no huge or locked pages, no growing mappings, no unknown flags"),
@@ -55,9 +60,12 @@ pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
     (436, "close_range", Rule::OneOf(2, &[0]), "likewise"),
     (228, "clock_gettime", Rule::Any, "reads clocks"),
     (24, "sched_yield", Rule::Any, "no argument"),
-    (56, "clone", Rule::Notify, "under a grant, with exactly the expected arguments"),
+    (56, "clone", Rule::Granted, "under a grant, with exactly the expected arguments"),
     (60, "exit", Rule::Any, "ends the own thread"),
     (231, "exit_group", Rule::Any, "ends the own process"),
+    (44, "sendto", Rule::Unheard(&[(3, 0x4000), (4, 0), (5, 0)]), "the doorbell; no address, no descriptors"),
+    (47, "recvmsg", Rule::Unheard(&[(2, 0x4000_0000)]), "takes what was handed over"),
+    (53, "socketpair", Rule::Unheard(&[(0, 1), (1, 0x8_0005), (2, 0)]), "AF_UNIX, SOCK_SEQPACKET: its own two ends"),
 ];
 
 /// Flags of mmap that are let through: SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, POPULATE, NONBLOCK, STACK, FIXED_NOREPLACE.
@@ -171,12 +179,24 @@ fn break_query() -> [sock_filter; 7] {
     [equal(12, 0, 6), load(arg(0)), equal(0, 0, 3), load(arg(0) + 4), equal(0, 0, 1), ret(NOTIFY), ret(TRAP)]
 }
 
-fn stub_rules() -> Vec<sock_filter> {
+fn stub_rules(listener: bool) -> Vec<sock_filter> {
     let mut code = vec![load(NR)];
     for &(nr, _, rule, _) in STUB {
         let body: Vec<sock_filter> = match rule {
             Rule::Any => vec![ret(ALLOW)],
-            Rule::Notify => vec![ret(NOTIFY)],
+            Rule::Doorbell if !listener => continue,
+            Rule::Doorbell => vec![ret(NOTIFY)],
+            Rule::Granted => vec![ret(if listener { NOTIFY } else { TRACE })],
+            Rule::Unheard(_) if listener => continue,
+            Rule::Unheard(words) => {
+                let mut body = Vec::new();
+                for (i, &(n, value)) in words.iter().enumerate() {
+                    let out = ((words.len() - i) * 4 - 3) as u8;
+                    body.extend([load(arg(n)), equal(value, 0, out + 2), load(arg(n) + 4), equal(0, 0, out)]);
+                }
+                body.extend([ret(ALLOW), ret(KILL)]);
+                body
+            }
             Rule::Mmap => vec![load(arg(3)), any_bit(!MMAP_FLAGS, 0, 1), ret(KILL), ret(ALLOW)],
             Rule::Futex => futex(KILL).into(),
             Rule::OneOf(n, values) => {
@@ -195,13 +215,24 @@ fn stub_rules() -> Vec<sock_filter> {
     code
 }
 
-/// The whole filter. `force_trap`: no direct notification. `with_local`: guest code reads clocks by itself.
-pub(crate) fn program(region: &Region, force_trap: bool, with_local: bool) -> Vec<sock_filter> {
+/// What the filter leaves to whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
+    /// There is a listener.
+    pub listener: bool,
+    /// No direct notification.
+    pub force_trap: bool,
+    /// Guest code reads clocks by itself.
+    pub local: bool,
+}
+
+/// The whole filter.
+pub(crate) fn program(region: &Region, Ways { listener, force_trap, local: with_local }: Ways) -> Vec<sock_filter> {
     let text = region.base + TEXT;
     // Another architecture (int 0x80) traps: the stub's handler makes a SIGSEGV of it, as on a host without 32-bit calls.
     let mut code =
         vec![load(ARCH), equal(ARCH_X86_64, 1, 0), ret(TRAP), load(NR), at_least(X32_BIT, 0, 1), ret(errno(ENOSYS))];
-    let stub = stub_rules();
+    let stub = stub_rules(listener);
     let n = stub.len() as u8;
     code.extend([
         load(IP_HIGH),

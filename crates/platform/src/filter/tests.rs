@@ -4,6 +4,10 @@ use super::*;
 use crate::region::ARENA_UNIT;
 use host::seccomp::bpf::run;
 
+const WAYS: Ways = Ways { listener: true, force_trap: false, local: true };
+/// As on a host that allows no listener.
+const UNHEARD: Ways = Ways { listener: false, force_trap: true, local: true };
+
 const BASE: u64 = 0x7ff0_0000_0000;
 
 const ARENA: std::ops::Range<u64> = 0x7eb0_0000_0000..0x7ef0_0000_0000;
@@ -12,7 +16,7 @@ fn region() -> Region {
     Region { base: BASE, vdso: crate::VdsoInfo::default(), user_top: BASE, arena: ARENA, plug: 0..0 }
 }
 fn from(ip: u64, nr: u32, args: [u64; 6]) -> u32 {
-    run(&program(&region(), false, true), ARCH_X86_64, nr, ip, args).unwrap()
+    run(&program(&region(), WAYS), ARCH_X86_64, nr, ip, args).unwrap()
 }
 fn guest(nr: u32, args: [u64; 6]) -> u32 {
     from(0x40_1000, nr, args)
@@ -27,7 +31,10 @@ fn guest_calls_go_where_they_belong() {
     assert_eq!(guest(9, [0; 6]), TRAP);
     assert_eq!(guest(462, [0; 6]), TRAP);
     assert_eq!(guest(12, [0; 6]), NOTIFY);
-    assert_eq!(run(&program(&region(), true, true), ARCH_X86_64, 12, 0x1000, [0; 6]), Some(TRAP));
+    assert_eq!(
+        run(&program(&region(), Ways { force_trap: true, ..WAYS }), ARCH_X86_64, 12, 0x1000, [0; 6]),
+        Some(TRAP)
+    );
     for at in [1, 1 << 32, 0x60_0000, u64::MAX] {
         assert_eq!(guest(12, [at, 0, 0, 0, 0, 0]), TRAP, "{at:x}");
     }
@@ -59,13 +66,16 @@ fn guest_calls_go_where_they_belong() {
     }
     assert_eq!(guest(228, [u64::from(u32::MAX), 0, 0, 0, 0, 0]), NOTIFY);
     assert_eq!(guest(24, [0; 6]), ALLOW);
-    assert_eq!(run(&program(&region(), false, false), ARCH_X86_64, 228, 0x1000, [0; 6]), Some(NOTIFY));
+    assert_eq!(run(&program(&region(), Ways { local: false, ..WAYS }), ARCH_X86_64, 228, 0x1000, [0; 6]), Some(NOTIFY));
     assert_eq!(from(BASE + TEXT + TRAMPOLINES, 110, [0; 6]), NOTIFY);
     assert_eq!(from(BASE + TEXT + TRAMPOLINES, 11, [0; 6]), TRAP);
     assert_eq!(from(BASE + TEXT + TRAMPOLINES - 1, 110, [0; 6]), KILL);
     assert_eq!(guest(0x4000_0000, [0; 6]), errno(ENOSYS));
-    assert_eq!(run(&program(&region(), false, true), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
-    assert_eq!(run(&program(&region(), true, true), ARCH_X86_64, 110, 0x1000, [0; 6]), Some(TRAP));
+    assert_eq!(run(&program(&region(), WAYS), 0x4000_0003, 1, 0x1000, [0; 6]), Some(TRAP));
+    assert_eq!(
+        run(&program(&region(), Ways { force_trap: true, ..WAYS }), ARCH_X86_64, 110, 0x1000, [0; 6]),
+        Some(TRAP)
+    );
 }
 
 #[test]
@@ -100,7 +110,7 @@ fn private_anonymous_memory_is_the_guests_own_business_in_the_arena() {
 
 #[test]
 fn without_an_arena_all_memory_calls_trap() {
-    let program = program(&Region { arena: 0..0, ..region() }, false, true);
+    let program = program(&Region { arena: 0..0, ..region() }, WAYS);
     for nr in [9, 10, 11, 25, 28] {
         assert_eq!(run(&program, ARCH_X86_64, nr, 0x40_1000, [0, 0x1000, 3, 0x22, 0, 0]), Some(TRAP));
     }
@@ -141,4 +151,38 @@ fn the_stub_may_do_little() {
     }
     assert_eq!(stub(158, [0x1012, 0, 0, 0, 0, 0]), KILL);
     assert_eq!(stub(324, [1, 0, 0, 0, 0, 0]), KILL);
+}
+
+#[test]
+fn without_a_listener_nothing_is_notified() {
+    let program = program(&region(), UNHEARD);
+    let from = |ip: u64, nr: u32, args: [u64; 6]| run(&program, ARCH_X86_64, nr, ip, args).unwrap();
+    let stub = |nr: u32, args: [u64; 6]| from(BASE + TEXT + 0x100, nr, args);
+    for nr in 0..600 {
+        for args in [[0; 6], [u64::MAX; 6], [0x8011, 0, 0, 0, 0, 0]] {
+            assert_ne!(from(0x40_1000, nr, args), NOTIFY, "{nr}");
+            let verdict = stub(nr, args);
+            assert_eq!(verdict == TRACE, nr == 56, "{nr}");
+            assert_ne!(verdict, NOTIFY, "{nr}");
+        }
+    }
+    assert_eq!(stub(111, [0; 6]), KILL);
+    let unheard = [
+        (44, [0, 0x1000, 48, 0x4000, 0, 0], [3, 4, 5].as_slice()),
+        (47, [3, 0x1000, 0x4000_0000, 0, 0, 0], &[2]),
+        (53, [1, 0x8_0005, 0, 0x1000, 0, 0], &[0, 1, 2]),
+    ];
+    for (nr, args, fixed) in unheard {
+        assert_eq!(stub(nr, args), ALLOW, "{nr}");
+        assert_eq!(from(0x40_1000, nr, args), TRAP, "{nr}");
+        assert_eq!(from(BASE + TEXT + TRAMPOLINES, nr, args), TRAP, "{nr}");
+        assert_eq!(super::tests::stub(nr, args), KILL, "{nr}");
+        for n in 0..6 {
+            for bit in 0..64 {
+                let mut other = args;
+                other[n] ^= 1 << bit;
+                assert_eq!(stub(nr, other), if fixed.contains(&n) { KILL } else { ALLOW }, "{nr} {n} {bit}");
+            }
+        }
+    }
 }

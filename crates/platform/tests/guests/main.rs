@@ -31,7 +31,7 @@ fn main() {
         }
         let binary = build.join(name);
         compile(source, &binary);
-        for mode in ["", "--trap", "--nosync", "--nokillable"] {
+        for mode in ["", "--trap", "--nosync", "--nokillable", "--nolistener"] {
             let (status, output) = run(&binary, &[mode.to_string()]);
             let ok = status == 0;
             println!("{} {name} {mode}", if ok { "ok    " } else { "FAILED" });
@@ -44,10 +44,12 @@ fn main() {
     if "kills".contains(&only) {
         let spin = build.join("spin");
         compile(&own.join("kills/spin.c"), &spin);
-        let wrong = kills::all(&spin);
-        println!("{} kills", if wrong.is_empty() { "ok    " } else { "FAILED" });
-        wrong.iter().for_each(|w| println!("{w}"));
-        failed += usize::from(!wrong.is_empty());
+        for mode in ["", "--nolistener"] {
+            let wrong = kills::all(&spin, mode);
+            println!("{} kills {mode}", if wrong.is_empty() { "ok    " } else { "FAILED" });
+            wrong.iter().for_each(|w| println!("{w}"));
+            failed += usize::from(!wrong.is_empty());
+        }
     }
     if failed > 0 {
         println!("{failed} failed");
@@ -107,6 +109,7 @@ fn inside(args: &[String]) {
             "--nokillable" => config.killable = false,
             "--nopark" => config.park = false,
             "--trace" => config.trace = true,
+            "--nolistener" => config.listener = false,
             "--one" => config.shards = 1,
             _ => rest.push(a.clone()),
         }

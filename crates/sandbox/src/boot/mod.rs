@@ -48,7 +48,13 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
             .map_err(|e| Failure::new(Kind::Other, format!("making the watchdog's descriptors: {e}")))?;
     }
     let config = context.config;
-    Ok(Box::new(move || {
+    let listener = platform.has_listener();
+    if !listener {
+        observe::info!(
+            "no seccomp listener: each system call of a guest costs a signal and two wake-ups, and each fork and thread some stops by ptrace"
+        );
+    }
+    let finish = Box::new(move || {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let kernel = Kernel::new(platform.clone(), syscalls::table::lookup, host::memory::total(), cpus);
         if config.strace {
@@ -67,7 +73,8 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
         }
         let machine: Arc<dyn crate::machine::Machine> = Arc::new(machine::Sandbox::new(kernel));
         Ok(machine)
-    }))
+    });
+    Ok(Prepared { listener, finish })
 }
 
 fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

@@ -22,6 +22,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
     for (key, value) in &config.platform {
         match key.as_str() {
             "shards" => p.shards = number(key, value)?,
+            "listener" => p.listener = switch(key, value)?,
             "sync-wakeup" => p.sync_wakeup = switch(key, value)?,
             "killable" => p.killable = switch(key, value)?,
             "park" => p.park = switch(key, value)?,
@@ -43,7 +44,7 @@ pub fn parse(config: &BootConfig) -> Result<Options, Failure> {
                 options.stall = Some(row.nr);
             }
             _ => {
-                let known = "shards, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun, limited, stall";
+                let known = "shards, listener, sync-wakeup, killable, park, memory, local, patching, polling, window, eager, force-trap, trace, force-rerun, limited, stall";
                 return Err(Failure::new(Kind::Invalid, format!("--platform {key}: unknown; there are {known}")));
             }
         }
