@@ -14,7 +14,11 @@ use sandbox::machine::*;
 use sandbox::spec::{ContainerSpec, NewLimits, ProcessSpec};
 
 fn main() -> ExitCode {
-    runtime::main(|_context| Ok(Box::new(|| Ok(Arc::new(Fake::default()) as Arc<dyn Machine>)))).into()
+    runtime::main(|_context| {
+        let finish = Box::new(|| Ok(Arc::new(Fake::default()) as Arc<dyn Machine>));
+        Ok(Prepared { listener: true, finish })
+    })
+    .into()
 }
 
 #[derive(Default)]
