@@ -167,7 +167,7 @@ fn the_cgroup_ends_with_the_container() {
     let stats: Value = serde_json::from_str(&place.ok(&["events", "--stats", "x"])).unwrap();
     // The container's own tasks, not those that stockade needs.
     assert_eq!(stats["data"]["pids"]["current"], 1, "{stats}");
-    assert_eq!(stats["data"]["stockade"]["calls"]["execve"], 1, "{stats}");
+    assert_eq!(stats["data"]["stockade"]["platform"]["fresh"], 1, "{stats}");
     place.ok(&["delete", "-f", "x"]);
     assert_eq!(place.cgroups(), Vec::<std::path::PathBuf>::new());
     place.ok(&["create", "x"]);
