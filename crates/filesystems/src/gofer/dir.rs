@@ -1,8 +1,9 @@
 //! Lookups and changes of names.
 
 use super::direct::Found;
+use super::inode::NodeOps;
 use super::listing::Known;
-use super::node::{Access, Node, NodeOps, one, walk};
+use super::node::{Access, Node, one, walk};
 use abi::Errno;
 use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, Opened, WalkEnd};
 use host::HostFd;

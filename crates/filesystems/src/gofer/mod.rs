@@ -10,6 +10,7 @@
 mod dir;
 mod direct;
 mod file;
+mod inode;
 mod kept;
 mod listing;
 mod node;

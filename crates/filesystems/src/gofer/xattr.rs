@@ -2,7 +2,7 @@
 //!
 //! Programs ask for the same few over and over (`security.capability` at each write and exec), mostly to hear that there are none.
 
-use super::node::NodeOps;
+use super::inode::NodeOps;
 use abi::Errno;
 use fsproto::Change;
 use kernel::io::Io;
