@@ -2,16 +2,6 @@
 // Where there is a listener the same code attacks what takes their place.
 #include "stub.h"
 
-#define STUB(id)                                                                                                       \
-    static void attack_##id(void);                                                                                     \
-    TEST(id)                                                                                                           \
-    {                                                                                                                  \
-        stub_find();                                                                                                   \
-        CHECK(stub_insn); /* or nothing is attacked */                                                                 \
-        beside_innocent(attack_##id);                                                                                  \
-    }                                                                                                                  \
-    static void attack_##id(void)
-
 // The same, of an attack that needs an order of the kernel's: it must have come.
 #define ORDERED(id)                                                                                                    \
     static void attack_##id(void);                                                                                     \

@@ -1,16 +1,6 @@
 // Attacks on the stub from within its own address space: docs/platform.md, "What is hostile". Guest code may do all of this; it must not reach anybody else.
 #include "stub.h"
 
-#define STUB(id)                                                                                                       \
-    static void attack_##id(void);                                                                                     \
-    TEST(id)                                                                                                           \
-    {                                                                                                                  \
-        stub_find();                                                                                                   \
-        CHECK(stub_insn); /* or nothing is attacked */                                                                 \
-        beside_innocent(attack_##id);                                                                                  \
-    }                                                                                                                  \
-    static void attack_##id(void)
-
 // Calls that trap: the stub's handler, the mailbox and a script have a part in each.
 static void trapped_calls(void)
 {

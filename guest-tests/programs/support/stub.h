@@ -101,3 +101,14 @@ static inline void stub_ring(struct stub_private *mine, uint64_t kind, uint64_t 
     for (int n = 0; mine->by_socket && !*park && n < 20; n++)
         stub_call(SYS_futex, (long)park, FUTEX_WAIT, 0, (long)&moment, 0, 0);
 }
+
+// An attack on the stub, beside an innocent neighbour.
+#define STUB(id)                                                                                                       \
+    static void attack_##id(void);                                                                                     \
+    TEST(id)                                                                                                           \
+    {                                                                                                                  \
+        stub_find();                                                                                                   \
+        CHECK(stub_insn); /* or nothing is attacked */                                                                 \
+        beside_innocent(attack_##id);                                                                                  \
+    }                                                                                                                  \
+    static void attack_##id(void)
