@@ -98,77 +98,51 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// Counters since the start; each is exact, but they are not read at one instant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub direct: u64,
+/// `Counters`, what is read of them, and their names in the order in which they are shown: from one list.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// Counters since the start; each is exact, but they are not read at one instant.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Stats {
+            /// By name, for people; docs/performance.md explains them.
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $(pub $name: AtomicU64,)+
+        }
+
+        impl Counters {
+            pub fn read(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counters! {
     /// Through a trampoline, by the poller.
-    pub polled: u64,
-    pub trapped: u64,
-    pub kicks: u64,
-    pub faults: u64,
-    pub parks: u64,
-    pub forks: u64,
-    pub spawns: u64,
-    pub fresh: u64,
-    pub handovers: u64,
-    pub violations: u64,
-}
-
-impl Stats {
-    /// By name, for people; docs/performance.md explains them.
-    pub fn list(&self) -> [(&'static str, u64); 11] {
-        [
-            ("polled", self.polled),
-            ("direct", self.direct),
-            ("trapped", self.trapped),
-            ("kicks", self.kicks),
-            ("faults", self.faults),
-            ("parks", self.parks),
-            ("handovers", self.handovers),
-            ("forks", self.forks),
-            ("spawns", self.spawns),
-            ("fresh", self.fresh),
-            ("violations", self.violations),
-        ]
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub direct: AtomicU64,
-    pub polled: AtomicU64,
-    pub trapped: AtomicU64,
-    pub kicks: AtomicU64,
-    pub faults: AtomicU64,
-    pub parks: AtomicU64,
-    pub forks: AtomicU64,
-    pub spawns: AtomicU64,
-    pub fresh: AtomicU64,
-    pub handovers: AtomicU64,
-    pub violations: AtomicU64,
+    polled,
+    direct,
+    trapped,
+    kicks,
+    faults,
+    parks,
+    handovers,
+    forks,
+    spawns,
+    fresh,
+    violations,
 }
 
 /// Adds one; counters order nothing.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-impl Counters {
-    pub fn read(&self) -> Stats {
-        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        Stats {
-            direct: get(&self.direct),
-            polled: get(&self.polled),
-            trapped: get(&self.trapped),
-            kicks: get(&self.kicks),
-            faults: get(&self.faults),
-            parks: get(&self.parks),
-            forks: get(&self.forks),
-            spawns: get(&self.spawns),
-            fresh: get(&self.fresh),
-            handovers: get(&self.handovers),
-            violations: get(&self.violations),
-        }
-    }
 }
