@@ -7,7 +7,6 @@ use super::Task;
 use crate::signal::{SigSet, UNMASKABLE};
 use platform::LentMask;
 
-#[derive(Default)]
 pub struct Mask {
     kept: SigSet,
     lent: Option<LentMask>,
