@@ -11,6 +11,7 @@ use std::sync::Arc;
 use abi::Errno;
 use host::HostFd;
 use host::message;
+use host::seccomp::notify::Notification;
 
 use crate::core::Core;
 use crate::layout::op;
@@ -32,9 +33,22 @@ struct Turns {
 }
 
 /// Takes the socket for files out of a process that rings for the first time.
-pub(crate) fn take_socket(pid: i32, number: u64) -> Result<Arc<HostFd>, Errno> {
+fn take_socket(pid: i32, number: u64) -> Result<Arc<HostFd>, Errno> {
     let number = u32::try_from(number).map_err(|_| Errno::EBADF)?;
     host::process::take_fd(pid, number).map(HostFd::new)
+}
+
+/// What a new process gets its mailboxes by: the descriptor's number in it, or the socket to which the file is sent once the process is known.
+type Handed = (i64, Option<(Arc<HostFd>, Arc<HostFd>)>);
+
+impl Shard {
+    /// Hands the file of its mailboxes to the new process that rings; without a listener it brings a socket for that.
+    pub(crate) fn hand_mailboxes(&self, n: &Notification, file: &Arc<HostFd>) -> Result<Handed, Errno> {
+        if self.core.config.listener {
+            return Thread::hand_over(self, n.id, file).map(|number| (number, None));
+        }
+        take_socket(n.pid as i32, n.data.args[3]).map(|socket| (0, Some((socket, file.clone()))))
+    }
 }
 
 /// Sends files to a stub process; one that has not received what was sent before is killed.

@@ -298,13 +298,7 @@ impl Shard {
             queue(Out::Kill(tid));
             return self.stillborn(newborn);
         };
-        // Without a listener it brings a socket to which the file is sent, once it has been moved.
-        let handed = if self.core.config.listener {
-            Thread::hand_over(self, n.id, &mailboxes.file).map(|number| (number, None))
-        } else {
-            crate::handover::take_socket(tid, n.data.args[3]).map(|socket| (0, Some((socket, mailboxes.file.clone()))))
-        };
-        let Ok((number, to_send)) = handed else {
+        let Ok((number, to_send)) = self.hand_mailboxes(n, &mailboxes.file) else {
             self.core.pool.give(mailboxes, &[]);
             queue(Out::Kill(tid));
             return self.stillborn(newborn);
