@@ -27,6 +27,8 @@ pub struct Ran {
     pub status: ExitStatus,
     pub output: String,
     pub timed_out: bool,
+    /// What ran on this machine when the time was over, as ps(1) lists it.
+    pub processes: String,
     pub took: Duration,
 }
 
@@ -67,6 +69,7 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Ran> {
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
     let mut timed_out = false;
+    let mut processes = String::new();
     let mut pause = Duration::from_micros(500);
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -74,6 +77,7 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Ran> {
         }
         if started.elapsed() > limit && !timed_out {
             timed_out = true;
+            processes = running();
             let group = format!("-{}", child.id());
             Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot run kill")?;
         }
@@ -81,8 +85,16 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Ran> {
         pause = (pause * 2).min(Duration::from_millis(20));
     };
     let output = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
-    Ok(Ran { status, output, timed_out, took: started.elapsed() })
+    Ok(Ran { status, output, timed_out, processes, took: started.elapsed() })
 }
+
+/// All processes that are programs, with what they wait for.
+fn running() -> String {
+    let list = Command::new("ps").args(["--ppid", "2", "-p", "2", "--deselect", "-o", PS, "--forest"]).output();
+    list.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_else(|error| format!("ps: {error}"))
+}
+
+const PS: &str = "pid,pgid,stat,wchan:20,etimes,args";
 
 /// How a run ended, in words; nothing when it ended with status 0.
 pub fn ending(ran: &Ran) -> Option<String> {

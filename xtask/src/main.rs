@@ -12,6 +12,7 @@ mod root;
 mod run;
 mod suites;
 mod test;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ pub const TESTS: &[Need] = &[
     ("unshare", "util-linux"),
     ("busybox", "busybox-static"),
     ("mkfs.erofs", "erofs-utils"),
+    ("ps", "procps"),
 ];
 /// Container engines, of whose tests each says what it misses.
 pub const ENGINES: &[Need] = &[

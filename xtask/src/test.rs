@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use clap::Args;
 use guest_tests::expectations::Expectations;
-use guest_tests::place::Place;
+use guest_tests::place::{self, Place};
 use guest_tests::suite::{self, Sums};
 use guest_tests::{programs, scripts};
 
-use crate::{build, check, checkout, packages, root, run, suites};
+use crate::{build, check, checkout, packages, root, suites, units};
 
 #[derive(Args)]
 pub struct Options {
     /// Only these stages (default: all): check, unit, native, guest, real, suites, engines.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<String>,
-    /// Only guest programs and scripts whose FAMILY/NAME contains this.
+    /// Only guest programs, scripts and binaries of unit tests (CRATE/NAME) whose FAMILY/NAME contains this.
     #[arg(long, default_value = "")]
     filter: String,
     /// Run real programs natively too (done once by whoever changes them).
@@ -71,7 +71,7 @@ pub fn test(options: &Options) -> Result<()> {
         sums.add(checks());
     }
     if wanted.contains("unit") {
-        sums.add(units()?);
+        sums.add(units::units(&options.filter)?);
     }
     if wanted.iter().any(|stage| ["native", "guest", "real"].contains(stage)) {
         sums.add(guests(options, &wanted)?);
@@ -103,33 +103,6 @@ fn checks() -> Sums {
                 sums.failed += 1;
             }
         }
-    }
-    sums
-}
-
-/// All unit tests of the workspace, counted from cargo's own summary lines.
-fn units() -> Result<Sums> {
-    let out = run::cargo(&["test", "--workspace", "--no-fail-fast", "--quiet"]).output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    let sums = count(&text);
-    if !out.status.success() {
-        println!("{text}");
-    }
-    println!("unit     {:32} {} ok, {} failed", "cargo test --workspace", sums.passed, sums.failed);
-    if !out.status.success() && sums.failed == 0 {
-        return Ok(Sums { failed: 1, ..sums });
-    }
-    Ok(sums)
-}
-
-fn count(text: &str) -> Sums {
-    let mut sums = Sums::default();
-    for line in text.lines().filter(|line| line.starts_with("test result:")) {
-        let number = |word: &str| -> usize {
-            let before = line.split(word).next().unwrap_or("");
-            before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        sums.add(Sums { passed: number(" passed"), failed: number(" failed"), skipped: number(" ignored") });
     }
     sums
 }
@@ -205,21 +178,27 @@ fn counting(options: &Options, stage: &str, names: &[&str], more: &[std::path::P
     let mut sums = Sums::default();
     for name in names.iter().filter(|name| name.contains(&options.filter)) {
         let script = checkout().join("guest-tests").join(stage).join(name).with_extension("sh");
-        let out = std::process::Command::new("bash").arg(script).arg(&binary).args(more).output()?;
-        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        let counted = text.lines().rev().find_map(counts).unwrap_or(Sums { passed: 0, failed: 1, skipped: 0 });
+        let mut command = std::process::Command::new("bash");
+        command.arg(script).arg(&binary).args(more);
+        let log = build::target_folder().join("guest-tests/logs").join(stage).join(name).with_extension("log");
+        let ran = place::run(command, &log, SCRIPT_LIMIT)?;
+        let counted = ran.output.lines().rev().find_map(counts).unwrap_or(Sums { passed: 0, failed: 1, skipped: 0 });
         let Sums { passed, failed, skipped } = counted;
-        println!("{stage:8} {name:32} {passed} ok, {failed} failed, {skipped} skipped");
-        for line in
-            text.lines().filter(|line| ["FAILED", "skipped:", "note:"].iter().any(|word| line.starts_with(word)))
-        {
+        println!("{stage:8} {name:32} {passed} ok, {failed} failed, {skipped} skipped ({} ms)", ran.took.as_millis());
+        let told = |line: &&str| ["FAILED", "skipped:", "note:"].iter().any(|word| line.starts_with(word));
+        for line in ran.output.lines().filter(told) {
             println!("    {line}");
+        }
+        if ran.timed_out {
+            println!("FAILED: no end in {SCRIPT_LIMIT:?}, killed\n{}{}", ran.output, ran.processes);
         }
         sums.add(counted);
     }
     Ok(sums)
 }
 
+/// For one of them: several times what it takes.
+const SCRIPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
 const SUITES: [&str; 2] = ["pjdfstest", "fsx"];
 const ENGINES: [&str; 3] = ["containerd", "docker", "podman"];
 
@@ -228,17 +207,4 @@ fn counts(line: &str) -> Option<Sums> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [passed, "passed,", failed, "failed,", skipped, "skipped"] = words[..] else { return None };
     Some(Sums { passed: passed.parse().ok()?, failed: failed.parse().ok()?, skipped: skipped.parse().ok()? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cargos_summaries_are_added_up() {
-        let sums = count(
-            "x\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\ntest result: FAILED. 2 passed; 1 failed; 0 ignored",
-        );
-        assert_eq!((sums.passed, sums.failed, sums.skipped), (5, 1, 1));
-    }
 }

@@ -159,14 +159,18 @@ pub fn release(tid: i32) -> Result<(), Errno> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
-    /// A child that runs `body` and ends.
+    /// A child that runs `body` and ends; also when the test fails, whose thread is its parent.
     fn child(body: impl FnOnce()) -> i32 {
         // SAFETY: the child does host calls only and leaves by _exit.
         unsafe {
             let pid = libc::fork();
             if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 body();
                 libc::_exit(0);
             }
@@ -203,10 +207,11 @@ mod tests {
 
     #[test]
     fn a_child_is_named_and_stops() {
+        let (go, seized) = std::io::pipe().unwrap();
         let pid = child(|| {
-            // SAFETY: the child's child ends at once.
+            // SAFETY: a read into a byte of its own; the child's child ends at once.
             unsafe {
-                libc::usleep(100_000);
+                libc::read(go.as_raw_fd(), [0u8].as_mut_ptr().cast(), 1);
                 if libc::fork() == 0 {
                     libc::_exit(0);
                 }
@@ -214,6 +219,7 @@ mod tests {
             }
         });
         seize(pid).unwrap();
+        (&seized).write_all(b"x").unwrap();
         let Ok(Stop::Child(born)) = wait(pid) else { panic!() };
         assert_eq!(wait(born), Ok(Stop::Asked));
         detach(born).unwrap();
