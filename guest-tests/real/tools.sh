@@ -1,4 +1,4 @@
-# What people try at once: ssh-keygen, openssl, ruby, lua, gawk, bc, strace -h, systemd-detect-virt's sources of knowledge.
+# What people try at once: ssh-keygen, openssl, ruby, lua, gawk, bc, strace -h, systemd-detect-virt's sources of knowledge, unshare, nsenter and lsns.
 set -eu
 ssh-keygen -q -t ed25519 -N '' -f /tmp/key && ssh-keygen -l -f /tmp/key.pub | grep -q ED25519
 ssh-keygen -Y sign -q -n file -f /tmp/key /etc/passwd && test -s /etc/passwd.sig
@@ -26,4 +26,13 @@ cpio -o < <(cd / && find etc/apt) 2> /dev/null | cpio -t 2> /dev/null | grep -q 
 flock /tmp/lock -c 'flock -n /tmp/lock true' && exit 1
 getent passwd root | grep -q '^root:' && test "$(su -s /bin/sh nobody -c 'id -un')" = nobody
 date -d @0 -u +%Y | grep -qx 1970 && hostname | grep -q . && id | grep -q uid=0
+unshare --uts --mount --pid --fork --mount-proc sh -c 'mount -t tmpfs t /mnt && touch /mnt/seen && hostname below && sleep 30' &
+below=$!
+until test -n "$(pgrep -P $below)" && test "$(nsenter --target "$(pgrep -P $below)" --uts hostname)" = below; do sleep 0.05; done
+inner=$(pgrep -P $below)
+nsenter --target "$inner" --all sh -c 'test -e /mnt/seen && test $$ -lt 100 && ps -e | grep -q sleep' && test ! -e /mnt/seen
+touch /tmp/uts && mount --bind "/proc/$inner/ns/uts" /tmp/uts
+lsns --type uts --output NS --noheadings | grep -q "$(stat -L -c %i /tmp/uts)"
+kill -9 "$inner" && ! wait "$below" 2> /dev/null
+test "$(nsenter --uts=/tmp/uts hostname)" = below && umount /tmp/uts
 echo ok

@@ -220,6 +220,14 @@ impl Cred {
         }
     }
 
+    /// In a user namespace that was made or entered just now: every capability there. user_namespaces(7).
+    pub fn enter(&mut self, user_ns: Arc<UserNs>) {
+        self.user_ns = user_ns;
+        (self.permitted, self.effective, self.bounding) = (CapSet::FULL, CapSet::FULL, CapSet::FULL);
+        (self.inheritable, self.ambient) = (CapSet::EMPTY, CapSet::EMPTY);
+        self.securebits = 0;
+    }
+
     /// Whether the effective set has `cap` against the initial namespace's objects: file systems, devices.
     pub fn has(&self, cap: Cap) -> bool {
         self.effective.has(cap) && self.user_ns.parent.is_none()

@@ -9,7 +9,7 @@ use crate::locks::Leaf;
 use crate::op::{Op, Restart, Stop, fail};
 use crate::task::NetNs;
 use crate::time::{Deadline, Nanos};
-use crate::vfs::{Anon, File, FileOps, Position, anon_inode};
+use crate::vfs::{File, FileOps, Position, socket_inode};
 use crate::wait::{Events, Queue};
 use abi::Errno;
 use abi::fs::OpenFlags;
@@ -146,7 +146,7 @@ struct Options {
 
 /// A file for a new socket; `flags`: O_NONBLOCK.
 pub fn new_socket(cred: &Cred, ops: Box<dyn SocketOps>, flags: OpenFlags) -> Arc<File> {
-    let inode = anon_inode(Anon::Socket, cred);
+    let inode = socket_inode(cred);
     let socket = Socket { ops, ino: inode.ino, options: Mutex::new(Options::default()) };
     File::pathless(inode, Arc::new(socket), flags & OpenFlags::NONBLOCK | OpenFlags::RDWR)
 }

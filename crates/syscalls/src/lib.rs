@@ -40,6 +40,7 @@ mod rw;
 mod sched;
 mod sched_policy;
 mod sem;
+mod setns;
 mod shm;
 mod sigio;
 mod sigmask;

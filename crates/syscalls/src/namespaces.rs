@@ -1,8 +1,8 @@
-//! Namespaces: unshare(2), setns(2), and clone's CLONE_NEW* flags. namespaces(7).
+//! New namespaces: unshare(2), and clone's CLONE_NEW* flags. namespaces(7). Neighbour: `setns` enters those that are there.
 
 use abi::Errno;
 use abi::task::CloneFlags;
-use kernel::cred::{Cap, CapSet, Cred, UserNs};
+use kernel::cred::{Cap, Cred, UserNs};
 use kernel::fd::FdTable;
 use kernel::task::{CgroupNs, FsContext, IpcNs, Namespaces, NetNs, PidNs};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -24,13 +24,7 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     let mut ns = call.task.namespaces();
     if flags.contains(F::NEWUSER) {
         let child = UserNs::child(&cred.user_ns, cred.euid, cred.egid)?;
-        cred.user_ns = child;
-        cred.permitted = CapSet::FULL;
-        cred.effective = CapSet::FULL;
-        cred.bounding = CapSet::FULL;
-        cred.inheritable = CapSet::EMPTY;
-        cred.ambient = CapSet::EMPTY;
-        cred.securebits = 0;
+        cred.enter(child);
     }
     let others = F::NEWNS | F::NEWUTS | F::NEWIPC | F::NEWPID | F::NEWNET | F::NEWCGROUP | F::NEWTIME;
     if !flags.intersects(others) {

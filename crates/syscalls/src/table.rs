@@ -420,7 +420,7 @@ calls! {
     305 clock_adjtime [] => part time::sys_clock_adjtime, "clocks can be read, not set";
     306 syncfs [fd] => full mounts::sys_syncfs;
     307 sendmmsg [] => full message::sys_sendmmsg;
-    308 setns [fd hex] => no;
+    308 setns [fd hex] => full setns::sys_setns;
     309 getcpu [ptr ptr] => full sched::sys_getcpu;
     310 process_vm_readv [int ptr size ptr size hex] => full process_vm::sys_process_vm_readv;
     311 process_vm_writev [int ptr size ptr size hex] => full process_vm::sys_process_vm_writev;

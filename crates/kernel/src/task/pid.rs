@@ -54,6 +54,11 @@ impl PidNs {
         }))
     }
 
+    /// Whether `self` is `other` or one of its ancestors.
+    pub fn is_ancestor_of(&self, other: &PidNs) -> bool {
+        std::iter::successors(Some(other), |ns| ns.parent.as_deref()).any(|ns| ns.id == self.id)
+    }
+
     /// The identity behind a number of this namespace.
     pub fn find(&self, number: i32) -> Option<Arc<Pid>> {
         self.table.lock().numbers.get(&number).and_then(Weak::upgrade)

@@ -1,18 +1,17 @@
-//! Inodes that no path leads to: those of pipes and sockets. pipe(7), socket(7).
+//! Inodes that no path leads to: those of pipes, sockets and namespaces. pipe(7), socket(7), namespaces(7).
 //!
-//! Each kind has a file system of its own (pipefs, sockfs) and a mount that no namespace shows, so that fstat(2), fchmod(2) and
-//! /proc/PID/fd/N work on them as on others. Neighbours: `ipc::pipe` and the sockets make them. Locks: `InodeState`.
+//! Each kind has a file system of its own (pipefs, sockfs, nsfs) and a mount that no namespace shows, so that fstat(2), fchmod(2) and
+//! /proc/PID/fd/N work on them as on others. Neighbours: `ipc::pipe`, the sockets and `task::nsfs` make them. Locks: `InodeState`.
 
 use super::{
-    Attr, Dentry, FileOps, FileSystem, FileSystemOps, FileType, Inode, InodeOps, Mount, Path, SetAttr, SetTime,
+    Attr, Dentry, FileOps, FileSystem, FileSystemOps, FileType, Inode, InodeOps, Mount, Path, SetAttr, SetTime, StatFs,
 };
-use super::{StatFs, ops};
 use crate::cred::Cred;
 use crate::io::Io;
 use crate::locks::InodeState;
 use crate::op::{Op, fail};
 use abi::Errno;
-use abi::fs::OpenFlags;
+use abi::fs::{NSFS_MAGIC, OpenFlags, PIPEFS_MAGIC, SOCKFS_MAGIC};
 use abi::time::Timespec;
 use lock::Mutex;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 pub enum Anon {
     Pipe,
     Socket,
+    Namespace,
 }
 
 struct AnonFs {
@@ -79,22 +79,30 @@ struct Hidden {
 fn hidden(kind: Anon) -> &'static Hidden {
     static PIPES: OnceLock<Hidden> = OnceLock::new();
     static SOCKETS: OnceLock<Hidden> = OnceLock::new();
-    let make = |name: &'static str, magic| {
-        let fs = FileSystem::new(Box::new(AnonFs { name, magic }));
+    static NAMESPACES: OnceLock<Hidden> = OnceLock::new();
+    let make = |name: &'static str, magic: u32| {
+        let fs = FileSystem::new(Box::new(AnonFs { name, magic: magic.into() }));
         let root = inode_in(&fs, FileType::Dir, 0o555, 0, 0);
-        let mount = Mount::new(fs.clone(), Dentry::root(root), b"none", 0);
+        let mount = Mount::new(fs.clone(), Dentry::root(root), name.as_bytes(), 0);
         Hidden { fs, mount }
     };
     match kind {
-        Anon::Pipe => PIPES.get_or_init(|| make("pipefs", 0x5049_5045)),
-        Anon::Socket => SOCKETS.get_or_init(|| make("sockfs", 0x534f_434b)),
+        Anon::Pipe => PIPES.get_or_init(|| make("pipefs", PIPEFS_MAGIC)),
+        Anon::Socket => SOCKETS.get_or_init(|| make("sockfs", SOCKFS_MAGIC)),
+        Anon::Namespace => NAMESPACES.get_or_init(|| make("nsfs", NSFS_MAGIC)),
     }
 }
 
 fn inode_in(fs: &Arc<FileSystem>, kind: FileType, perm: u32, uid: u32, gid: u32) -> Arc<Inode> {
-    let now = crate::time::now();
     let ino = crate::unique_id();
-    let attr = Attr {
+    let attr = Mutex::new(anon_attr(ino, kind, perm, uid, gid));
+    Inode::new(fs, ino, kind, Box::new(AnonInode { attr }))
+}
+
+/// What stat(2) shows of an inode that was made just now.
+pub fn anon_attr(ino: u64, kind: FileType, perm: u32, uid: u32, gid: u32) -> Attr {
+    let now = crate::time::now();
+    Attr {
         ino,
         kind,
         perm,
@@ -109,22 +117,28 @@ fn inode_in(fs: &Arc<FileSystem>, kind: FileType, perm: u32, uid: u32, gid: u32)
         mtime: now,
         ctime: now,
         btime: None,
-    };
-    let ops: Box<dyn ops::InodeOps> = Box::new(AnonInode { attr: Mutex::new(attr) });
-    Inode::new(fs, ino, kind, ops)
+    }
 }
 
-/// A new inode that belongs to who made it: mode 0600 for pipes, 0777 for sockets.
-pub fn anon_inode(kind: Anon, cred: &Cred) -> Arc<Inode> {
-    let (file_type, perm) = match kind {
-        Anon::Pipe => (FileType::Fifo, 0o600),
-        Anon::Socket => (FileType::Socket, 0o777),
-    };
-    inode_in(&hidden(kind).fs, file_type, perm, cred.fsuid, cred.fsgid)
+/// A place for an inode with operations of its own.
+pub fn anon_place(kind: Anon, ino: u64, file_type: FileType, ops: Box<dyn InodeOps>) -> Path {
+    let Hidden { fs, mount } = hidden(kind);
+    Path::new(mount.clone(), Dentry::root(Inode::new(fs, ino, file_type, ops)))
+}
+
+/// A pipe's new inode, which belongs to who made it.
+pub fn pipe_inode(cred: &Cred) -> Arc<Inode> {
+    inode_in(&hidden(Anon::Pipe).fs, FileType::Fifo, 0o600, cred.fsuid, cred.fsgid)
+}
+
+/// A socket's.
+pub fn socket_inode(cred: &Cred) -> Arc<Inode> {
+    inode_in(&hidden(Anon::Socket).fs, FileType::Socket, 0o777, cred.fsuid, cred.fsgid)
 }
 
 /// A place for such an inode: where the magic links of /proc/PID/fd lead. None for inodes of other file systems.
 pub fn anon_path(inode: &Arc<Inode>) -> Option<Path> {
-    let owner = [Anon::Pipe, Anon::Socket].map(hidden).into_iter().find(|h| Arc::ptr_eq(&h.fs, &inode.fs))?;
+    let owner =
+        [Anon::Pipe, Anon::Socket, Anon::Namespace].map(hidden).into_iter().find(|h| Arc::ptr_eq(&h.fs, &inode.fs))?;
     Some(Path::new(owner.mount.clone(), Dentry::root(inode.clone())))
 }

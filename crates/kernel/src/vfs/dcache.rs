@@ -54,13 +54,13 @@ fn keeps(head: &Weak<Dentry>) -> bool {
 mod tests {
     use super::*;
     use crate::cred::{Cred, UserNs};
-    use crate::vfs::{Anon, anon_inode};
+    use crate::vfs::{pipe_inode};
 
     /// One test, for the queue is one.
     #[test]
     fn what_is_unused_for_longest_is_forgotten() {
         set_limit(100);
-        let root = Dentry::root(anon_inode(Anon::Pipe, &Cred::root(UserNs::initial())));
+        let root = Dentry::root(pipe_inode(&Cred::root(UserNs::initial())));
         let cached = |names: std::ops::Range<u32>| {
             names.filter(|n| root.cached_names().iter().any(|name| **name == *n.to_string().as_bytes())).count()
         };

@@ -36,7 +36,7 @@ mod pts;
 mod tasklock;
 mod walk;
 
-pub use anon::{Anon, anon_inode, anon_path};
+pub use anon::{Anon, anon_attr, anon_path, anon_place, pipe_inode, socket_inode};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use busy::{Executed, may_execute, may_write};
 pub use dentry::Dentry;

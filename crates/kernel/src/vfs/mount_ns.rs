@@ -2,7 +2,8 @@
 //!
 //! Neighbours: `mount_tree`, `propagation`. Locks: `MountChange`, then `MountTree`.
 
-use super::mount_tree::{CHANGE, copy_tree, dissolve, lock_tree, tree_of};
+use super::mount_tree::{CHANGE, copy_tree, dissolve, lock_tree, shown_ns, tree_of};
+use super::propagation::leave;
 use super::{Mount, MountNs, Path};
 use crate::cred::UserNs;
 use crate::op::Op;
@@ -32,6 +33,11 @@ pub fn copy_ns(ns: &Arc<MountNs>, owner: &Arc<UserNs>, places: &mut [Path]) -> O
         for place in places.iter_mut().filter(|p| Arc::ptr_eq(&p.mount, original)) {
             place.mount = copied.clone();
         }
+    }
+    // A namespace in which mounts hold others' files, that hold the first one's, would never go.
+    for shown in new.iter().filter(|mount| shown_ns(mount).is_some()) {
+        leave(&namespaces, &tree_of(shown));
+        dissolve(shown);
     }
     copy.set_root(top);
     namespaces.retain(|n| n.strong_count() > 0);

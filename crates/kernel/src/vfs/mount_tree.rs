@@ -82,6 +82,11 @@ pub(super) fn copy_tree(top: &Arc<Mount>, recursive: bool, keep: impl Fn(&Arc<Mo
     new_top
 }
 
+/// The mount namespace whose file this mount shows.
+pub(super) fn shown_ns(mount: &Arc<Mount>) -> Option<Arc<MountNs>> {
+    mount.root.inode()?.ops.stands_for()?.downcast().ok()
+}
+
 pub(super) fn copy_one(mount: &Arc<Mount>, root: Arc<Dentry>) -> Arc<Mount> {
     let copy = Mount::new(mount.fs.clone(), root, &mount.source, mount.flags());
     let (peer, master, locked_flags) = {

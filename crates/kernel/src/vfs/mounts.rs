@@ -3,7 +3,7 @@
 //! Neighbours: `mount_tree` has the steps, `propagation` the peers. Locks: `MountChange`, then `MountTree`. Who may mount is the caller's
 //! check (CAP_SYS_ADMIN over the namespace's owner).
 
-use super::mount_tree::{CHANGE, changed, copy_one, copy_tree, dissolve, is_shared, link, tree_of, unlink};
+use super::mount_tree::{CHANGE, changed, copy_one, copy_tree, dissolve, is_shared, link, shown_ns, tree_of, unlink};
 use super::propagation::{leave, propagate, receivers};
 use super::{Dentry, FileType, FsType, Mount, MountArgs, MountNs, Path};
 use crate::io::Io;
@@ -61,7 +61,12 @@ fn attach_locked(namespaces: &[Weak<MountNs>], mount: &Arc<Mount>, at: &Path) ->
         return fail(if at.dentry.is_gone() { Errno::ENOENT } else { Errno::ENOTDIR });
     }
     let ns = at.mount.tree.read().ns.upgrade().ok_or(Errno::EINVAL)?;
-    if is_shared(&at.mount) {
+    // Files of mount namespaces are mounted in older ones only, and not in peers: so none can hold itself.
+    let shared = is_shared(&at.mount);
+    if tree_of(mount).iter().filter_map(shown_ns).any(|shown| shared || shown.id <= ns.id) {
+        return fail(Errno::EINVAL);
+    }
+    if shared {
         propagate(namespaces, mount, at);
     }
     link(mount, at);

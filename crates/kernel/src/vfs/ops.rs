@@ -96,6 +96,10 @@ pub trait InodeOps: Any + Send + Sync {
         None
     }
     /// The folder's operations, for folders.
+    /// How mountinfo calls it where it is the root of a mount, in place of a path: namespaces.
+    fn root_name(&self) -> Option<String> {
+        None
+    }
     fn dir(&self) -> Option<&dyn DirOps> {
         None
     }

@@ -97,7 +97,10 @@ pub fn name_in_fs(dentry: &Arc<super::Dentry>) -> Vec<u8> {
         name.extend_from_slice(part);
     }
     if name.is_empty() {
-        name.push(b'/');
+        match at.inode().and_then(|inode| inode.ops.root_name()) {
+            Some(own) => name.extend_from_slice(own.as_bytes()),
+            None => name.push(b'/'),
+        }
     }
     if dentry.is_gone() {
         name.extend_from_slice(b"//deleted");

@@ -4,10 +4,9 @@ use super::super::access::may_read;
 use super::{Subject, owner};
 use crate::pseudo::{Folder, Listed, Node, Target as LinkTarget};
 use abi::Errno;
-use kernel::task::Task;
+use kernel::task::{Namespace, Task};
 use kernel::vfs::{FileType, Link, Path};
 use kernel::{Io, Op, fail};
-use std::sync::Arc;
 
 /// Where a link of a process leads.
 type Place = fn(&super::Target) -> Op<Path>;
@@ -61,32 +60,29 @@ pub fn exe(subject: &Subject) -> Node {
 /// Names of namespaces in the order of /proc/PID/ns.
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts"];
 
-/// The number that stands for the initial namespaces on Linux begins here; ours are numbered from there on.
-const FIRST: u64 = 0xf000_0000;
-
-/// The type and number of a namespace, as its link shows it: `mnt:[4026531841]`.
-fn namespace(task: &Task, name: &str) -> Option<(&'static str, u64)> {
+/// A task's namespace by its name there.
+fn namespace(task: &Task, name: &str) -> Option<Namespace> {
     let ns = task.namespaces();
     Some(match name {
-        "cgroup" => ("cgroup", ns.cgroup.id),
-        "ipc" => ("ipc", ns.ipc.id),
-        "mnt" => ("mnt", ns.mount.id),
-        "net" => ("net", ns.net.id),
-        "pid" => ("pid", task.pid.ns()?.id),
-        "pid_for_children" => ("pid", ns.pid_for_children.id),
-        "user" => ("user", task.cred().user_ns.id),
-        "uts" => ("uts", ns.uts.id),
+        "cgroup" => Namespace::Cgroup(ns.cgroup),
+        "ipc" => Namespace::Ipc(ns.ipc),
+        "mnt" => Namespace::Mount(ns.mount),
+        "net" => Namespace::Net(ns.net),
+        "pid" => Namespace::Pid(task.pid.ns()?),
+        "pid_for_children" => Namespace::Pid(ns.pid_for_children),
+        "user" => Namespace::User(task.cred().user_ns.clone()),
+        "uts" => Namespace::Uts(ns.uts),
         _ => return None,
     })
 }
 
 pub fn namespaces(subject: &Subject) -> Node {
-    Node::folder(0o511, Namespaces(subject.clone()))
+    Node::folder(0o511, NamespaceLinks(subject.clone()))
 }
 
-struct Namespaces(Subject);
+struct NamespaceLinks(Subject);
 
-impl Folder for Namespaces {
+impl Folder for NamespaceLinks {
     fn lookup(&self, _io: &mut Io<'_>, name: &[u8]) -> Op<Option<Node>> {
         let known = NAMESPACES.into_iter().find(|n| n.as_bytes() == name);
         Ok(known.map(|name| Node::link(NamespaceLink { subject: self.0.clone(), name })))
@@ -107,23 +103,19 @@ struct NamespaceLink {
 }
 
 impl NamespaceLink {
-    fn task(&self, io: &Io<'_>) -> Op<Arc<Task>> {
+    fn namespace(&self, io: &Io<'_>) -> Op<Namespace> {
         let task = self.subject.get().map_err(|_| Errno::ENOENT)?.task;
         may_read(io, &task)?;
-        Ok(task)
+        namespace(&task, self.name).ok_or(Errno::ENOENT.into())
     }
 }
 
 impl LinkTarget for NamespaceLink {
-    /// There are no files of namespaces yet: setns(2) takes a PID file descriptor.
     fn target(&self, io: &mut Io<'_>) -> Op<Link> {
-        self.task(io)?;
-        fail(Errno::ENXIO)
+        Ok(Link::Magic(self.namespace(io)?.path()))
     }
     fn text(&self, io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
-        let task = self.task(io)?;
-        let (kind, id) = namespace(&task, self.name).ok_or(Errno::ENOENT)?;
-        Ok(Some(format!("{kind}:[{}]", FIRST + id).into()))
+        Ok(Some(self.namespace(io)?.text().into()))
     }
     fn owner(&self) -> Option<(u32, u32)> {
         owner(&self.subject)

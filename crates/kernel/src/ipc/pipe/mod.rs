@@ -16,7 +16,7 @@ use crate::locks::FileState;
 use crate::op::{Op, Stop, fail};
 use crate::signal::SIGPIPE;
 use crate::task::Task;
-use crate::vfs::{Anon, File, FileOps, Inode, Position, anon_inode};
+use crate::vfs::{File, FileOps, Inode, Position, pipe_inode};
 use crate::wait::{Events, Queue};
 use abi::Errno;
 use abi::fs::OpenFlags;
@@ -372,7 +372,7 @@ impl FileOps for PipeEnd {
 
 /// pipe2(2): the reading and the writing end. `flags`: O_NONBLOCK, O_DIRECT.
 pub fn new_pipe(cred: &Cred, flags: OpenFlags) -> Op<[Arc<File>; 2]> {
-    let inode = anon_inode(Anon::Pipe, cred);
+    let inode = pipe_inode(cred);
     let pipe = Pipe::of(&inode)?;
     let kept = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     // Not the flags: NONBLOCK says something about FIFOs only.
