@@ -23,9 +23,12 @@ const CAUTIOUS: u32 = 32;
 impl Patience {
     pub fn call<T>(&self, call: impl FnOnce() -> T) -> T {
         let left = self.0.load(Ordering::Relaxed);
-        let begun = kernel::time::monotonic();
-        let result = if left > 0 { block_in_place(call) } else { call() };
-        if kernel::time::monotonic().saturating_sub(begun) > LONG {
+        let timed = || {
+            let begun = kernel::time::monotonic();
+            (call(), kernel::time::monotonic().saturating_sub(begun))
+        };
+        let (result, took) = if left > 0 { block_in_place(timed) } else { timed() };
+        if took > LONG {
             self.0.store(CAUTIOUS, Ordering::Relaxed);
         } else if left > 0 {
             self.0.store(left - 1, Ordering::Relaxed);

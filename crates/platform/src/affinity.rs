@@ -3,7 +3,7 @@
 //! A notification with sync wake-up brings the worker to the core of the thread that calls, and the answer finds the thread there; so workers are bound to no core. The host moves
 //! new threads and those that it has just woken to idle cores: the many first calls of a child would each have the worker wake up another core, while its parent waits for it. So
 //! who clones is bound to the core where it stands, and its child inherits that. They are free again after `YOUTH` without another birth, or as soon as two of
-//! one core are found at work together. Neighbours: `perform` (the clone call), `birth` (first doorbells), `keeper` (looks). Owns the lock of the list of the bound.
+//! one core are found at work together. A thread that the poller watches keeps off its core. Neighbours: `perform` (the clone call), `birth` (first doorbells), `poller`, `keeper` (looks). Owns the lock of the list of the bound.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -28,11 +28,18 @@ pub(crate) struct Affinity {
     bound: AtomicUsize,
     /// Milliseconds after the keeper's origin: its last birth.
     since: AtomicU64,
+    /// The poller's core, which it keeps off while it is watched, or FREE.
+    off: AtomicUsize,
 }
 
 impl Affinity {
     pub fn new() -> Affinity {
-        Affinity { chosen: AtomicBool::new(false), bound: AtomicUsize::new(FREE), since: AtomicU64::new(0) }
+        Affinity {
+            chosen: AtomicBool::new(false),
+            bound: AtomicUsize::new(FREE),
+            since: AtomicU64::new(0),
+            off: AtomicUsize::new(FREE),
+        }
     }
 }
 
@@ -40,7 +47,8 @@ impl Affinity {
 #[derive(Default)]
 pub(crate) struct Young(Mutex<Vec<Weak<Thread>>, Youth>);
 
-fn here() -> usize {
+/// The core that this thread runs on.
+pub(crate) fn here() -> usize {
     host::rustix::thread::sched_getcpu()
 }
 
@@ -76,6 +84,34 @@ impl Thread {
             lock(&self.core.young.0).push(Arc::downgrade(self));
             self.core.keeper.arm(self.core);
         }
+    }
+
+    /// The poller, on this core, watches it: it runs elsewhere. Waking up, the poller would otherwise find on its core who it is to serve, and each would wait for the other.
+    pub(crate) fn keep_off(&self, core: usize) {
+        if self.affinity.off.swap(core, Ordering::Relaxed) != core {
+            self.place();
+        }
+    }
+
+    /// It is watched no more.
+    pub(crate) fn need_not_keep_off(&self) {
+        if self.affinity.off.swap(FREE, Ordering::Relaxed) != FREE {
+            self.place();
+        }
+    }
+
+    /// Tells the host on which cores the thread may run, unless its guest does.
+    fn place(&self) {
+        let affinity = &self.affinity;
+        let (bound, off) = (affinity.bound.load(Ordering::Relaxed), affinity.off.load(Ordering::Relaxed));
+        if affinity.chosen.load(Ordering::Relaxed) || self.is_gone() {
+            return;
+        }
+        let cores = match bound {
+            bound if bound != FREE && bound != off => vec![bound],
+            _ => self.core.cores.iter().copied().filter(|core| *core != off).collect(),
+        };
+        let _ = host::process::set_affinity(self.host_tid, &cores);
     }
 
     /// First doorbell: the host thread has the cores of its parent, or of the zygote.
@@ -117,9 +153,7 @@ impl Young {
                 continue;
             }
             affinity.bound.store(FREE, Ordering::Relaxed);
-            if !affinity.chosen.load(Ordering::Relaxed) && !thread.is_gone() {
-                let _ = host::process::set_affinity(thread.host_tid, &core.cores);
-            }
+            thread.place();
         }
         let mut young = lock(&self.0);
         young.append(&mut left);

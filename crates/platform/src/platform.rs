@@ -14,7 +14,7 @@ use crate::guest::Guest;
 use crate::keeper::{self, Keeper};
 use crate::mailbox::Pool;
 use crate::nursery::{Nursery, ZygoteState};
-use crate::poller;
+use crate::poller::{self, Poller};
 use crate::reaper;
 use crate::region::Region;
 use crate::shard::Shard;
@@ -70,7 +70,7 @@ impl Platform {
             newborns: Mutex::default(),
             keeper: Keeper::new(),
             young: Default::default(),
-            poller: Default::default(),
+            poller: Poller::new(),
             tracer: Default::default(),
             proc,
             running: OnceLock::new(),

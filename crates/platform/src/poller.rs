@@ -1,12 +1,13 @@
 //! The poller: a thread that looks at the mailboxes of threads which call often, and runs their calls without any wake-up, while a core is free.
 //!
-//! It is bounded: it sleeps once nobody calls for [`IDLE`], stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
+//! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
 //! was not running though it wanted to: then the core is not free. Neighbours: `shard` (says who calls often), `thread` (answers), the stub's trampoline.rs (waits). Owns the lock of the list of new threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::affinity::here;
 use crate::config::count;
 use crate::core::Core;
 use crate::guest::Event;
@@ -24,11 +25,18 @@ const SHORT_REST: Duration = Duration::from_millis(2);
 const LONG_REST: Duration = Duration::from_millis(20);
 /// Looks at the mailboxes between two at the clock.
 const LOOKS: u32 = 64;
-/// Calls in one stay that show that polling pays.
-const PAYS: u64 = 200;
+/// Calls in one stay that show that polling pays: by notification they would have cost more than its wake-up and its wait for another call.
+const PAYS: u64 = 32;
+/// So often it looks whether several threads, which on a machine with two cores have only one for all of them, call so often that this is worth it.
+const CROWD: Duration = Duration::from_millis(1);
+const CROWD_CALLS: u64 = 150;
+const NO_CORE: usize = usize::MAX;
 
-#[derive(Default)]
 pub(crate) struct Poller {
+    /// Its host thread.
+    tid: AtomicI32,
+    /// The core that it keeps off: that of the thread which it was woken for.
+    off: AtomicUsize,
     /// 1: awake, or on its way.
     awake: AtomicU32,
     wanted: Mutex<Vec<Arc<Thread>>, Watches>,
@@ -41,14 +49,39 @@ fn now(core: &Core) -> u64 {
 }
 
 impl Poller {
+    pub fn new() -> Poller {
+        Poller {
+            tid: AtomicI32::new(0),
+            off: AtomicUsize::new(NO_CORE),
+            awake: AtomicU32::new(0),
+            wanted: Mutex::default(),
+            rest: AtomicU64::new(0),
+        }
+    }
+
     /// A thread calls often: watch it, unless the poller rests.
     pub fn want(&self, core: &'static Core, thread: &Arc<Thread>) {
         if !core.config.eager && self.rest.load(Ordering::Relaxed) > now(core) {
             return;
         }
+        if self.awake.load(Ordering::Acquire) == 0 {
+            self.keep_apart(core, thread);
+        }
         lock(&self.wanted).push(thread.clone());
         if self.awake.swap(1, Ordering::AcqRel) == 0 {
             outgoing::queue(Out::Wake(&core.poller.awake));
+        }
+    }
+
+    /// It will be woken for a thread whose call this worker has: it keeps off this core.
+    fn keep_apart(&self, core: &'static Core, thread: &Thread) {
+        let here = here();
+        let others: Vec<usize> = core.cores.iter().copied().filter(|core| *core != here).collect();
+        if self.off.swap(here, Ordering::Relaxed) != here {
+            let _ = host::process::set_affinity(self.tid.load(Ordering::Relaxed), &others);
+        }
+        if let [only] = *others {
+            thread.keep_off(only);
         }
     }
 }
@@ -60,10 +93,13 @@ enum End {
     Quiet,
     /// Somebody else wants this core.
     Busy,
+    /// Those who call would be better off with this core.
+    Crowded,
 }
 
 pub(crate) fn run(core: &'static Core) {
     let poller = &core.poller;
+    poller.tid.store(host::rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
     let mut rest = SHORT_REST;
     loop {
         while poller.awake.load(Ordering::Acquire) == 0 {
@@ -75,23 +111,35 @@ pub(crate) fn run(core: &'static Core) {
         for thread in &watched {
             leave(thread);
         }
-        rest = if calls >= PAYS { SHORT_REST } else { (rest * 2).min(LONG_REST) };
-        if end == End::Busy || calls < PAYS {
+        rest = match end {
+            End::Crowded => LONG_REST,
+            _ if calls >= PAYS => SHORT_REST,
+            _ => (rest * 2).min(LONG_REST),
+        };
+        if end != End::Quiet || calls < PAYS {
             poller.rest.store(now(core) + rest.as_nanos() as u64, Ordering::Relaxed);
         }
         poller.awake.store(0, Ordering::Release);
-        lock(&poller.wanted).clear();
+        let late = std::mem::take(&mut *lock(&poller.wanted));
+        for thread in late {
+            thread.need_not_keep_off();
+        }
     }
 }
 
 /// Begins to watch who was wanted.
 fn take_wanted(core: &Core, watched: &mut Vec<Arc<Thread>>) {
     let wanted = std::mem::take(&mut *lock(&core.poller.wanted));
+    if wanted.is_empty() {
+        return;
+    }
+    let here = here();
     for thread in wanted {
         let st = lock(&thread.state);
         if !matches!(st.at, At::Gone) && !watched.iter().any(|w| Arc::ptr_eq(w, &thread)) {
             thread.mailbox.polled().store(1, Ordering::Release);
             drop(st);
+            thread.keep_off(here);
             watched.push(thread);
         }
     }
@@ -99,6 +147,7 @@ fn take_wanted(core: &Core, watched: &mut Vec<Arc<Thread>>) {
 
 /// The thread's calls ring from here on. One that asks just now withdraws by itself.
 fn leave(thread: &Thread) {
+    thread.need_not_keep_off();
     let st = lock(&thread.state);
     if !matches!(st.at, At::Gone) {
         thread.mailbox.polled().store(0, Ordering::Release);
@@ -110,6 +159,7 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
     let mut calls = 0;
     let mut looked = Instant::now();
     let mut last = looked;
+    let (mut counted, mut before) = (looked, 0);
     loop {
         let mut served = 0;
         for _ in 0..LOOKS {
@@ -138,6 +188,13 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
             return (End::Busy, calls);
         } else if time - last > IDLE {
             return (End::Quiet, calls);
+        }
+        if time - counted > CROWD {
+            watched.retain(|thread| !thread.is_gone());
+            if watched.len() >= core.cores.len() && calls - before < CROWD_CALLS {
+                return (End::Crowded, calls);
+            }
+            (counted, before) = (time, calls);
         }
         looked = time;
         take_wanted(core, watched);

@@ -160,6 +160,7 @@ impl Shard {
         if by_trampoline {
             request.ip = once!(get thread.mailbox, ip); // the guest's own word for it; nothing depends on its truth
         }
+        let often;
         let mut st = lock(&thread.state);
         match st.at {
             At::Running => {
@@ -171,9 +172,7 @@ impl Shard {
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
-                if by_trampoline && self.core.config.polling {
-                    self.pace(thread, &mut st);
-                }
+                often = by_trampoline && self.core.config.polling && self.is_often(&mut st);
             }
             At::Direct { .. } if st.request == request => {
                 st.at = At::Direct { id: n.id }; // the host froze the thread: the same call under a new id
@@ -187,6 +186,9 @@ impl Shard {
         }
         let guest = st.guest.clone();
         drop(st);
+        if often {
+            self.core.poller.want(self.core, thread);
+        }
         count(&self.core.counters.direct);
         self.core
             .trace(|| format!("{} direct {} {:x?} ip {:x}", thread.host_tid, request.nr, request.args, request.ip));
@@ -199,18 +201,16 @@ impl Shard {
         crate::window::close_window();
     }
 
-    /// Looks from time to time how fast a thread's calls follow one another.
-    fn pace(&self, thread: &Arc<Thread>, st: &mut State) {
+    /// Looks from time to time how fast a thread's calls follow one another: true if the poller should watch it.
+    fn is_often(&self, st: &mut State) -> bool {
         st.pace.0 += 1;
         if st.pace.0 < PACE_CALLS && !self.core.config.eager {
-            return;
+            return false;
         }
         let now = Instant::now();
         let fast = now - st.pace.1 < PACE_TIME;
         st.pace = (0, now);
-        if fast && self.core.cores.len() > 1 {
-            self.core.poller.want(self.core, thread);
-        }
+        fast && self.core.cores.len() > 1
     }
 
     /// A doorbell of a known thread.
