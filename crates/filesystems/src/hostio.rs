@@ -17,8 +17,8 @@ pub(crate) struct Patience(AtomicU32);
 
 /// Nanoseconds: more than a call takes that has not waited for a disk.
 const LONG: u64 = 100_000;
-/// Calls that hand over after one that took long.
-const CAUTIOUS: u32 = 32;
+/// Calls that hand over after one that took long: not many, for on a busy machine it was perhaps not the disk.
+const CAUTIOUS: u32 = 8;
 
 impl Patience {
     pub fn call<T>(&self, call: impl FnOnce() -> T) -> T {
