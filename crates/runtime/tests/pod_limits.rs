@@ -7,17 +7,21 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::pod::{end, member_with, only_the_first, pod_with, processes};
+use common::pod::{end, member_with, only_the_first, pod_under, processes};
 use common::{Place, alive, wait_for};
 use serde_json::{Value, json};
 
 /// A pod whose first container has a cgroup; `None` where there can be none.
 fn pod() -> Option<Place> {
+    pod_with_flags(&[])
+}
+
+fn pod_with_flags(flags: &[&str]) -> Option<Place> {
     if !host::rustix::process::geteuid().is_root() || !Path::new("/sys/fs/cgroup").exists() {
         println!("skipped: only root of a host with /sys/fs/cgroup makes cgroups");
         return None;
     }
-    Some(pod_with(|place, c| c["linux"]["cgroupsPath"] = place.cgroup().into()))
+    Some(pod_under(flags, |place, c| c["linux"]["cgroupsPath"] = place.cgroup().into()))
 }
 
 fn group(place: &Place, id: &str) -> String {
@@ -154,6 +158,27 @@ fn a_members_limit_of_memory_ends_its_process_alone() {
     assert_eq!(place.run(&["exec", "pause", "eater", "touch"]).status, 0);
     assert_eq!(place.status("two"), "running");
     delete(&place, "two");
+    end(&place);
+}
+
+/// Its zygote is made and watched by other means there: docs/adr/0008.
+#[test]
+fn limits_hold_without_a_listener_too() {
+    let Some(place) = pod_with_flags(&["--platform", "listener=off"]) else { return };
+    eater(&place);
+    let script = "eater touch; echo $?; /bin/true | cat; sleep 500 & sleep 501";
+    limited(&place, "one", &["sh", "-c", script], json!({ "memory": { "limit": 32 << 20 } }));
+    let out = place.dir.join("one");
+    let status = place.command(&["run", "-d", "one"]).stdout(std::fs::File::create(&out).unwrap()).status();
+    assert!(status.unwrap().success());
+    wait_for(|| stubs(&place, "one").len() == 3, || place.ok(&["ps", "one"]));
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "137\n");
+    let in_it = inside(&place, "one");
+    let all: Vec<i32> = stubs(&place, "one").into_iter().chain(zygotes(&place, "one")).collect();
+    assert!(all.len() > 3 && all.iter().all(|pid| in_it.contains(pid)), "{all:?} in {in_it:?}");
+    assert_eq!(place.run(&["exec", "pause", "eater", "touch"]).status, 0);
+    delete(&place, "one");
+    only_the_first(&place);
     end(&place);
 }
 

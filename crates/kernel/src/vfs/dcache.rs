@@ -54,7 +54,7 @@ fn keeps(head: &Weak<Dentry>) -> bool {
 mod tests {
     use super::*;
     use crate::cred::{Cred, UserNs};
-    use crate::vfs::{pipe_inode};
+    use crate::vfs::pipe_inode;
 
     /// One test, for the queue is one.
     #[test]

@@ -11,13 +11,18 @@ pub fn pod() -> Place {
 
 /// The same with another config.json.
 pub fn pod_with(change: impl FnOnce(&Place, &mut Value)) -> Place {
+    pod_under(&[], change)
+}
+
+/// The same with flags for the sandbox.
+pub fn pod_under(flags: &[&str], change: impl FnOnce(&Place, &mut Value)) -> Place {
     let place = Place::real();
     place.config(&["sleep", "1000"], |c| {
         c["hostname"] = json!("pod");
         c["annotations"] = json!({ "io.kubernetes.cri.container-type": "sandbox" });
         change(&place, c);
     });
-    assert_eq!(place.run(&["run", "-d", "pause"]).err, "");
+    assert_eq!(place.run(&[flags, &["run", "-d", "pause"]].concat()).err, "");
     place
 }
 
