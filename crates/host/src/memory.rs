@@ -181,6 +181,12 @@ pub fn write_process(pid: i32, addr: u64, from: &[u8]) -> Result<usize, Errno> {
     crate::check(r as i64).map(|n| n as usize)
 }
 
+/// Gives the host back what the allocator keeps for later, after many things at once have gone: malloc_trim(3). Takes milliseconds.
+pub fn trim() {
+    // SAFETY: numbers only.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Bytes of memory that the host has in all (sysinfo(2)).
 pub fn total() -> u64 {
     let info = rustix::system::sysinfo();

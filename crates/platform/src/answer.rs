@@ -2,9 +2,7 @@
 //!
 //! Plain data; `thread` takes it and `mailbox` writes it down for the stub. Owns no locks.
 
-use std::sync::Arc;
-
-use crate::guest::Guest;
+use crate::unborn::Unborn;
 
 /// Operations that the stub performs one after another; the first that fails (and may not) ends the script with [`crate::Event::Done`].
 #[derive(Clone, Debug, Default)]
@@ -78,7 +76,7 @@ impl Op {
 
 /// A copy of the process, made by the thread that is answered. Addresses of 0 mean "not asked for".
 pub struct ForkSpec {
-    pub child: Arc<dyn Guest>,
+    pub child: Unborn,
     /// The child's stack pointer; 0: the parent's.
     pub stack: u64,
     pub tls: Option<u64>,
@@ -92,7 +90,7 @@ pub struct ForkSpec {
 
 /// A new thread in the same address space. It starts with the registers of the one that is answered, result 0.
 pub struct SpawnSpec {
-    pub child: Arc<dyn Guest>,
+    pub child: Unborn,
     pub stack: u64,
     pub tls: Option<u64>,
     pub clear_tid: u64,

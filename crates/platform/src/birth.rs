@@ -15,6 +15,7 @@ use crate::shard::{Shard, birth_done};
 use crate::space::Space;
 use crate::sync::{Mutex, lock};
 use crate::thread::{At, Birth, State, Thread};
+use crate::unborn::Unborn;
 
 /// Arguments of a fork's clone call.
 pub(crate) const FORK: [u64; 6] = [0x8000 | 17, 0, 0, 0, 0, 0];
@@ -39,7 +40,7 @@ impl Shard {
         if n.data.args[5] == 1 && self.zygote_hello_again(n, cookie) {
             return;
         }
-        let Some(newborn) = self.core.expected(cookie) else {
+        let Some(mut newborn) = self.core.expected(cookie) else {
             return self.stray(n, "HELLO with an unknown cookie");
         };
         if newborn.parent.is_none() {
@@ -86,6 +87,7 @@ impl Shard {
             st.birth = Some(Birth { cookie: [0; 2], hello: false, result: None });
             st.at = At::Running;
             thread.send(n.id, number, 0);
+            drop(newborn.guest.take().and_then(Unborn::born)); // the thread has it
             return;
         }
         self.deliver(thread, newborn);
@@ -139,7 +141,8 @@ impl Shard {
     ) -> Arc<Thread> {
         mailbox.reset();
         mailbox.set_registers(&newborn.registers);
-        let state = Mutex::new(State::new(self.at_bell(id), newborn.guest.clone()));
+        let guest = newborn.guest.as_ref().and_then(Unborn::guest);
+        let state = Mutex::new(State::new(self.at_bell(id), guest));
         let core = self.core;
         let thread = Arc::new(Thread {
             core,
@@ -161,7 +164,7 @@ impl Shard {
 
     /// Tells the guest, and its parent if that has its own result already.
     fn deliver(&self, thread: Arc<Thread>, newborn: Newborn) {
-        if let Some(guest) = newborn.guest {
+        if let Some(guest) = newborn.guest.and_then(Unborn::born) {
             guest.born(thread);
         }
         let Some(parent) = newborn.parent else { return };
@@ -193,9 +196,6 @@ impl Shard {
         }
         if let Some(parent) = newborn.parent {
             parent.violation("its child broke the protocol");
-        }
-        if let Some(guest) = newborn.guest {
-            guest.gone(libc::SIGKILL);
         }
     }
 }

@@ -9,7 +9,6 @@ use std::time::Instant;
 use crate::affinity::Young;
 use crate::answer::Registers;
 use crate::config::{Config, Counters};
-use crate::guest::Guest;
 use crate::keeper::Keeper;
 use crate::mailbox::Pool;
 use crate::nursery::Nursery;
@@ -18,8 +17,9 @@ use crate::region::Region;
 use crate::shard::Shard;
 use crate::space::Space;
 use crate::sync::{Mutex, Newborns, Seeds, Shards, Spaces, lock};
-use crate::thread::Thread;
+use crate::thread::{State, Thread};
 use crate::tracer::Tracer;
+use crate::unborn::Unborn;
 use crate::zygote::Seed;
 
 pub(crate) struct Core {
@@ -52,7 +52,7 @@ pub(crate) struct Core {
 pub(crate) struct Newborn {
     pub kind: Kind,
     /// None: a fresh process for the pool, or a zygote.
-    pub guest: Option<Arc<dyn Guest>>,
+    pub guest: Option<Unborn>,
     /// Of a fresh process, where it comes from; of a zygote, whose it is.
     pub nursery: Option<Arc<Nursery>>,
     /// Who forks or clones; none: the zygote.
@@ -70,6 +70,15 @@ pub(crate) enum Kind {
     Thread { slot: u64 },
     Fresh,
     Zygote,
+}
+
+impl Newborn {
+    /// It will not come: its parent is told, or who that has left behind.
+    pub fn give_up(self, parent: &State) {
+        if let (Some(child), Some(_)) = (self.guest, &parent.guest) {
+            child.given_up();
+        }
+    }
 }
 
 impl Core {

@@ -123,10 +123,12 @@ fn births(core: &'static Core) -> bool {
             // Another process may have the number by now.
             _ => host::process::tgkill(child, child, 0).is_ok() && !lock(&core.spaces).contains_key(&child),
         };
-        if there || core.expected(cookie).is_none() {
+        if there {
             continue;
         }
+        let Some(newborn) = core.expected(cookie) else { continue };
         let mut st = lock(&parent.state);
+        newborn.give_up(&st);
         st.birth = None;
         let guest = st.guest.clone();
         drop(st);

@@ -25,6 +25,7 @@ use crate::shard::Shard;
 use crate::sync::lock;
 use crate::thread::{At, Grant, Thread};
 use crate::tracer;
+use crate::unborn::Unborn;
 
 /// Fresh processes that wait for a guest, once a zygote has started more than one.
 const POOL: usize = 1;
@@ -234,7 +235,7 @@ impl Shard {
         let (zygote, mailbox, cookie) = (z.pid, z.mailbox?, crate::zygote::cookie().ok()?);
         let (guest, nursery) = match kind {
             Kind::Zygote => (None, nursery),
-            _ => (z.waiting.pop_front(), z.nursery.clone()),
+            _ => (z.waiting.pop_front().map(Unborn::from), z.nursery.clone()),
         };
         (z.idle, z.grant, z.ordered) = (false, true, Some(cookie));
         let (registers, since) = (Registers::default(), Instant::now());

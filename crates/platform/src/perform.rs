@@ -13,6 +13,7 @@ use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
 use crate::thread::{Answer, At, Birth, Grant, Rest, State, Thread, Wait};
 use crate::tracer::Order;
+use crate::unborn::Unborn;
 
 /// CLONE_PARENT | SIGCHLD, as the stub passes it.
 const FORK_FLAGS: u64 = 0x8000 | 17;
@@ -220,7 +221,7 @@ impl Thread {
     }
 
     fn order_fork(&self, st: &mut State, spec: ForkSpec) {
-        let Ok(cookie) = crate::zygote::cookie() else { return self.refuse(st, EAGAIN) };
+        let Ok(cookie) = crate::zygote::cookie() else { return self.refuse(st, spec.child, EAGAIN) };
         let mut registers = self.child_registers(spec.stack);
         if let Some(tls) = spec.tls {
             registers.fs_base = tls;
@@ -238,10 +239,10 @@ impl Thread {
     }
 
     fn order_spawn(&self, st: &mut State, spec: SpawnSpec) {
-        let Some(slot) = self.space.take_slot() else { return self.refuse(st, EAGAIN) };
+        let Some(slot) = self.space.take_slot() else { return self.refuse(st, spec.child, EAGAIN) };
         let Ok(cookie) = crate::zygote::cookie() else {
             self.space.return_slot(slot);
-            return self.refuse(st, ENOMEM);
+            return self.refuse(st, spec.child, ENOMEM);
         };
         let mut registers = self.child_registers(spec.stack);
         if let Some(tls) = spec.tls {
@@ -260,25 +261,21 @@ impl Thread {
         self.go_to_birth(st, op::SPAWN, Kind::Thread { slot }, cookie);
     }
 
-    fn order(
-        &self,
-        st: &mut State,
-        cookie: [u64; 2],
-        kind: Kind,
-        guest: std::sync::Arc<dyn crate::Guest>,
-        registers: Registers,
-    ) {
-        let parent = self.shard.thread(self.host_tid);
+    fn order(&self, st: &mut State, cookie: [u64; 2], kind: Kind, guest: Unborn, registers: Registers) {
+        // Where there is none any more, the reaper has been here already, and misses what is ordered now.
+        let Some(parent) = self.shard.thread(self.host_tid) else { return };
         let since = Instant::now();
         let guest = Some(guest);
-        self.core.expect(cookie, Newborn { kind, guest, nursery: None, parent, registers, since, tid: None });
+        self.core
+            .expect(cookie, Newborn { kind, guest, nursery: None, parent: Some(parent), registers, since, tid: None });
         st.birth = Some(Birth { cookie, hello: false, result: None });
         st.result_due = true;
         self.core.keeper.arm(self.core);
     }
 
     /// The order cannot even be given: the stub reports the error by itself, as the result of an empty script.
-    fn refuse(&self, st: &mut State, errno: i64) {
+    fn refuse(&self, st: &mut State, child: Unborn, errno: i64) {
+        child.given_up();
         // A script of one operation that fails with EFAULT would name the wrong error, so the error is remembered here.
         st.birth = Some(Birth { cookie: [0; 2], hello: true, result: Some(errno) });
         st.result_due = true;

@@ -67,7 +67,7 @@ fn ended(core: &'static Core, child: Ended) {
             queue(Out::Kill(pid)); // nobody waits for it any more
         }
     }
-    guests.extend(orphans.into_iter().filter_map(|n| n.guest));
+    drop(orphans);
     host::process::reap(pid);
     if let Some(mailboxes) = space.take_mailboxes() {
         core.pool.give(mailboxes, &space.used());

@@ -303,9 +303,11 @@ impl Shard {
             if value < 0 && !birth.hello {
                 let cookie = birth.cookie;
                 st.birth = None;
-                let newborn = self.core.expected(cookie);
-                if let Some(crate::core::Kind::Thread { slot }) = newborn.map(|n| n.kind) {
-                    thread.space.return_slot(slot);
+                if let Some(newborn) = self.core.expected(cookie) {
+                    if let crate::core::Kind::Thread { slot } = newborn.kind {
+                        thread.space.return_slot(slot);
+                    }
+                    newborn.give_up(st);
                 }
                 return Some(Event::Done { result: value.max(-4095), at: 0 });
             }

@@ -291,6 +291,9 @@ fn refused(core: &'static Core, order: &Order, errno: Errno) {
         }
         st.at = At::Parked;
         (st.birth, st.grant, st.result_due) = (None, None, false);
+        if let Some(newborn) = newborn {
+            newborn.give_up(&st);
+        }
         st.guest.clone()
     };
     if let Some(guest) = guest {

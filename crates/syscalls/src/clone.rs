@@ -140,9 +140,10 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
     });
     let work = if flags.contains(CloneFlags::VM) {
         let set_tid = set_child.into_iter().chain(set_parent).collect();
-        let spec = platform::SpawnSpec { child, stack: spec.stack, tls, clear_tid, set_tid };
+        let spec = platform::SpawnSpec { child: child.into(), stack: spec.stack, tls, clear_tid, set_tid };
         StubWork::Spawn { spec, on_done }
     } else {
+        let child = child.into();
         let spec =
             platform::ForkSpec { child, stack: spec.stack, tls, clear_tid, set_tid: set_child, parent_tid: set_parent };
         StubWork::Fork { spec, on_done }

@@ -8,7 +8,7 @@ use abi::fs::OpenFlags;
 use kernel::cred::Cap;
 use kernel::ipc::pidfd::{PidFd, new_pidfd};
 use kernel::signal::{SI_TKILL, SI_USER, SigInfo};
-use kernel::task::{GroupState, Pid, Resource, Task, ThreadGroup, group_members, may_signal, send};
+use kernel::task::{Audience, GroupState, Pid, Resource, Task, ThreadGroup, may_signal, send};
 use kernel::vfs::File;
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
@@ -97,8 +97,8 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
     if flags == PIDFD_SIGNAL_PROCESS_GROUP {
         let info = make(false)?;
         let mut out = fail(Errno::ESRCH);
-        for member in group_members(call.task, &pid) {
-            match deliver(call.task, &member, None, sig, info) {
+        for member in Audience::group(&call.task.kernel, &pid).iter() {
+            match deliver(call.task, member, None, sig, info) {
                 Ok(()) => out = Ok(()),
                 Err(stop) if out.is_err() => out = Err(stop),
                 Err(_) => {}

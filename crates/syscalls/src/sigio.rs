@@ -10,7 +10,7 @@ use abi::fs::{
 use abi::inotify::{IN_ACCESS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO};
 use kernel::Op;
 use kernel::signal::{SIGIO, SigInfo};
-use kernel::task::{PidNs, Task, ThreadGroup, group_members, send};
+use kernel::task::{Audience, PidNs, Task, ThreadGroup, send};
 use kernel::vfs::listen::{self, Happened, Listener};
 use kernel::vfs::{File, FileType, Inode, Owner};
 use kernel::wait::{Events, Runnable, Wake, enqueue};
@@ -98,8 +98,9 @@ fn tell(root: &PidNs, owner: &Owner, fd: i32, band: u32, code: i32) {
             }
         }
         F_OWNER_PGRP => {
-            let members = pid.task().map(|task| group_members(&task, &pid)).unwrap_or_default();
-            members.iter().for_each(to_group);
+            if let Some(task) = pid.task() {
+                Audience::group(&task.kernel, &pid).iter().for_each(to_group);
+            }
         }
         _ => {
             pid.group().iter().for_each(to_group);

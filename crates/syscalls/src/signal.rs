@@ -4,7 +4,7 @@
 use abi::Errno;
 use abi::time::Timespec;
 use kernel::signal::{self, AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SigAction, SigInfo, UNMASKABLE, bit};
-use kernel::task::{Task, ThreadGroup, group_members, may_signal, processes, send};
+use kernel::task::{Audience, Task, ThreadGroup, may_signal, send};
 use kernel::time::from_timespec;
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Restart, Ret, Stop, fail};
@@ -166,24 +166,18 @@ pub fn sys_kill(call: &mut Call<'_>, [pid, sig, ..]: Args) -> Op<Ret> {
         signal_group(task, &target, sig)?;
         return Ok(().into());
     }
-    let targets: Vec<Arc<ThreadGroup>> = match pid {
-        0 => group_members(task, &task.group.pgrp()),
-        -1 => {
-            let all = processes(task).into_iter();
-            all.filter(|g| g.pid.number_in(&ns) > 1 && !Arc::ptr_eq(g, &task.group)).collect()
-        }
+    let targets = match pid {
+        0 => Audience::group(&task.kernel, &task.group.pgrp()),
+        -1 => Audience::of(&task.kernel, |g| g.pid.number_in(&ns) > 1 && !Arc::ptr_eq(g, &task.group)),
         i32::MIN => return fail(Errno::ESRCH),
-        group => {
-            let all = processes(task).into_iter();
-            all.filter(|g| g.pid.number_in(&ns) != 0 && g.pgrp().number_in(&ns) == -group).collect()
-        }
+        group => Audience::of(&task.kernel, |g| g.pid.number_in(&ns) != 0 && g.pgrp().number_in(&ns) == -group),
     };
     if targets.is_empty() {
         return fail(Errno::ESRCH);
     }
     let mut result = fail(Errno::EPERM);
-    for target in targets {
-        if signal_group(task, &target, sig).is_ok() {
+    for target in targets.iter() {
+        if signal_group(task, target, sig).is_ok() {
             result = Ok(().into());
         }
     }

@@ -12,7 +12,7 @@ use crate::Kernel;
 use crate::cred::{Cred, UserNs};
 use crate::fd::FdTable;
 use crate::locks::TaskFields;
-use crate::op::{Op, fail};
+use crate::op::{Op, Restart, Stop, fail};
 use crate::signal::{Actions, AltStack, Pending};
 use crate::wait::Queue;
 use abi::Errno;
@@ -20,7 +20,10 @@ use abi::task::CloneFlags;
 use lock::Mutex;
 use platform::Thread;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 /// What clone(2) was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +77,7 @@ impl Task {
             started: host::time::boottime(),
             state: AtomicU8::new(super::drive::RUNNING),
             run: Mutex::new(None),
+            unfinished: Default::default(),
             signals: Mutex::new(signals),
             fields: Mutex::<_, TaskFields>::new(fields),
             robust_list: AtomicU64::new(0),
@@ -140,21 +144,10 @@ impl Task {
         };
         let group = if thread { self.group.clone() } else { self.new_group(&pid, flags, spec.exit_signal, &cgroup) };
         let task = Self::make(&self.kernel, pid, group, fields, mask, altstack);
-        {
-            let _tree = self.kernel.tree.lock();
-            let mut links = task.group.links.lock();
-            links.tasks.push(task.clone());
-            if !thread {
-                links.leader = Some(task.clone());
-            }
-            drop(links);
-            if !thread {
-                task.group.pid.set_group(&task.group);
-                if let Some(parent) = task.group.parent() {
-                    parent.links.lock().children.push(task.group.clone());
-                }
-                task.group.watch_cpu_limit();
-            }
+        if !self.enter_tree(&task, thread) {
+            task.abandon();
+            std::thread::yield_now(); // to who sends the signal
+            return Err(Stop::Restart(Restart::NoIntr));
         }
         // The parent, or the thread's process, may have been moved since the task was counted.
         if !thread {
@@ -166,6 +159,28 @@ impl Task {
             super::send(&task.group, None, crate::signal::SigInfo::kernel(crate::signal::SIGKILL));
         }
         Ok(task)
+    }
+
+    /// False: a signal is here, or on its way, and comes before the call.
+    fn enter_tree(&self, task: &Arc<Task>, thread: bool) -> bool {
+        let _tree = self.kernel.tree.lock();
+        if self.group.awaited.load(Acquire) > 0 || self.wants_out() {
+            return false;
+        }
+        let mut links = task.group.links.lock();
+        links.tasks.push(task.clone());
+        if !thread {
+            links.leader = Some(task.clone());
+        }
+        drop(links);
+        if !thread {
+            task.group.pid.set_group(&task.group);
+            if let Some(parent) = task.group.parent() {
+                parent.links.lock().children.push(task.group.clone());
+            }
+            task.group.watch_cpu_limit();
+        }
+        true
     }
 
     fn new_group(

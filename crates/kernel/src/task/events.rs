@@ -5,13 +5,26 @@
 use super::Task;
 use super::drive::{Phase, RUNNING, Run, USER};
 use super::watchdog::Turn;
-use crate::call::Next;
+use crate::call::{Next, OnDone};
 use crate::op::Restart;
 use crate::signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo};
 use abi::Errno;
 use platform::{Event, Guest, Thread};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+/// What a stub was at when its task ended.
+#[derive(Default)]
+pub(super) enum Unfinished {
+    #[default]
+    Nothing,
+    Work(OnDone),
+    /// It told of its end first.
+    Done {
+        result: i64,
+        at: u32,
+    },
+}
 
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
@@ -25,7 +38,12 @@ impl Guest for Task {
 
     fn event(self: Arc<Self>, _thread: &Arc<Thread>, event: Event) {
         let _turn = Turn::begin(&self);
-        let Some(mut run) = self.enter() else { return };
+        let Some(mut run) = self.enter() else {
+            if let Event::Done { result, at } = event {
+                self.done_after_its_end(result, at);
+            }
+            return;
+        };
         match event {
             Event::Syscall { nr, args, ip, framed } => {
                 self.begin(&mut run, nr, args, ip, framed);
@@ -123,6 +141,37 @@ impl Task {
         run.phase =
             if result == Errno::EINTR.ret() { Phase::Interrupted(Restart::Block) } else { Phase::Leaving(result) };
         self.drive(run);
+    }
+
+    /// It ended while its stub was at work, which failed now: what the work was begun for is undone.
+    fn done_after_its_end(self: &Arc<Self>, result: i64, at: u32) {
+        let left = {
+            let mut unfinished = self.unfinished.lock();
+            match std::mem::replace(&mut *unfinished, Unfinished::Done { result, at }) {
+                Unfinished::Work(on_done) => Some(on_done),
+                _ => None,
+            }
+        };
+        if let Some(on_done) = left.filter(|_| result < 0) {
+            let _ = on_done(self, result, at);
+        }
+    }
+
+    /// As above, the other half: the end.
+    pub(super) fn leave_unfinished(self: &Arc<Self>, work: OnDone) {
+        let done = {
+            let mut unfinished = self.unfinished.lock();
+            match *unfinished {
+                Unfinished::Done { result, at } => Some((work, result, at)),
+                _ => {
+                    *unfinished = Unfinished::Work(work);
+                    None
+                }
+            }
+        };
+        if let Some((on_done, result, at)) = done.filter(|done| done.1 < 0) {
+            let _ = on_done(self, result, at);
+        }
     }
 
     fn stub_done(self: &Arc<Self>, mut run: Box<Run>, result: i64, at: u32) {

@@ -3,7 +3,7 @@
 //! Each task ends in `exit_now`, once, run by whoever holds it; the last one of a group makes it a zombie. A group that ends as a
 //! whole has its stub process killed by the host: no thread needs to be answered.
 
-use super::drive::Run;
+use super::drive::{Phase, Run};
 use super::send::{child_info, send};
 use super::{ExitStatus, GroupState, Task, ThreadGroup};
 use crate::signal::{SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGHUP, SIGKILL, SigInfo};
@@ -11,6 +11,7 @@ use crate::time::Deadline;
 use crate::wait::{Events, Wake};
 use lock::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 impl ThreadGroup {
@@ -49,6 +50,10 @@ impl ThreadGroup {
         self.continued.wake(Events::IN);
     }
 }
+
+/// How many tasks have ended. A crowd's memory goes back to the host each time that so many have.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+const TRIM: u64 = 1024;
 
 /// How long threads of a process that ends may take to come in: those of a hostile one need not come at all.
 const GRACE: u64 = 3_000_000_000;
@@ -107,8 +112,12 @@ impl Task {
     }
 
     /// The thread's end: everything that it holds is let go.
-    pub(super) fn exit_now(self: &Arc<Self>, run: Box<Run>) {
+    pub(super) fn exit_now(self: &Arc<Self>, mut run: Box<Run>) {
+        let phase = std::mem::replace(&mut run.phase, Phase::Kicked);
         drop(run);
+        if let Phase::Stub(Some(on_done)) = phase {
+            self.leave_unfinished(on_done);
+        }
         let group = self.group.clone();
         let status = group.exiting.get().copied().unwrap_or(ExitStatus::Code(0));
         let _ = self.exit_status.set(status);
@@ -138,6 +147,9 @@ impl Task {
             self.end_group();
         }
         group.thread_left.wake(Events::IN);
+        if ENDED.fetch_add(1, Relaxed) % TRIM == TRIM - 1 {
+            host::memory::trim();
+        }
     }
 
     /// Files, memory, folders: dropped without locks.
@@ -300,10 +312,8 @@ impl Task {
             let foreground = tty.foreground();
             tty.disassociate();
             if let Some(pgrp) = foreground {
-                for member in super::tree::group_members(self, &pgrp) {
-                    send(&member, None, SigInfo::kernel(SIGHUP));
-                    send(&member, None, SigInfo::kernel(crate::signal::SIGCONT));
-                }
+                super::tree::signal_pgrp(&self.kernel, &pgrp, SigInfo::kernel(SIGHUP));
+                super::tree::signal_pgrp(&self.kernel, &pgrp, SigInfo::kernel(crate::signal::SIGCONT));
             }
         }
     }

@@ -55,6 +55,8 @@ pub struct ThreadGroup {
     /// A thread that execs or exits waits here for the others to go.
     pub thread_left: Queue,
     limits: Mutex<Limits, Leaf>,
+    /// Signals to many that are about to reach it: see `Audience`.
+    pub(super) awaited: AtomicU32,
     /// The signal that the parent gets at exit; 0 for none (clone(2)).
     pub exit_signal: AtomicI32,
     /// Set once; `u64` is the encoded status for all threads.
@@ -162,6 +164,7 @@ impl ThreadGroup {
             signal_arrived: Queue::new(),
             thread_left: Queue::new(),
             limits: Mutex::new(limits),
+            awaited: AtomicU32::new(0),
             exit_signal: AtomicI32::new(crate::signal::SIGCHLD),
             exiting: OnceLock::new(),
             orderly: OnceLock::new(),

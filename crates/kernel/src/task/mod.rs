@@ -6,6 +6,7 @@
 mod access;
 mod acting;
 mod attention;
+mod audience;
 pub mod cgroup;
 mod clone;
 mod container;
@@ -34,6 +35,7 @@ mod usage;
 pub mod watchdog;
 
 pub use acting::acting;
+pub use audience::Audience;
 pub use cgroup::{Cgroup, CgroupNs};
 pub use clone::{CloneSpec, SpawnInit};
 pub use container::Container;
@@ -76,6 +78,7 @@ pub struct Task {
     pub started: u64,
     state: AtomicU8,
     run: Mutex<Option<Box<Run>>, TaskRecord>,
+    unfinished: Mutex<events::Unfinished, crate::locks::Leaf>,
     pub signals: Mutex<TaskSignals, TaskSignalsClass>,
     fields: Mutex<Fields, TaskFields>,
     /// Address of the head of its robust list, 0 for none; and how often its end went through that.

@@ -2,7 +2,7 @@
 //!
 //! Locks: `TaskTree` (the kernel's `tree`) around changes of several processes.
 
-use super::{GroupState, Pid, Task, ThreadGroup};
+use super::{Audience, GroupState, Pid, Task, ThreadGroup};
 use crate::locks::TtyJob;
 use crate::op::{Op, fail};
 use crate::signal::{SIGCONT, SIGHUP, SigInfo};
@@ -106,10 +106,8 @@ impl Task {
 
 /// Sends a signal to each member of a process group, as a terminal does.
 pub fn signal_pgrp(kernel: &crate::Kernel, pgrp: &Arc<Pid>, info: SigInfo) {
-    for (_, group) in kernel.root_pid_ns.groups() {
-        if Arc::ptr_eq(&group.pgrp(), pgrp) {
-            super::send::send(&group, None, info);
-        }
+    for group in Audience::group(kernel, pgrp).iter() {
+        super::send::send(group, None, info);
     }
 }
 

@@ -300,7 +300,7 @@ impl Task {
                     }
                     let clear_tid = if flags & 0x20_0000 != 0 { a[3] } else { 0 };
                     let tls = (flags & 0x8_0000 != 0).then_some(a[4]);
-                    thread.spawn(SpawnSpec { child, stack: a[1], tls, clear_tid, set_tid });
+                    thread.spawn(SpawnSpec { child: child.into(), stack: a[1], tls, clear_tid, set_tid });
                 } else {
                     let child = Task::new(id, id, false);
                     *child.mask.lock().unwrap() = mask;
@@ -311,7 +311,14 @@ impl Task {
                     let set_tid = (flags & 0x100_0000 != 0).then_some((a[3], id as u32));
                     let clear_tid = if flags & 0x20_0000 != 0 { a[3] } else { 0 };
                     let stack = if nr == 56 { a[1] } else { 0 };
-                    thread.fork(ForkSpec { child, stack, tls: None, clear_tid, set_tid, parent_tid: None });
+                    thread.fork(ForkSpec {
+                        child: child.into(),
+                        stack,
+                        tls: None,
+                        clear_tid,
+                        set_tid,
+                        parent_tid: None,
+                    });
                 }
             }
             60 => {

@@ -118,8 +118,9 @@ impl Machine for Sandbox {
                 task::send(&self.group(&container, pid)?, None, info());
             }
             Target::All => {
-                for (_, group) in container.processes() {
-                    task::send(&group, None, info());
+                let its = |group: &Arc<ThreadGroup>| Arc::ptr_eq(&group.container, &container.shared);
+                for group in task::Audience::of(&self.kernel, its).iter() {
+                    task::send(group, None, info());
                 }
             }
             Target::Foreground(pid) => {
@@ -127,9 +128,7 @@ impl Machine for Sandbox {
                 let foreground = group.session().tty().and_then(|tty| tty.foreground());
                 match foreground.zip(group.any_task()) {
                     Some((pgrp, task)) => {
-                        for member in task::group_members(&task, &pgrp) {
-                            task::send(&member, None, info());
-                        }
+                        task::signal_pgrp(&task.kernel, &pgrp, info());
                     }
                     None => {
                         task::send(&group, None, info());
