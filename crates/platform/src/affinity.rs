@@ -93,6 +93,10 @@ impl Thread {
         }
     }
 
+    pub(crate) fn is_watched(&self) -> bool {
+        self.affinity.off.load(Ordering::Relaxed) != FREE
+    }
+
     /// It is watched no more.
     pub(crate) fn need_not_keep_off(&self) {
         if self.affinity.off.swap(FREE, Ordering::Relaxed) != FREE {

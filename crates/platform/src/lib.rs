@@ -16,6 +16,7 @@ mod mailbox;
 mod mask;
 mod nursery;
 mod outgoing;
+mod pace;
 mod park;
 mod perform;
 mod platform;

@@ -1,10 +1,10 @@
 //! The poller: a thread that looks at the mailboxes of threads which call often, and runs their calls without any wake-up, while a core is free.
 //!
-//! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
+//! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], or few, stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
 //! was not running though it wanted to: then the core is not free. Neighbours: `shard` (says who calls often), `thread` (answers), the stub's trampoline.rs (waits). Owns the lock of the list of new threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::affinity::here;
@@ -27,9 +27,12 @@ const LONG_REST: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 64;
 /// Calls in one stay that show that polling pays: by notification they would have cost more than its wake-up and its wait for another call.
 const PAYS: u64 = 32;
-/// So often it looks whether several threads, which on a machine with two cores have only one for all of them, call so often that this is worth it.
-const CROWD: Duration = Duration::from_millis(1);
-const CROWD_CALLS: u64 = 150;
+/// So often it looks how many calls it has taken.
+const LOOK: Duration = Duration::from_millis(2);
+/// With fewer in that time nobody calls often.
+const FEW: u64 = 32;
+/// As many threads as there are cores have one core less meanwhile: with fewer they would be better off with it.
+const CROWD: u64 = 300;
 const NO_CORE: usize = usize::MAX;
 
 pub(crate) struct Poller {
@@ -42,6 +45,8 @@ pub(crate) struct Poller {
     wanted: Mutex<Vec<Arc<Thread>>, Watches>,
     /// It rests until then: nanoseconds since the keeper's origin.
     rest: AtomicU64,
+    /// A thread that it watches has called otherwise: it goes on calling.
+    sign: AtomicBool,
 }
 
 fn now(core: &Core) -> u64 {
@@ -56,6 +61,7 @@ impl Poller {
             awake: AtomicU32::new(0),
             wanted: Mutex::default(),
             rest: AtomicU64::new(0),
+            sign: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +76,13 @@ impl Poller {
         lock(&self.wanted).push(thread.clone());
         if self.awake.swap(1, Ordering::AcqRel) == 0 {
             outgoing::queue(Out::Wake(&core.poller.awake));
+        }
+    }
+
+    /// A thread has called by notification. What is watched makes such calls, too, from sites that are not rewritten.
+    pub fn direct_call(&self, thread: &Thread) {
+        if thread.is_watched() {
+            self.sign.store(true, Ordering::Relaxed);
         }
     }
 
@@ -91,7 +104,9 @@ impl Poller {
 enum End {
     /// Nobody calls.
     Quiet,
-    /// Somebody else wants this core.
+    /// A call blocked, or woke somebody.
+    Gave,
+    /// Somebody else runs on this core.
     Busy,
     /// Those who call would be better off with this core.
     Crowded,
@@ -116,7 +131,7 @@ pub(crate) fn run(core: &'static Core) {
             _ if calls >= PAYS => SHORT_REST,
             _ => (rest * 2).min(LONG_REST),
         };
-        if end != End::Quiet || calls < PAYS {
+        if matches!(end, End::Busy | End::Crowded) || calls < PAYS {
             poller.rest.store(now(core) + rest.as_nanos() as u64, Ordering::Relaxed);
         }
         poller.awake.store(0, Ordering::Release);
@@ -172,7 +187,7 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
                 let alone = serve(core, thread);
                 calls += 1;
                 if !alone {
-                    return (End::Busy, calls);
+                    return (End::Gave, calls);
                 }
             }
             if any {
@@ -182,16 +197,19 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
             }
         }
         let time = Instant::now();
-        if served > 0 {
+        if served > 0 || core.poller.sign.load(Ordering::Relaxed) && core.poller.sign.swap(false, Ordering::Relaxed) {
             last = time;
         } else if time - looked > GAP {
             return (End::Busy, calls);
         } else if time - last > IDLE {
             return (End::Quiet, calls);
         }
-        if time - counted > CROWD {
+        if time - counted > LOOK {
+            let lately = calls - before;
             watched.retain(|thread| !thread.is_gone());
-            if watched.len() >= core.cores.len() && calls - before < CROWD_CALLS {
+            if lately < FEW {
+                return (End::Quiet, calls);
+            } else if lately < CROWD && watched.len() >= core.cores.len() {
                 return (End::Crowded, calls);
             }
             (counted, before) = (time, calls);

@@ -8,7 +8,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
 
 use host::seccomp::notify::{self, CONTINUE, Notification};
 
@@ -25,9 +24,6 @@ use crate::thread::{At, Request, State, Thread, Wait};
 use crate::worker::Crew;
 
 const CLONE: i32 = 56;
-/// So many calls within this time are worth a poller.
-const PACE_CALLS: u32 = 32;
-const PACE_TIME: Duration = Duration::from_millis(1);
 
 pub(crate) struct Shard {
     pub core: &'static Core,
@@ -160,7 +156,6 @@ impl Shard {
         if by_trampoline {
             request.ip = once!(get thread.mailbox, ip); // the guest's own word for it; nothing depends on its truth
         }
-        let often;
         let mut st = lock(&thread.state);
         match st.at {
             At::Running => {
@@ -172,7 +167,6 @@ impl Shard {
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
-                often = by_trampoline && self.core.config.polling && self.is_often(&mut st);
             }
             At::Direct { .. } if st.request == request => {
                 st.at = At::Direct { id: n.id }; // the host froze the thread: the same call under a new id
@@ -186,8 +180,11 @@ impl Shard {
         }
         let guest = st.guest.clone();
         drop(st);
-        if often {
-            self.core.poller.want(self.core, thread);
+        if self.core.config.polling && self.core.cores.len() > 1 {
+            self.core.poller.direct_call(thread);
+            if by_trampoline && (self.core.config.eager || thread.space.pace.is_fast(thread.is_watched())) {
+                self.core.poller.want(self.core, thread);
+            }
         }
         count(&self.core.counters.direct);
         self.core
@@ -199,18 +196,6 @@ impl Shard {
         }
         guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
         crate::window::close_window();
-    }
-
-    /// Looks from time to time how fast a thread's calls follow one another: true if the poller should watch it.
-    fn is_often(&self, st: &mut State) -> bool {
-        st.pace.0 += 1;
-        if st.pace.0 < PACE_CALLS && !self.core.config.eager {
-            return false;
-        }
-        let now = Instant::now();
-        let fast = now - st.pace.1 < PACE_TIME;
-        st.pace = (0, now);
-        fast && self.core.cores.len() > 1
     }
 
     /// A doorbell of a known thread.

@@ -17,6 +17,7 @@ use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::nursery::Nursery;
 use crate::outgoing::{Out, queue};
+use crate::pace::Pace;
 use crate::region;
 use crate::rewrite::{AROUND, Sites};
 use crate::shard::Shard;
@@ -86,6 +87,8 @@ pub struct Space {
     counted: OnceLock<&'static Shard>,
     inner: Mutex<Inner, Slots>,
     sites: Mutex<Sites, Rewritten>,
+    /// Of the calls of all its threads that came by notification from rewritten sites.
+    pub(crate) pace: Pace,
     /// How files come here where there is no listener.
     pub(crate) handover: Handover,
     /// The shard whose doorbell it rings.
@@ -129,6 +132,7 @@ impl Space {
             counted: OnceLock::new(),
             inner: Mutex::new(inner),
             sites: Mutex::default(),
+            pace: Pace::default(),
             handover: Handover::default(),
             home,
         }

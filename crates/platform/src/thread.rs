@@ -6,7 +6,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use abi::Errno;
 use host::HostFd;
@@ -120,8 +119,6 @@ pub(crate) struct State {
     /// Key in the shard's list of open notifications.
     pub open: Option<u64>,
     pub wait: Wait,
-    /// Calls through trampolines since then.
-    pub pace: (u32, Instant),
 }
 
 /// The last wait that the kernel ordered, until the thread's next event.
@@ -169,7 +166,6 @@ impl State {
             rest: None,
             open: None,
             wait: Wait::None,
-            pace: (0, Instant::now()),
         }
     }
 }
