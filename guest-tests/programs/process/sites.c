@@ -209,4 +209,21 @@ TEST(gs_is_the_programs)
     EQ(gs, (unsigned long)&own);
 }
 
+// A program that takes its own place, at the same addresses, is one like any other: its sites are as the file has them, and its calls go on.
+HELPER(again)
+{
+    CHECK(argc == 2);
+    EQ(memcmp((const void *)site_getppid, "\xb8\x6e\0\0\0\x0f\x05", 7), 0);
+    for (int i = 0; i < OFTEN; i++) {
+        EQ(site_getppid(0, 0, 0), getppid());
+        EQ(site_close(-1, 0, 0), -EBADF);
+    }
+    char left[2] = {argv[1][0] - 1, 0};
+    if (argv[1][0] > '0')
+        exec_self("again", left, NULL);
+    return 0;
+}
+
+TEST(a_program_takes_its_own_place) { WAIT_OK(FORK(exec_self("again", "3", NULL))); }
+
 MAIN()

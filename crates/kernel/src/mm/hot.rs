@@ -15,25 +15,31 @@ const FUTEX: u32 = 202;
 /// Counts calls by site.
 #[derive(Default)]
 pub struct Hot {
-    /// Address behind the call << COUNT_BITS | calls. A site that is not there takes the place of the one with the fewest in its set.
+    /// Address behind the call << COUNT_BITS | calls. A site that is not there takes the place of the one with the fewest in its set, and its count: so two that push each other out rise above those that
+    /// are called no more.
     sites: [[AtomicU64; WAYS]; SETS],
 }
 
 impl Hot {
-    /// A call that came from `ip` by notification. Whether the site has become hot with it, by `after` calls.
+    /// The program is another.
+    pub fn forget(&self) {
+        self.sites.iter().flatten().for_each(|site| site.store(0, Relaxed));
+    }
+
+    /// A call that came from `ip` by notification. Whether the site has become hot with it, by `after` calls or a few less.
     pub fn called(&self, after: u32, nr: u32, ip: u64) -> bool {
         let of = |entry: &AtomicU64| (entry.load(Relaxed) >> COUNT_BITS, entry.load(Relaxed) as u16);
         let set = ip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
         let Some(set) = self.sites.get(set as usize) else { return false };
         let known = set.iter().find(|entry| of(entry).0 == ip);
         let Some(entry) = known.or_else(|| set.iter().min_by_key(|entry| of(entry).1)) else { return false };
-        let (site, count) = of(entry);
-        let count = if site == ip { u32::from(count) } else { 0 };
+        let count = u32::from(of(entry).1) + 1;
         if count >= after {
-            return false;
+            entry.store(0, Relaxed);
+            return nr != FUTEX;
         }
-        entry.store(ip << COUNT_BITS | u64::from(count + 1), Relaxed);
-        count + 1 == after && nr != FUTEX
+        entry.store(ip << COUNT_BITS | u64::from(count), Relaxed);
+        false
     }
 }
 
@@ -49,6 +55,19 @@ mod tests {
         }
         assert!(hot.called(64, 1, 0x1000));
         assert!(!hot.called(64, 1, 0x1000));
+    }
+
+    #[test]
+    fn sites_in_use_get_past_those_that_were() {
+        // All of one set.
+        let mut sites = (1u64..).map(|n| n << 12).filter(|ip| ip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 3);
+        let hot = Hot::default();
+        for site in sites.by_ref().take(4) {
+            assert_eq!((0..40).filter(|_| hot.called(64, 1, site)).count(), 0);
+        }
+        let [a, b] = [sites.next(), sites.next()].map(Option::unwrap_or_default);
+        let due = (0..100).flat_map(|_| [a, b]).filter(|site| hot.called(64, 1, *site)).collect::<Vec<_>>();
+        assert!(due.contains(&a) && due.contains(&b), "{due:?}");
     }
 
     #[test]

@@ -79,6 +79,13 @@ impl Mm {
         Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state), hot: Default::default() })
     }
 
+    /// The address space of the program that takes the place of another in its process.
+    pub fn succeed(&self, state: State) -> Arc<Mm> {
+        self.hot.forget();
+        let (space, hot) = (self.space.clone(), self.hot.clone());
+        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state), hot })
+    }
+
     /// A task begins to live here.
     pub fn enter(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);

@@ -214,7 +214,10 @@ impl Task {
         let Image { loaded, file, exe, cred, secure, comm, .. } = image;
         let (script, state) = loaded.start(thread, old)?;
         thread.space().forget_rewritten();
-        let mm = Mm::with_state(thread.space().clone(), state);
+        let mm = match self.mm().filter(|_| old) {
+            Some(before) => before.succeed(state),
+            None => Mm::with_state(thread.space().clone(), state),
+        };
         if !old {
             let limits = self.group.limits();
             let [space, data] = [super::Resource::As, super::Resource::Data].map(|what| limits.get(what).soft);
