@@ -274,6 +274,10 @@ pub struct Mailbox {
     pub more: u32,
     pub frame: Frame,
     pub calls: [Call; MAX_CALLS],
+    /// While the mask is lent: the alternate signal stack, as a signal frame has it.
+    pub altstack: [u64; 3],
+    /// A bit for each signal whose action nobody has set: the trampoline answers rt_sigaction's question for it.
+    pub untouched: u64,
     /// Start of a shard: see `seed`.
     pub seed: Seed,
 }

@@ -12,6 +12,7 @@ mod guest;
 mod handover;
 mod keeper;
 mod layout;
+mod local;
 mod mailbox;
 mod mask;
 mod nursery;

@@ -360,20 +360,6 @@ impl Thread {
         }
     }
 
-    /// What getpid, gettid, getuid, getgid, geteuid and getegid answer from now on, without a trip to the kernel. `None`: the kernel answers them.
-    pub fn show_ids(&self, ids: Option<[u32; 6]>) {
-        let st = lock(&self.state);
-        if matches!(st.at, At::Gone) {
-            return; // the mailbox is another's, perhaps
-        }
-        let ids = ids.filter(|_| self.core.config.local);
-        once!(put self.mailbox, local, 0);
-        if let Some(ids) = ids {
-            once!(put self.mailbox, ids, ids);
-            once!(put self.mailbox, local, 1);
-        }
-    }
-
     /// Breaks the protocol: its process is killed.
     pub(crate) fn violation(&self, what: &str) {
         self.core.violation(self.host_tid, what);

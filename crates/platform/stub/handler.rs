@@ -3,9 +3,12 @@
 //! Runs on the slot's signal stack with all signals masked but SIGILL, SIGBUS, SIGFPE and SIGSEGV, by which accesses to guest memory recover.
 //! Neighbours: `script`, `start`, `frame` (one kind of answer each). Owns no locks.
 
+use core::sync::atomic::Ordering::SeqCst;
+
 use crate::frame::{self, uc};
 use crate::layout::{KICK_SIGNAL, REGION_ALIGN, REGION_LEN, REGS, bell, op, reg};
 use crate::passage::{self, Entry};
+use crate::trampoline::MASKABLE;
 use crate::{Private, base, get, mailbox, me, put, ring, script, socket, start, sys, user, wait};
 
 const SIGILL: u64 = 4;
@@ -53,7 +56,12 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
                 Entry::Guest => {}
                 Entry::Clean => ip = *frame.add(uc::RIP),
                 Entry::Later => return,
-                Entry::Call => return serve(p, frame, Ring::kind(call(p, frame))),
+                Entry::Call => {
+                    if let Some(kind) = call(p, frame) {
+                        serve(p, frame, Ring::kind(kind));
+                    }
+                    return;
+                }
                 Entry::Kick => return serve(p, frame, Ring::kind(bell::KICK)),
             }
         }
@@ -63,7 +71,10 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
             return serve(p, frame, Ring { kind: bell::KICK, a: value, b: 1, rung: false });
         }
         let kind = match sig {
-            SIGSYS => trapped(p, info, frame),
+            SIGSYS => match trapped(p, info, frame) {
+                Some(kind) => kind,
+                None => return,
+            },
             SIGILL if ip == start::fresh_instruction() => bell::FRESH,
             KICK_SIGNAL => bell::KICK,
             _ => {
@@ -94,25 +105,25 @@ unsafe fn fault(p: *mut Private, frame: *mut u64, [sig, code, address]: [u64; 3]
     }
 }
 
-/// A trapped call: number and arguments into the mailbox. rt_sigreturn takes the guest's frame first.
+/// A trapped call: number and arguments into the mailbox. rt_sigreturn takes the guest's frame first. `None`: it is done.
 ///
 /// # Safety
 /// As `on_signal`.
-unsafe fn trapped(p: *mut Private, info: *const u32, frame: *mut u64) -> u64 {
+unsafe fn trapped(p: *mut Private, info: *const u32, frame: *mut u64) -> Option<u64> {
     // SAFETY: by the caller.
     unsafe {
         if *info.add(7) != AUDIT_ARCH_X86_64 {
-            return fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false); // int 0x80: as on a host without 32-bit calls
+            return Some(fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false)); // int 0x80: as on a host without 32-bit calls
         }
         call(p, frame)
     }
 }
 
-/// A call whose registers the frame holds.
+/// A call whose registers the frame holds. `None`: it is done.
 ///
 /// # Safety
 /// As `on_signal`.
-unsafe fn call(p: *mut Private, frame: *mut u64) -> u64 {
+unsafe fn call(p: *mut Private, frame: *mut u64) -> Option<u64> {
     // SAFETY: by the caller.
     unsafe {
         let mb = mailbox(p);
@@ -123,12 +134,29 @@ unsafe fn call(p: *mut Private, frame: *mut u64) -> u64 {
         let mut args = [at(uc::RDI), at(uc::RSI), at(uc::RDX), at(uc::R10), at(uc::R8), at(uc::R9)];
         if nr == RT_SIGRETURN {
             match frame::take(frame) {
+                Some(state) if returned(p, state) => return None,
                 Some(state) => args = [state[0], state[1], state[2], state[3], 0, 0],
-                None => return fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false),
+                None => return Some(fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false)),
             }
         }
         put!(mb, args, args);
-        bell::CALL
+        Some(bell::CALL)
+    }
+}
+
+/// rt_sigreturn, its registers taken: sets the mask if that is lent and the alternate stack stays as it is. False: the kernel process does it (again, if it has withdrawn the mask meanwhile).
+///
+/// # Safety
+/// As `on_signal`.
+unsafe fn returned(p: *mut Private, [mask, stack @ ..]: [u64; 4]) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        let mb = mailbox(p);
+        if (*mb).lent.load(SeqCst) == 0 || stack != get!(mb, altstack) {
+            return false;
+        }
+        (*mb).mask.store(mask & MASKABLE, SeqCst);
+        (*mb).lent.load(SeqCst) != 0
     }
 }
 

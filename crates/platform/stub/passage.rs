@@ -180,6 +180,8 @@ pub fn recovery(ip: u64) -> Option<u64> {
         Some(address!("tr_ask"))
     } else if ip == address!("tr_mask_in_insn") || ip == address!("tr_mask_out_insn") {
         Some(address!("tr_table"))
+    } else if ip >= address!("tr_action_insns") && ip < address!("tr_action_end") {
+        Some(address!("tr_table"))
     } else if ip == address!("tr_piece_insn") {
         Some(address!("tr_piece_fault"))
     } else {

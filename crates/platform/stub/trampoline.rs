@@ -15,13 +15,15 @@ use crate::passage::Passage;
 use crate::{Private, pointers};
 
 const P: usize = offset_of!(Private, passage);
+/// All signals but SIGKILL and SIGSTOP.
+pub const MASKABLE: u64 = !(1 << 8 | 1 << 18);
 
 global_asm!(
     r#"
 .section .stub.trampolines,"ax"
 .globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
 .globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
-.globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end
+.globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
 tr_start:
 tr_entries7:
 .set k, 0
@@ -96,6 +98,8 @@ tr_free:
   mov gs:[{M_LENS}], rcx
   cmp r11d, 14
   je tr_mask
+  cmp r11d, 13
+  je tr_action
 tr_table:
   cmp r11d, {POINTED}
   jae tr_ask
@@ -192,6 +196,29 @@ tr_masked:
   xor ecx, ecx
   jmp tr_finish
 tr_mask_end:
+// rt_sigaction that asks for an action which nobody has set: all zero
+tr_action:
+  test rsi, rsi
+  jnz tr_table
+  test rdx, rdx
+  jz tr_table
+  cmp r10, 8
+  jne tr_table
+  lea eax, [rdi - 1]
+  cmp eax, 63
+  ja tr_table
+  mov rcx, gs:[{M_UNTOUCHED}]
+  bt rcx, rax
+  jnc tr_table
+  xor eax, eax
+tr_action_insns:
+  mov [rdx], rax
+  mov [rdx + 8], rax
+  mov [rdx + 16], rax
+  mov [rdx + 24], rax
+tr_action_end:
+  xor ecx, ecx
+  jmp tr_finish
 tr_string:
   xor ecx, ecx
 tr_string_insn:
@@ -385,8 +412,8 @@ tr_end:
     LOCAL = const pointers::LOCAL,
     M_LENT = const SHARED as usize + offset_of!(Mailbox, lent),
     M_MASK = const SHARED as usize + offset_of!(Mailbox, mask),
-    // All but SIGKILL and SIGSTOP.
-    MASKABLE = const !(1 << 8 | 1 << 18),
+    MASKABLE = const MASKABLE,
+    M_UNTOUCHED = const SHARED as usize + offset_of!(Mailbox, untouched),
     M_OUTS = const SHARED as usize + offset_of!(Mailbox, outs),
     M_OUT = const SHARED as usize + offset_of!(Mailbox, out),
     O_OFFSET = const offset_of!(Piece, offset),

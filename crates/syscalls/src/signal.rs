@@ -30,17 +30,9 @@ pub fn sys_rt_sigaction(call: &mut Call<'_>, [sig, new, old, size, ..]: Args) ->
     let action = if new != 0 { Some(call.get::<SigAction>(new)?) } else { None };
     let before = call.task.group.signals.lock().actions.get(sig);
     call.put_if(old, &before)?;
-    if let Some(mut action) = action {
-        action.mask &= !UNMASKABLE;
-        let tasks = call.task.group.tasks();
-        let mut signals = call.task.group.signals.lock();
-        signals.actions.set(sig, action);
-        if action.ignores(sig) {
-            signals.pending.flush(bit(sig));
-            for task in tasks {
-                task.signals.lock().pending.flush(bit(sig));
-            }
-        }
+    match action {
+        Some(action) => call.task.group.set_action(sig, SigAction { mask: action.mask & !UNMASKABLE, ..action }),
+        None => call.task.show_untouched(),
     }
     Ok(().into())
 }
@@ -272,7 +264,7 @@ pub fn sys_sigaltstack(call: &mut Call<'_>, [new, old, ..]: Args) -> Op<Ret> {
             0 | SS_ONSTACK => AltStack { sp: wanted.sp, flags: wanted.flags & SS_AUTODISARM, size: wanted.size },
             _ => return fail(Errno::EINVAL),
         };
-        call.task.signals.lock().altstack = altstack;
+        call.task.signals.lock().set_altstack(altstack);
     }
     let state = if !before.enabled() {
         SS_DISABLE

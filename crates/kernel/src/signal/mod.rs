@@ -137,6 +137,11 @@ impl Actions {
             action.restorer = 0;
         }
     }
+    /// The signals whose actions are all zero.
+    pub fn untouched(&self) -> SigSet {
+        let zero = |action: &SigAction| action.handler | action.flags | action.restorer | action.mask == 0;
+        self.iter().filter(|(_, action)| zero(action)).fold(0, |set, (sig, _)| set | bit(sig))
+    }
     pub fn iter(&self) -> impl Iterator<Item = (i32, &SigAction)> {
         (1..).zip(self.0.iter())
     }
@@ -165,6 +170,10 @@ impl AltStack {
 
     pub fn enabled(&self) -> bool {
         self.flags & SS_DISABLE == 0 && self.size > 0
+    }
+    /// As a signal frame has it.
+    pub fn shown(&self) -> (u64, u32, u64) {
+        (self.sp, self.flags & !SS_ONSTACK, self.size)
     }
     pub fn contains(&self, sp: u64) -> bool {
         self.enabled() && sp > self.sp && sp - self.sp <= self.size

@@ -8,7 +8,7 @@ use super::{ChildEvent, ExitStatus, Stop, Task};
 use crate::op::Restart;
 use crate::signal::{
     Default, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP,
-    SS_AUTODISARM, SS_ONSTACK, STOP_SIGNALS, SigAction, SigInfo, SigSet, UNMASKABLE, bit, default_action,
+    SS_AUTODISARM, STOP_SIGNALS, SigAction, SigInfo, SigSet, UNMASKABLE, bit, default_action,
 };
 use crate::wait::Events;
 use std::sync::Arc;
@@ -214,16 +214,17 @@ impl Task {
         let alt = mine.altstack;
         let on_alt = action.flags & SA_ONSTACK != 0 && alt.enabled();
         if on_alt && alt.flags & SS_AUTODISARM != 0 {
-            mine.altstack = crate::signal::AltStack::NONE;
+            mine.set_altstack(crate::signal::AltStack::NONE);
         }
         drop(mine);
+        self.lend_mask();
         platform::SignalFrame {
             sig: delivery.info.sig() as u32,
             info: *delivery.info.raw(),
             handler: action.handler,
             restorer: action.restorer,
             mask: delivery.old_mask,
-            altstack: (alt.sp, alt.flags & !SS_ONSTACK, alt.size),
+            altstack: alt.shown(),
             // The stub leaves the stack pointer where it is when it is on the alternate stack already.
             on_stack: on_alt.then(|| alt.sp.wrapping_add(alt.size)),
             rax: delivery.result.flatten(),

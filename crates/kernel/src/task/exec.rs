@@ -244,7 +244,7 @@ impl Task {
             let mut group = self.group.signals.lock();
             group.actions.reset_handlers();
             let mut mine = self.signals.lock();
-            mine.altstack = AltStack::NONE;
+            mine.set_altstack(AltStack::NONE);
             if let Some(mask) = mine.saved_mask.take() {
                 mine.mask.set(mask);
             }

@@ -1,10 +1,11 @@
-//! A thread's signal mask, and where it is: in the kernel, or lent to the thread's trampolines, which answer rt_sigprocmask(2) then. signal(7).
+//! A thread's signal mask, and where it is: in the kernel, or lent to the thread's stub, which answers rt_sigprocmask(2) and rt_sigreturn(2) then. signal(7).
 //!
-//! It is lent at the end of an rt_sigprocmask while no signal is queued for the thread or its group; who queues one withdraws it first. Neighbours: `send` (withdraws), `attention` (passes on what a
+//! It is lent at the end of an rt_sigprocmask, and when a handler begins, while no signal is queued for the thread or its group; who queues one withdraws it first, and who changes the alternate signal
+//! stack takes it back: a return from a handler that leaves both to the stub comes to nobody else. Neighbours: `send` (withdraws), `attention` (passes on what a
 //! thread masked after it was chosen). Under the lock of the task's signals.
 
-use super::Task;
-use crate::signal::{SigSet, UNMASKABLE};
+use super::{Task, TaskSignals};
+use crate::signal::{AltStack, SigSet, UNMASKABLE};
 use platform::LentMask;
 
 pub struct Mask {
@@ -37,17 +38,28 @@ impl Mask {
 }
 
 impl Task {
-    /// rt_sigprocmask(2): sets the mask, and lends it where nothing is queued that it may keep back. Not where somebody wants to see each call.
+    /// rt_sigprocmask(2): sets the mask, and lends it.
     pub fn change_mask(&self, set: SigSet) {
-        let thread = self.thread().filter(|_| self.kernel.tracer.get().is_none());
+        self.signals.lock().mask.set(set);
+        self.lend_mask();
+    }
+
+    /// Lends the mask where nothing is queued that it may keep back. Not where somebody wants to see each call.
+    pub(super) fn lend_mask(&self) {
+        let Some(thread) = self.thread().filter(|_| self.kernel.tracer.get().is_none()) else { return };
         let group = self.group.signals.lock();
         let mut mine = self.signals.lock();
-        mine.mask.set(set);
-        if let Some(thread) = thread
-            && mine.saved_mask.is_none()
-            && (mine.pending.set() | group.pending.set()) == 0
-        {
-            mine.mask.lent = thread.lend_mask(set);
+        if mine.saved_mask.is_none() && (mine.pending.set() | group.pending.set()) == 0 {
+            let set = mine.mask.get();
+            mine.mask.lent = thread.lend_mask(set, mine.altstack.shown());
         }
+    }
+}
+
+impl TaskSignals {
+    /// sigaltstack(2). The mask is not lent any more.
+    pub fn set_altstack(&mut self, stack: AltStack) {
+        self.mask.set(self.mask.get());
+        self.altstack = stack;
     }
 }

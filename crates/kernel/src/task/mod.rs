@@ -5,6 +5,7 @@
 
 mod access;
 mod acting;
+mod actions;
 mod attention;
 mod audience;
 pub mod cgroup;

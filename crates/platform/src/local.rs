@@ -1,0 +1,31 @@
+//! What the kernel shows a thread's trampolines, which answer questions with it without a trip: ids, and which signals have the action that they began with.
+//!
+//! Neighbours: the stub's trampoline.rs, `mask` (what they may change). Owns no locks; takes the thread's state.
+
+use crate::mailbox::once;
+use crate::sync::lock;
+use crate::thread::{At, Thread};
+
+impl Thread {
+    /// What getpid, gettid, getuid, getgid, geteuid and getegid answer from now on, without a trip to the kernel. `None`: the kernel answers them.
+    pub fn show_ids(&self, ids: Option<[u32; 6]>) {
+        let st = lock(&self.state);
+        if matches!(st.at, At::Gone) {
+            return; // the mailbox is another's, perhaps
+        }
+        let ids = ids.filter(|_| self.core.config.local);
+        once!(put self.mailbox, local, 0);
+        if let Some(ids) = ids {
+            once!(put self.mailbox, ids, ids);
+            once!(put self.mailbox, local, 1);
+        }
+    }
+
+    /// For which signals rt_sigaction(2), asked for the action, says that all of it is zero: bit 0 for signal 1. 0: the kernel answers.
+    pub fn show_untouched(&self, signals: u64) {
+        let st = lock(&self.state);
+        if !matches!(st.at, At::Gone) && self.core.config.local {
+            once!(put self.mailbox, untouched, signals);
+        }
+    }
+}
