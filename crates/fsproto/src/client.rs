@@ -6,11 +6,16 @@
 use crate::Gofer;
 use crate::bounds::*;
 use crate::channel::{Channel, Received};
+use crate::check::is_target;
 use crate::message::{Done, Envelope, Reply, Request};
 use crate::types::*;
 use abi::Errno;
 use host::HostFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+const S_IFDIR: u32 = 0o040_000;
+const S_IFREG: u32 = 0o100_000;
+const S_IFSOCK: u32 = 0o140_000;
 
 /// A connected gofer.
 pub struct Client {
@@ -50,6 +55,9 @@ impl Client {
         let hello = Envelope { forget: Vec::new(), request: Request::Hello { version: VERSION } };
         channel.send(&hello, &[]).map_err(ConnectError::Silent)?;
         let reply = channel.receive::<Reply>().map_err(ConnectError::Silent)?.ok_or(ConnectError::Closed)?;
+        if reply.message.as_ref().is_ok_and(|done| done.check().is_err()) {
+            return Err(ConnectError::Protocol);
+        }
         let mounts = match reply.message {
             Ok(Done::Hello { version: VERSION, mounts }) => mounts,
             Ok(Done::Hello { version, .. }) => return Err(ConnectError::Version { gofer: version }),
@@ -60,8 +68,14 @@ impl Client {
         Ok(Client { mounts, pool: Mutex::new(pool), freed: Condvar::new(), forgotten: Mutex::default() })
     }
 
-    /// One trip.
+    /// One trip. EIO for an answer that cannot be true.
     fn ask(&self, request: Request) -> Result<Received<Done>, Errno> {
+        let received = self.trip(request)?;
+        received.message.check()?;
+        Ok(received)
+    }
+
+    fn trip(&self, request: Request) -> Result<Received<Done>, Errno> {
         let mut channel = self.take()?;
         let forget = {
             let mut forgotten = lock(&self.forgotten);
@@ -146,6 +160,25 @@ fn exchange(channel: &mut Channel, envelope: &Envelope) -> Result<Received<Reply
     }
 }
 
+/// Whether a walk of `asked` names ended as it says: only the last that was found may be something else than a folder.
+fn is_walk(walked: &Walked, asked: usize) -> bool {
+    let found = walked.steps.len();
+    let folders = walked.steps.iter().take(found.saturating_sub(1)).all(|(_, attr)| attr.is_dir());
+    let last_is_link = walked.steps.last().is_some_and(|(_, attr)| attr.is_symlink());
+    folders
+        && match &walked.end {
+            WalkEnd::Complete => found == asked && !last_is_link,
+            WalkEnd::Symlink(target) => found <= asked && last_is_link && is_target(target),
+            WalkEnd::Failed(_) => found < asked,
+        }
+}
+
+/// What a gofer gives must be what it says: a pipe in a file's place would keep its reader for ever.
+fn check_kind(fd: &HostFd, kind: u32) -> Result<(), Errno> {
+    let real = u32::from(host::file::stat(fd)?.stx_mode) & 0o170_000;
+    if real == kind { Ok(()) } else { Err(Errno::EIO) }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -166,7 +199,7 @@ impl Gofer for Client {
             let Done::Walked(walked) = self.ask(Request::Walk { from, path: owned(part) })?.message else {
                 return Err(Errno::EIO);
             };
-            if walked.steps.len() > part.len() {
+            if !is_walk(&walked, part.len()) {
                 return Err(Errno::EIO);
             }
             whole.steps.extend(walked.steps);
@@ -188,14 +221,16 @@ impl Gofer for Client {
 
     fn list(&self, from: Handle, path: &[&[u8]], cursor: u64) -> Result<Listing, Errno> {
         match self.ask(Request::List { from, path: owned(path), cursor })?.message {
-            Done::Listing(listing) => Ok(listing),
+            // One that does not come on would go on for ever.
+            Done::Listing(listing) if listing.complete || listing.cursor != cursor => Ok(listing),
             _ => Err(Errno::EIO),
         }
     }
 
     fn change(&self, changes: Vec<Change>) -> Result<Vec<Result<Changed, Errno>>, Errno> {
+        let asked = changes.len();
         match self.ask(Request::Change(changes))?.message {
-            Done::Changed(results) => {
+            Done::Changed(results) if results.len() <= asked => {
                 Ok(results.into_iter().map(|r| r.map_err(|code| Errno::from_raw(code.into()))).collect())
             }
             _ => Err(Errno::EIO),
@@ -215,6 +250,7 @@ impl Gofer for Client {
 
     fn read_link(&self, of: Handle) -> Result<Bytes, Errno> {
         self.bytes(Request::ReadLink { of })
+            .and_then(|target| if is_target(&target) { Ok(target) } else { Err(Errno::EIO) })
     }
 
     fn get_xattr(&self, of: Handle, name: &[u8]) -> Result<Bytes, Errno> {
@@ -240,7 +276,8 @@ impl Gofer for Client {
         let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
         let mut received = self.ask(Request::Donate { mount })?;
         match (received.message, received.fds.pop()) {
-            (Done::Donated { covered, same_ids }, Some(root)) if covered.len() <= MAX_COVERED => {
+            (Done::Donated { covered, same_ids }, Some(root)) => {
+                check_kind(&root, S_IFDIR)?;
                 Ok(Donation { root, covered, same_ids })
             }
             _ => Err(Errno::EIO),
@@ -249,11 +286,11 @@ impl Gofer for Client {
 
     fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno> {
         let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
-        self.descriptor(Request::Scratch { mount })
+        self.descriptor(Request::Scratch { mount }, S_IFREG)
     }
 
     fn connect(&self, of: Handle, kind: u32) -> Result<Arc<HostFd>, Errno> {
-        self.descriptor(Request::Connect { of, kind })
+        self.descriptor(Request::Connect { of, kind }, S_IFSOCK)
     }
 
     fn bind(&self, dir: Handle, name: &[u8], kind: u32, mode: u32, uid: u32, gid: u32) -> Result<Opened, Errno> {
@@ -263,10 +300,10 @@ impl Gofer for Client {
 
 impl Client {
     /// A request whose answer is a descriptor and nothing more.
-    fn descriptor(&self, request: Request) -> Result<Arc<HostFd>, Errno> {
+    fn descriptor(&self, request: Request, kind: u32) -> Result<Arc<HostFd>, Errno> {
         let mut received = self.ask(request)?;
         match (received.message, received.fds.pop()) {
-            (Done::Nothing, Some(fd)) => Ok(fd),
+            (Done::Nothing, Some(fd)) => check_kind(&fd, kind).map(|()| fd),
             // This process has as many descriptors as it may: the one that came was lost.
             (Done::Nothing, None) => Err(Errno::EMFILE),
             _ => Err(Errno::EIO),
@@ -281,7 +318,11 @@ impl Client {
                 Err(Errno::EMFILE)
             }
             Done::Opened { handle, attr, created, dir, contents } => {
-                Ok(Opened { handle, attr, created, dir, contents, fd: received.fds.pop() })
+                let fd = received.fds.pop();
+                if let Some(fd) = &fd {
+                    check_kind(fd, attr.kind())?;
+                }
+                Ok(Opened { handle, attr, created, dir, contents, fd })
             }
             _ => Err(Errno::EIO),
         }

@@ -1,6 +1,6 @@
 //! Requests and replies as they go over a channel: postcard, one message each.
 //!
-//! Lengths are bounded by `MAX_MESSAGE` as a whole, and by [`Request::check`] one by one.
+//! Lengths are bounded by `MAX_MESSAGE` as a whole, and by `check` one by one.
 
 use crate::bounds::*;
 use crate::types::*;
@@ -132,87 +132,6 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Errno> {
     }
 }
 
-impl Request {
-    /// Checks every length and name. What passes holds to `bounds`.
-    pub fn check(&self) -> Result<(), Errno> {
-        match self {
-            Request::Walk { path, .. } | Request::List { path, .. } => check_path(path),
-            Request::Open { path, how, .. } => {
-                check_path(path)?;
-                let nameless = path.is_empty() && how.create.is_some_and(|create| !create.anonymous);
-                let valid = how.inline <= MAX_INLINE && (how.read || how.write) && !nameless;
-                if valid { Ok(()) } else { Err(Errno::EINVAL) }
-            }
-            Request::Change(changes) if changes.len() > MAX_CHANGES => Err(Errno::EPROTO),
-            Request::Change(changes) => changes.iter().try_for_each(check_change),
-            Request::GetXattr { name, .. } => check_xattr_name(name),
-            Request::Bind { name, .. } => check_name(name),
-            Request::Connect { .. }
-            | Request::Hello { .. }
-            | Request::Channel
-            | Request::Forget
-            | Request::Attr { .. }
-            | Request::ReadLink { .. } => Ok(()),
-            Request::ListXattr { .. }
-            | Request::Statfs { .. }
-            | Request::Sync { .. }
-            | Request::Donate { .. }
-            | Request::Scratch { .. } => Ok(()),
-        }
-    }
-}
-
-fn check_path(path: &[Bytes]) -> Result<(), Errno> {
-    if path.len() > MAX_PATH {
-        return Err(Errno::EPROTO);
-    }
-    path.iter().try_for_each(check_name)
-}
-
-fn check_name(name: &Bytes) -> Result<(), Errno> {
-    if is_name(name) {
-        Ok(())
-    } else if name.len() > MAX_NAME {
-        Err(Errno::ENAMETOOLONG)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-fn check_xattr_name(name: &Bytes) -> Result<(), Errno> {
-    let valid = !name.is_empty() && name.len() <= MAX_XATTR_NAME && !name.contains(&0);
-    if valid { Ok(()) } else { Err(Errno::ERANGE) }
-}
-
-fn check_change(change: &Change) -> Result<(), Errno> {
-    match change {
-        Change::Mkdir { name, .. }
-        | Change::Mknod { name, .. }
-        | Change::Link { name, .. }
-        | Change::Unlink { name, .. }
-        | Change::Rmdir { name, .. } => check_name(name),
-        Change::Symlink { name, target, .. } => {
-            check_name(name)?;
-            let valid = !target.is_empty() && target.len() <= MAX_TARGET && !target.contains(&0);
-            if valid { Ok(()) } else { Err(Errno::ENAMETOOLONG) }
-        }
-        Change::Rename { name, new_name, .. } => {
-            check_name(name)?;
-            check_name(new_name)
-        }
-        Change::SetAttr { set, .. } => {
-            let times = [set.atime, set.mtime];
-            let valid = times.iter().flatten().all(|t| !matches!(t, SetTime::At(t) if t.nsec >= 1_000_000_000));
-            if valid { Ok(()) } else { Err(Errno::EINVAL) }
-        }
-        Change::SetXattr { name, value, .. } => {
-            check_xattr_name(name)?;
-            if value.len() <= MAX_XATTR_VALUE { Ok(()) } else { Err(Errno::E2BIG) }
-        }
-        Change::RemoveXattr { name, .. } => check_xattr_name(name),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -281,14 +200,6 @@ mod tests {
                 let _ = envelope.request.check();
             }
             let _ = decode::<Reply>(&bytes);
-        }
-    }
-
-    #[test]
-    fn bad_names_are_refused() {
-        for name in [&b""[..], b".", b"..", b"a/b", b"a\0b", &[b'x'; 256]] {
-            let request = Request::Walk { from: Handle(1), path: vec![name.into()] };
-            assert!(request.check().is_err(), "{}", name.escape_ascii());
         }
     }
 }

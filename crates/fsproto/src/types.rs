@@ -22,6 +22,12 @@ pub struct Time {
     pub nsec: u32,
 }
 
+impl Time {
+    pub fn is_valid(&self) -> bool {
+        self.nsec < 1_000_000_000
+    }
+}
+
 /// The attributes of a file, as statx(2) has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attr {
@@ -55,7 +61,8 @@ pub struct Attr {
 impl Attr {
     /// statx' answer in the protocol's form; `magic` is of the file system that the file is on.
     pub fn from_statx(stat: &Statx, magic: u64) -> Attr {
-        let time = |(sec, nsec)| Time { sec, nsec };
+        // A damaged disk may have written down more.
+        let time = |(sec, nsec): (i64, u32)| Time { sec, nsec: nsec.min(999_999_999) };
         let born = stat.stx_mask & STATX_BTIME != 0;
         Attr {
             ino: stat.stx_ino,

@@ -3,7 +3,7 @@
 use super::direct::Found;
 use super::inode::NodeOps;
 use super::listing::Known;
-use super::node::{Access, Node, one, walk};
+use super::node::{Access, Node, Place, one, walk};
 use abi::Errno;
 use fsproto::{Attr, Bytes, Change, Changed, Create, Gofer, Handle, OpenHow, Opened, WalkEnd};
 use host::HostFd;
@@ -346,7 +346,9 @@ impl Node {
         }
     }
 
-    fn set_place(&self, place: Option<(Arc<Node>, Box<[u8]>)>) {
+    fn set_place(self: &Arc<Self>, place: Option<Place>) {
+        // A gofer that agreed to move a folder below itself lies.
+        let place = place.filter(|place| !self.is_above(place));
         let old = std::mem::replace(&mut self.state.lock().place, place);
         drop(old);
     }

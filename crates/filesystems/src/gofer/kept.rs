@@ -85,7 +85,9 @@ impl Kept {
     pub fn counts_reads(&self, now: i64) -> bool {
         const DAY: i64 = 86_400;
         let time = |at: usize| (self.seconds.get(at), self.nanoseconds.get(at));
-        time(0) <= time(1) || time(0) <= time(2) || self.seconds.first().is_none_or(|atime| now - atime >= DAY)
+        time(0) <= time(1)
+            || time(0) <= time(2)
+            || self.seconds.first().is_none_or(|atime| now.saturating_sub(*atime) >= DAY)
     }
 }
 

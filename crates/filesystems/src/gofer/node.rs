@@ -26,6 +26,12 @@ const FRESH: u64 = 1_000_000;
 /// Device and inode number on the host.
 pub(crate) type Key = (u64, u64);
 
+/// A folder, and a name there.
+pub(crate) type Place = (Arc<Node>, Box<[u8]>);
+
+/// Folders deeper than this are not found again without a handle.
+pub(crate) const MAX_DEPTH: usize = 1 << 17;
+
 /// How a host descriptor may be used; the index of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -51,7 +57,7 @@ pub(crate) struct State {
     uses: Uses,
     handle: Option<Handle>,
     /// One of its names. None for the root, and for what lost its name.
-    pub place: Option<(Arc<Node>, Box<[u8]>)>,
+    pub place: Option<Place>,
     inode: Weak<Inode>,
     fds: [Weak<HostFd>; 3],
     more: Option<Box<More>>,
@@ -145,7 +151,7 @@ impl State {
     }
 
     /// A name is gone: the place that went with it, to be dropped after the lock. What has no name any more keeps the attributes it had.
-    pub fn lose_name(&mut self, dir: bool) -> Option<(Arc<Node>, Box<[u8]>)> {
+    pub fn lose_name(&mut self, dir: bool) -> Option<Place> {
         self.attr.nlink = if dir { 0 } else { self.attr.nlink.saturating_sub(1) };
         self.stale = self.attr.nlink > 0;
         self.place.take()
@@ -154,12 +160,7 @@ impl State {
 
 impl Node {
     /// The node of what a walk, an open or a listing found; `place` is where.
-    pub fn found(
-        shared: &Arc<Shared>,
-        place: Option<(Arc<Node>, Box<[u8]>)>,
-        attr: Attr,
-        handle: Option<Handle>,
-    ) -> Op<Arc<Node>> {
+    pub fn found(shared: &Arc<Shared>, place: Option<Place>, attr: Attr, handle: Option<Handle>) -> Op<Arc<Node>> {
         let Some(kind) = FileType::from_mode(attr.mode) else { return fail(Errno::EIO) };
         let key = (attr.dev, attr.ino);
         let fresh = shared.options.shared.then(kernel::time::monotonic);
@@ -170,6 +171,7 @@ impl Node {
         let node = match known {
             Some(node) if node.kind == kind => {
                 drop(nodes);
+                let loops = place.as_ref().is_some_and(|place| node.is_above(place));
                 let mut state = node.state.lock();
                 if !state.stale || handle.is_some() {
                     state.set_attr(&attr);
@@ -182,7 +184,7 @@ impl Node {
                     Some(_) => spare = handle,
                 }
                 // The root keeps no place; another name of a file serves as well as the one before.
-                let old = if node.is_root() { None } else { std::mem::replace(&mut state.place, place) };
+                let old = if node.is_root() || loops { place } else { std::mem::replace(&mut state.place, place) };
                 drop(state);
                 drop(old);
                 node
@@ -208,6 +210,25 @@ impl Node {
 
     pub fn is_root(&self) -> bool {
         self.shared.root.get().is_some_and(|root| std::ptr::eq(root.as_ptr(), self))
+    }
+
+    /// Whether this folder is the place's, or above it: then it cannot lie there. The host shows it so where a folder is mounted again below itself.
+    pub fn is_above(self: &Arc<Self>, (parent, name): &Place) -> bool {
+        let known = |place: &Place| Arc::ptr_eq(&place.0, parent) && place.1 == *name;
+        if self.kind != FileType::Dir || self.state.lock().place.as_ref().is_some_and(known) {
+            return false;
+        }
+        let mut at = parent.clone();
+        for _ in 0..MAX_DEPTH {
+            if Arc::ptr_eq(&at, self) {
+                return true;
+            }
+            match at.place() {
+                Some((parent, _)) => at = parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// A node that lives already.
@@ -282,11 +303,11 @@ impl Node {
                     break handle;
                 }
                 match &state.place {
-                    Some((parent, name)) => {
+                    Some((parent, name)) if names.len() < MAX_DEPTH => {
                         names.push(name.clone());
                         parent.clone()
                     }
-                    None => return fail(Errno::ESTALE),
+                    _ => return fail(Errno::ESTALE),
                 }
             };
             at = parent;
@@ -328,7 +349,7 @@ impl Node {
     }
 
     /// A folder that the node lies in, with its name there: how it is asked for without a handle of its own.
-    pub fn place(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
+    pub fn place(&self) -> Option<Place> {
         self.state.lock().place.clone()
     }
 

@@ -7,9 +7,11 @@ use fsproto::{Channel, Client, Gofer, Handle};
 use gofer::{Maker, MountSource, Peers, Server, Source, Store};
 use host::HostFd;
 use host::file::SelfFd;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 
 /// A folder that goes with the test.
 pub struct Folder(pub PathBuf);
@@ -32,6 +34,11 @@ impl Drop for Folder {
 
 /// Serves `path` from threads of this process.
 pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
+    Client::connect(HostFd::new(serve_raw(path, readonly, descriptors).0)).unwrap()
+}
+
+/// As `serve`: the kernel process' end of the first channel, and the thread at its other end.
+pub fn serve_raw(path: &Path, readonly: bool, descriptors: u64) -> (OwnedFd, JoinHandle<Result<(), abi::Errno>>) {
     let fd = host::file::open_path(path).unwrap();
     let source = MountSource { path: path.into(), readonly, store: None };
     // Without the rights that this takes: none, and all goes by the gofer.
@@ -41,7 +48,7 @@ pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
     let peers = Peers { fifo: true, connect: true, bind: true };
     let server = Arc::new(Server::new(vec![source], SelfFd::PROC, descriptors, peers).unwrap());
     let (ours, theirs) = host::message::pair().unwrap();
-    std::thread::spawn({
+    let first = std::thread::spawn({
         let server = server.clone();
         move || {
             let grow = || {
@@ -53,7 +60,7 @@ pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
             server.serve(Channel::new(HostFd::new(theirs)), grow)
         }
     });
-    Client::connect(HostFd::new(ours)).unwrap()
+    (ours, first)
 }
 
 pub fn root(client: &Client) -> Handle {
