@@ -155,3 +155,21 @@ impl Owned for Ptmx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::option_strings;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in option_strings(&[
+            "uid=0", "gid=5", "mode=620", "mode=77777777777", "ptmxmode=666", "max=10", "max=4294967295", "newinstance", "newinstance=1",
+        ])) {
+            if let Ok(options) = parse(&text, PtsOptions::default()) {
+                prop_assert!(options.max <= PtsOptions::default().max && options.perm <= 0o7777 && options.ptmx_perm <= 0o7777);
+            }
+        }
+    }
+}

@@ -7,6 +7,8 @@ pub mod erofs;
 mod facts;
 mod fuse;
 pub mod gofer;
+#[cfg(test)]
+mod hostile;
 mod hostio;
 mod mqueue;
 pub mod overlay;

@@ -58,6 +58,20 @@ impl Options {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::hostile::option_strings;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in option_strings(&[
+            "fd=3", "rootmode=40000", "user_id=0", "group_id=0", "default_permissions", "allow_other", "max_read=0",
+            "max_read=4294967295", "blksize=512", "subtype=x", "fd=2147483648",
+        ])) {
+            if let Ok(options) = Options::parse(&text) {
+                prop_assert!(options.fd.is_none_or(|fd| fd >= 0) && options.subtype.as_deref() != Some(""));
+            }
+        }
+    }
 
     #[test]
     fn all_options() {

@@ -140,6 +140,21 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::hostile::option_strings;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in option_strings(&[
+            "lowerdir=/a:/b", "lowerdir=/a\\:b", "lowerdir=", "lowerdir=::", "lowerdir+=/c", "upperdir=/u", "workdir=/w", "xino=auto",
+            "redirect_dir=on", "redirect_dir=nofollow", "userxattr", "index=off", "volatile",
+        ])) {
+            if let Ok(options) = Options::parsed(&text) {
+                prop_assert!(!options.lower.is_empty() && !options.lower.iter().any(Vec::is_empty));
+                prop_assert!(!(options.ways.user_marks && (options.ways.redirect || options.ways.follow)));
+            }
+        }
+    }
 
     #[test]
     fn options_are_taken_apart() {

@@ -26,7 +26,7 @@ impl Options {
             match key {
                 "size" => {
                     self.size = match value.strip_suffix('%') {
-                        Some(part) => Some(memory / 100 * number(part)?),
+                        Some(part) => Some((memory / 100).checked_mul(number(part)?).ok_or(Errno::EINVAL)?),
                         None => unlimited(number(value)?.checked_next_multiple_of(PAGE).ok_or(Errno::EINVAL)?),
                     }
                 }
@@ -66,4 +66,31 @@ fn number(text: &str) -> Op<u64> {
     };
     let value: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
     Ok(value.checked_mul(1 << shift).ok_or(Errno::EINVAL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::option_strings;
+    use proptest::prelude::*;
+
+    const NONE: Options = Options { size: None, inodes: None, perm: 0, uid: 0, gid: 0 };
+
+    #[test]
+    fn shares_of_the_memory_that_are_no_number_are_refused() {
+        assert_eq!(NONE.parsed(b"size=50%", 1000).map(|o| o.size), Ok(Some(500)));
+        assert_eq!(NONE.parsed(b"size=99999999999999999%", 1 << 40).map(|o| o.size), fail(Errno::EINVAL));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in option_strings(&[
+            "size=1m", "size=50%", "size=18446744073709551615", "size=16e", "nr_blocks=1", "nr_blocks=99999999999999999",
+            "nr_inodes=5k", "mode=1777", "uid=0", "gid=4294967295", "huge=always", "mpol=x",
+        ])) {
+            if let Ok(options) = NONE.parsed(&text, 1 << 34) {
+                prop_assert!(options.perm <= 0o7777 && options.size != Some(0) || text.windows(2).any(|w| w == b"0%"));
+            }
+        }
+    }
 }
