@@ -25,4 +25,4 @@ pub const MAX_COVERED: usize = 1024;
 /// Channels to one gofer: so many requests are served at once.
 pub const MAX_CHANNELS: usize = 16;
 /// The version of the protocol; both ends are of one binary, so that they are equal or something is very wrong.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

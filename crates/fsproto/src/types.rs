@@ -1,6 +1,7 @@
 //! What requests and answers are about: handles, attributes, ways to open, changes.
 
 use crate::bounds::MAX_NAME;
+use crate::ids::MountId;
 use host::file::{self, Statx};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,6 +111,8 @@ impl Attr {
 /// A folder or file that the gofer serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountInfo {
+    /// The same in every run.
+    pub id: MountId,
     pub root: Handle,
     pub attr: Attr,
     /// Every change is refused with EROFS, by the gofer too.

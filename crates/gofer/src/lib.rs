@@ -22,7 +22,7 @@ pub use server::{Server, Source};
 pub use sockets::Peers;
 
 use abi::Errno;
-use fsproto::Channel;
+use fsproto::{Channel, MountId};
 use host::HostFd;
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -49,6 +49,7 @@ pub struct Config {
 /// A folder or a file of the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountSource {
+    pub id: MountId,
     pub path: PathBuf,
     pub readonly: bool,
     /// Where an overlay over it keeps the contents of changed files, if on the disk.

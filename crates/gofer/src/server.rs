@@ -54,13 +54,13 @@ impl Server {
         let mut mounts = Vec::with_capacity(sources.len());
         let mut folders = Vec::with_capacity(sources.len());
         let mut stores = Vec::with_capacity(sources.len());
-        for Source { source: MountSource { path, readonly, .. }, fd, folder, store } in sources {
+        for Source { source: MountSource { id, path, readonly, .. }, fd, folder, store } in sources {
             stores.push(store);
             let mount = (|| {
                 let (node, attr) = nodes.describe(HostFd::new(fd), None, readonly)?;
                 // Files of /proc and the like mean something else to another process that opens them.
                 folders.push(folder.filter(|_| node.is_dir() && !is_kernel_interface(attr.magic)));
-                Ok(MountInfo { root: nodes.add(node)?, attr, readonly })
+                Ok(MountInfo { id, root: nodes.add(node)?, attr, readonly })
             })();
             mounts.push(mount.map_err(|errno| GoferError::Source { path, errno })?);
         }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::Folder;
-use fsproto::{Change, Client, Create, Gofer, OpenHow, SetAttr, WalkEnd};
+use fsproto::{Change, Client, Create, Gofer, MountId, OpenHow, Part, SetAttr, WalkEnd};
 use gofer::{Config, MountSource, Peers};
 use host::HostFd;
 use host::spawn::{IdMap, Namespaces, Spawn};
@@ -26,7 +26,11 @@ fn main() {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("tmpfs", &covered, "tmpfs", flags, Some(c"mode=755")).unwrap();
         std::fs::write(covered.join("inner"), "inner").unwrap();
-        let source = |path: &String| MountSource { path: path.into(), readonly: false, store: Some(path.into()) };
+        let source = |path: &String| {
+            let part = Part::Mount { destination: path.clone(), nth: 0 };
+            let id = MountId::new("test", part);
+            MountSource { id, path: path.into(), readonly: false, store: Some(path.into()) }
+        };
         let mounts = args[2..].iter().map(source).collect();
         match gofer::run(Config {
             socket,

@@ -240,7 +240,12 @@ impl Parts {
             Request::Donate { .. } => Done::Donated { covered: vec![(1, 2); self.count * 4], same_ids: self.flags[0] },
             Request::Hello { .. } => {
                 let root = Attr { mode: 0o040_755, ..self.attr };
-                let mount = MountInfo { root: self.handle, attr: root, readonly: false };
+                let mount = MountInfo {
+                    id: fsproto::MountId::new("x", fsproto::Part::Root),
+                    root: self.handle,
+                    attr: root,
+                    readonly: false,
+                };
                 Done::Hello { version: VERSION, mounts: vec![mount; 1 + self.count % 2] }
             }
             Request::Channel

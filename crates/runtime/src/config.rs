@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use fsproto::{MountId, Part};
 use gofer::MountSource;
 use oci_spec::runtime::{LinuxDeviceType, Spec};
 use sandbox::spec::{ContainerSpec, Device, DeviceKind, Limits, Mount, NewLimits, Overlay, Propagation, Root, Volume};
@@ -92,7 +93,8 @@ impl Bundle {
         let shared = global.file_access == Access::Shared;
         let image = image::of_root(&annotations)?;
         let source = image.clone().unwrap_or_else(|| self.rootfs.clone());
-        let overlay = self.serve(choice.root(&source, readonly, shared)?, source.clone(), readonly);
+        let overlay =
+            self.serve(MountId::new(id, Part::Root), choice.root(&source, readonly, shared)?, source.clone(), readonly);
         let process = oci.process().as_ref().ok_or_else(|| anyhow!("field process is missing; it says what to run"))?;
         let annotations: BTreeMap<String, String> = annotations.into_iter().collect();
         let pod = pod::of(&oci, states)?;
@@ -114,8 +116,9 @@ impl Bundle {
             },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
-            mounts: self.mounts(oci.mounts().as_deref().unwrap_or_default(), &choice, global, &hints)?,
-            volumes: if pod.is_none() { self.volumes(&hints, &choice)? } else { Vec::new() },
+            mounts: self.mounts(id, oci.mounts().as_deref().unwrap_or_default(), &choice, global, &hints)?,
+            volumes: if pod.is_none() { self.volumes(id, &hints, &choice)? } else { Vec::new() },
+            served: Vec::new(), // with the gofer (`launch`)
             devices: linux.devices().iter().flatten().map(device).collect::<Result<_>>()?,
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
@@ -184,16 +187,17 @@ impl Bundle {
     }
 
     /// One more folder or file for the gofer. Below an overlay it takes no changes.
-    fn serve(&mut self, plan: Plan, path: PathBuf, readonly: bool) -> Overlay {
+    fn serve(&mut self, id: MountId, plan: Plan, path: PathBuf, readonly: bool) -> Overlay {
         self.warnings.extend(plan.warning);
         let readonly = readonly || plan.overlay != Overlay::None;
-        self.sources.push(MountSource { path, readonly, store: plan.store });
+        self.sources.push(MountSource { id, path, readonly, store: plan.store });
         plan.overlay
     }
 
     /// Bind mounts get a number at the gofer; cgroup mounts are the kernel's own affair.
     fn mounts(
         &mut self,
+        id: &str,
         list: &[oci_spec::runtime::Mount],
         choice: &Choice,
         global: &Global,
@@ -228,7 +232,8 @@ impl Bundle {
                 }
                 gofer = Some(self.sources.len() as u32);
                 let readonly = options.iter().any(|o| o == "ro" || o == "rro");
-                overlay = self.serve(choice.mount(&real, readonly, shared)?, real, readonly);
+                let part = Part::mount(&destination, self.sources.iter().map(|source| &source.id));
+                overlay = self.serve(MountId::new(id, part), choice.mount(&real, readonly, shared)?, real, readonly);
             }
             let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
             made.push(Mount { destination, kind, source, options, gofer, overlay, shared: bind && shared, volume });
@@ -239,7 +244,7 @@ impl Bundle {
 
 impl Bundle {
     /// What the sandbox makes for all its containers. Bind volumes get the gofer's numbers after those of mounts.
-    fn volumes(&mut self, hints: &Hints, choice: &Choice) -> Result<Vec<Volume>> {
+    fn volumes(&mut self, id: &str, hints: &Hints, choice: &Choice) -> Result<Vec<Volume>> {
         let mut made = Vec::new();
         for hint in hints.0.iter().filter(|hint| hint.is_volume()) {
             let (mut gofer, mut overlay) = (None, Overlay::None);
@@ -248,7 +253,8 @@ impl Bundle {
                     .map_err(|e| anyhow!("mount hint {}: source {}: {}", hint.name, hint.source, plain(&e)))?;
                 gofer = Some(self.sources.len() as u32);
                 let readonly = hint.options.iter().any(|o| o == "ro" || o == "rro");
-                overlay = self.serve(choice.mount(&real, readonly, false)?, real, readonly);
+                let id = MountId::new(id, Part::Volume(hint.name.clone()));
+                overlay = self.serve(id, choice.mount(&real, readonly, false)?, real, readonly);
             }
             made.push(Volume {
                 name: hint.name.clone(),
@@ -349,3 +355,7 @@ pub fn plain(error: &std::io::Error) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

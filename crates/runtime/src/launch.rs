@@ -71,7 +71,8 @@ pub struct GoferConfig {
 
 impl Launch<'_> {
     /// Starts the processes and makes the container, which then waits for `start`.
-    pub fn start(self, io: &Io<'_>) -> Result<Sandbox> {
+    pub fn start(mut self, io: &Io<'_>) -> Result<Sandbox> {
+        self.spec.served = self.sources.iter().map(|source| source.id.clone()).collect();
         if let Some(sandbox) = self.pod.clone() {
             return self.join(&sandbox, io);
         }

@@ -2,6 +2,7 @@
 //!
 //! Neighbours: `protocol` (carries it), `machine` (receives it). Strings that a program sees are bytes, because Linux' are. Owns no locks.
 
+use fsproto::MountId;
 use serde::{Deserialize, Serialize};
 
 /// A container, complete.
@@ -14,6 +15,8 @@ pub struct ContainerSpec {
     pub domainname: Option<String>,
     /// In the order of config.json.
     pub mounts: Vec<Mount>,
+    /// What its gofer is to serve: numbers of a gofer's mounts (`Mount::gofer`, and 0 for the root) count these.
+    pub served: Vec<MountId>,
     /// Of the sandbox' first container: what lives as long as the sandbox, and its containers may mount.
     pub volumes: Vec<Volume>,
     pub devices: Vec<Device>,

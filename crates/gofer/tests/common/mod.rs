@@ -3,7 +3,7 @@
 
 pub mod mounted;
 
-use fsproto::{Channel, Client, Gofer, Handle};
+use fsproto::{Channel, Client, Gofer, Handle, MountId, Part};
 use gofer::{Maker, MountSource, Peers, Server, Source, Store};
 use host::HostFd;
 use host::file::SelfFd;
@@ -40,7 +40,7 @@ pub fn serve(path: &Path, readonly: bool, descriptors: u64) -> Client {
 /// As `serve`: the kernel process' end of the first channel, and the thread at its other end.
 pub fn serve_raw(path: &Path, readonly: bool, descriptors: u64) -> (OwnedFd, JoinHandle<Result<(), abi::Errno>>) {
     let fd = host::file::open_path(path).unwrap();
-    let source = MountSource { path: path.into(), readonly, store: None };
+    let source = MountSource { id: MountId::new("test", Part::Root), path: path.into(), readonly, store: None };
     // Without the rights that this takes: none, and all goes by the gofer.
     let folder = Maker::new(true).make(&source);
     let store = (!readonly).then(|| Store::open(path).ok()).flatten();

@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use fsproto::{MountId, Part};
 use gofer::MountSource;
 use host::rustix::process::{Resource, getrlimit};
 use sandbox::client::Io;
@@ -83,7 +84,12 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         pod: None,
         boot: boot_config(context, true)?,
         spec,
-        sources: vec![MountSource { path: rootfs, readonly: !args.writable, store: plan.store }],
+        sources: vec![MountSource {
+            id: MountId::new(ID, Part::Root),
+            path: rootfs,
+            readonly: !args.writable,
+            store: plan.store,
+        }],
         listener: None,
         log: context.log.file().map_or(streams.2.as_fd(), |f| f.as_fd()),
         terminal: None,

@@ -11,7 +11,7 @@ use crate::spec::{
 use abi::Errno;
 use abi::fs as flags;
 use filesystems::tmpfs::{self, Disk};
-use fsproto::{Client, Gofer};
+use fsproto::{Client, Gofer, MountId};
 use host::HostFd;
 use kernel::Kernel;
 use kernel::cred::{Cred, UserNs};
@@ -27,6 +27,8 @@ use std::sync::Arc;
 pub(super) struct Builder<'a> {
     kernel: &'a Arc<Kernel>,
     gofer: Arc<dyn Gofer>,
+    /// `places`.
+    places: Vec<usize>,
     how: filesystems::gofer::Options,
     cred: Arc<Cred>,
     namespaces: Arc<Namespaces>,
@@ -54,7 +56,8 @@ pub fn build(
     let client = Client::connect(HostFd::new(gofer))
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("connecting to the gofer"))?;
     let gofer: Arc<dyn Gofer> = Arc::new(client);
-    check_connections(spec, gofer.mounts().len())?;
+    let places = places(spec, &*gofer)?;
+    let at = |number: usize| places.get(number).copied().unwrap_or(usize::MAX);
     let cred = Arc::new(Cred::root(user_ns.clone()));
     let wrap = |what: &str| {
         let what = what.to_string();
@@ -64,10 +67,10 @@ pub fn build(
     let how = filesystems::gofer::Options { shared: false, direct: spec.directfs, fifo, connect, bind };
     let whole = filesystems::gofer::Options { shared: spec.root.shared, ..how };
     let lower = match spec.root.image {
-        true => image(&gofer, 0, &spec.root.source)?,
-        false => filesystems::gofer::mount(gofer.clone(), 0, whole).map_err(wrap("mounting the root"))?,
+        true => image(&gofer, at(0), &spec.root.source)?,
+        false => filesystems::gofer::mount(gofer.clone(), at(0), whole).map_err(wrap("mounting the root"))?,
     };
-    let top = with_overlay(&cred, &gofer, 0, lower, spec.root.overlay).map_err(wrap("overlay on the root"))?;
+    let top = with_overlay(&cred, &gofer, at(0), lower, spec.root.overlay).map_err(wrap("overlay on the root"))?;
     let ns = &namespaces.mount;
     let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), b"none", 0);
     ns.set_root(mount.clone());
@@ -83,7 +86,7 @@ pub fn build(
     let namespaces = Arc::new(namespaces.clone());
     let volumes = volumes.cloned().unwrap_or_default();
     let origins = RefCell::new(volumes.origins.clone());
-    let mut builder = Builder { kernel, gofer, how, cred, namespaces, root: root.clone(), origins, volumes };
+    let mut builder = Builder { kernel, gofer, places, how, cred, namespaces, root: root.clone(), origins, volumes };
     for volume in &spec.volumes {
         let made = builder.volume(volume).map_err(|e| e.context(format!("mount hint {}", volume.name)))?;
         builder.volumes.list.insert(volume.name.clone(), made);
@@ -104,21 +107,18 @@ pub fn build(
     Ok(Built { root, origins: builder.origins.into_inner(), volumes: builder.volumes })
 }
 
-/// The gofer must serve as many mounts as the spec names: one for the root and one for each bind mount and volume.
-fn check_connections(spec: &ContainerSpec, served: usize) -> Result<(), Failure> {
-    let mounts = spec.mounts.iter().map(|m| m.gofer);
-    let wanted = 1 + mounts.chain(spec.volumes.iter().map(|v| v.gofer)).flatten().count();
-    if served < wanted {
-        let what = format!("the gofer serves {served} mounts, the container has {wanted}: one is missing");
+/// Where the gofer serves what the container calls by number: each of them once, and nothing else.
+fn places(spec: &ContainerSpec, gofer: &dyn Gofer) -> Result<Vec<usize>, Failure> {
+    let served: Vec<&MountId> = gofer.mounts().iter().map(|mount| &mount.id).collect();
+    let places = fsproto::pair(&spec.served, &served).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
+    let numbers = spec.mounts.iter().map(|m| m.gofer).chain(spec.volumes.iter().map(|v| v.gofer)).flatten();
+    let mut used: Vec<u32> = numbers.chain([0]).collect();
+    used.sort_unstable();
+    if !used.iter().copied().eq(0..places.len() as u32) {
+        let what = format!("the container uses the mounts {used:?} of its gofer, which serves {}", places.len());
         return Err(Failure::new(Kind::Other, what));
     }
-    if served > wanted {
-        return Err(Failure::new(
-            Kind::Other,
-            format!("not all gofer files were consumed: {served} served, {wanted} wanted"),
-        ));
-    }
-    Ok(())
+    Ok(places)
 }
 
 /// The root of the erofs image that the gofer serves as its `index`th mount.
@@ -260,14 +260,15 @@ impl Builder<'_> {
         let at = &spec.destination;
         let failed = |stop: Stop| Failure::new(Kind::Invalid, format!("mount {at} ({}): {}", spec.kind, show(stop)));
         let mount_flags = options.flags;
-        if let (Some(index), "bind" | "erofs") = (spec.gofer, spec.kind.as_str()) {
+        if let (Some(number), "bind" | "erofs") = (spec.gofer, spec.kind.as_str()) {
+            let index = self.places.get(number as usize).copied().unwrap_or(usize::MAX);
             let how = filesystems::gofer::Options { shared: spec.shared, ..self.how };
             let lower = match spec.kind.as_str() {
-                "erofs" => image(&self.gofer, index as usize, &spec.source)?,
-                _ => filesystems::gofer::mount(self.gofer.clone(), index as usize, how).map_err(failed)?,
+                "erofs" => image(&self.gofer, index, &spec.source)?,
+                _ => filesystems::gofer::mount(self.gofer.clone(), index, how).map_err(failed)?,
             };
             let readonly = mount_flags & flags::MS_RDONLY != 0;
-            let top = with_overlay(&self.cred, &self.gofer, index as usize, lower, spec.overlay).map_err(failed)?;
+            let top = with_overlay(&self.cred, &self.gofer, index, lower, spec.overlay).map_err(failed)?;
             self.remember(&top, &spec.source, how, spec.overlay);
             let mount = Mount::new(top.fs.clone(), top.fs.root_dentry(&top), spec.source.as_bytes(), mount_flags);
             if readonly {
