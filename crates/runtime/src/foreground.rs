@@ -71,8 +71,10 @@ impl<'a> Foreground<'a> {
                 // The end of the program may be on its way to us already.
                 let soon = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
                 let _ = poll(&mut [PollFd::from_borrowed_fd(self.client.as_fd(), PollFlags::IN)], Some(&soon));
+                // Without its gofer the kernel process kills the program.
+                let killed = |status| status == ExitStatus::Signal { number: 9, core: false };
                 match self.client.exited(false) {
-                    Ok(Some(status)) => return Ok(ExitStatus::code(status)),
+                    Ok(Some(status)) if ready.get(2) == Some(&true) || !killed(status) => return Ok(status.code()),
                     _ if ready.get(2) == Some(&true) => {
                         bail!("the kernel process of the sandbox was killed while the program ran")
                     }

@@ -34,6 +34,8 @@ pub struct Server {
     main: Option<String>,
     /// Further containers whose connection has ended, and whose first program is about to.
     doomed: Vec<String>,
+    /// Each container's connection to its gofer, whose end is the container's.
+    gofers: Vec<(String, OwnedFd)>,
     console: Option<OwnedFd>,
 }
 
@@ -88,6 +90,7 @@ impl Server {
             signals,
             main: None,
             doomed: Vec::new(),
+            gofers: Vec::new(),
             console: None,
         })
     }
@@ -129,6 +132,11 @@ impl Server {
         if ready.contains(&Source::Signals) {
             while let Some(signal) = self.signals.next() {
                 self.forward(signal);
+            }
+        }
+        for source in ready.iter().rev() {
+            if let Source::Gofer(at) = *source {
+                self.bereave(at);
             }
         }
         // From the last to the first, so that removing one keeps the numbers of those to come.
@@ -178,6 +186,11 @@ impl Server {
             .iter()
             .map(|(_, fd): &(Source, BorrowedFd<'_>)| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
             .collect();
+        // What comes from a gofer is the file system's; its end shows unasked.
+        for (at, (_, socket)) in self.gofers.iter().enumerate() {
+            sources.push((Source::Gofer(at), socket.as_fd()));
+            polled.push(PollFd::new(socket, PollFlags::empty()));
+        }
         if poll(&mut polled, None).is_err() {
             return Vec::new(); // EINTR
         }
@@ -199,17 +212,23 @@ impl Server {
             Request::Boot(_) => return Err(ProtocolError::Malformed),
             Request::Create { spec, io, gofer: true, cgroups } if creator && self.main.is_none() => {
                 let (id, files) = (spec.id.clone(), files(io, fds, cgroups)?);
+                let gofer = files.gofer.try_clone().ok();
                 self.console = files.io.console.as_ref().and_then(|fd| fd.try_clone().ok());
                 let made = machine.create(*spec, files).and_then(|()| self.watch(&id, INIT));
-                self.main = made.is_ok().then_some(id);
+                if made.is_ok() {
+                    self.gofers.extend(gofer.map(|gofer| (id.clone(), gofer)));
+                    self.main = Some(id);
+                }
                 done(made)
             }
             Request::Create { spec, io, gofer: true, cgroups }
                 if !creator && self.main.is_some() && spec.pod.is_some() =>
             {
                 let (id, files) = (spec.id.clone(), files(io, fds, cgroups)?);
+                let gofer = files.gofer.try_clone().ok();
                 let made = machine.create(*spec, files).and_then(|()| self.watch(&id, INIT));
                 if let (Ok(()), Some(connection)) = (&made, self.connections.get_mut(at)) {
+                    self.gofers.extend(gofer.map(|gofer| (id.clone(), gofer)));
                     connection.containers.push(id);
                 }
                 done(made)
@@ -314,12 +333,25 @@ impl Server {
     fn bury(&mut self, id: String) {
         let ended = self.exits.lock().get(&(id.clone(), INIT)).is_none_or(|exit| exit.status.is_some());
         if ended {
+            self.gofers.retain(|(of, _)| *of != id);
             self.machine.remove(&id);
             self.exits.lock().retain(|key, _| key.0 != id);
         } else {
             let _ = self.machine.signal(&id, Target::Process(INIT), SIGKILL);
             self.doomed.push(id);
         }
+    }
+
+    /// A container without its files cannot go on: it ends, and the log says why.
+    fn bereave(&mut self, at: usize) {
+        if at >= self.gofers.len() {
+            return;
+        }
+        let (id, _) = self.gofers.remove(at);
+        observe::error!(
+            "the gofer of container {id} is gone (killed, or out of memory?), and with it the container's files: the container is killed"
+        );
+        let _ = self.machine.signal(&id, Target::Process(INIT), SIGKILL);
     }
 
     /// A signal that someone on the host sent to the kernel process goes to the container's first process.
@@ -344,6 +376,7 @@ enum Source {
     Signals,
     Listener,
     Connection(usize),
+    Gofer(usize),
 }
 
 /// All that comes with a container.
