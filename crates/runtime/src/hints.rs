@@ -155,6 +155,7 @@ fn kubelets(volumes: &Path, name: &str) -> Result<String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Hints> {
         let list: BTreeMap<String, String> = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
@@ -212,6 +213,31 @@ mod tests {
             ["a", "b"].map(|name| whole.map(|(field, value)| (format!("dev.gvisor.spec.mount.{name}.{field}"), value)));
         let twice: Vec<_> = twice.iter().flatten().map(|(k, v)| (k.as_str(), *v)).collect();
         assert!(read(&twice).unwrap_err().to_string().contains("a and b have the same source, /v"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_annotations_are_hints_or_refused_in_a_line(
+            pairs in proptest::collection::vec((0..2usize, "[a-c.]{0,3}|d a|\\PC{0,8}", 0..5usize, 0..9usize), 0..12)
+        ) {
+            let fields = ["source", "type", "share", "options", "other"];
+            let values = ["tmpfs", "bind", "pod", "container", "shared", "/v", "v\n\0", "ro,=,a=b=c", ""];
+            let list: BTreeMap<String, String> = pairs
+                .into_iter()
+                .map(|(prefix, name, field, value)| {
+                    (format!("{}{name}.{}", PREFIXES[prefix], fields[field]), values[value].to_string())
+                })
+                .collect();
+            match Hints::read(&list, Path::new("/no/kubelet")) {
+                Ok(hints) => {
+                    for hint in &hints.0 {
+                        prop_assert!(hint.source.starts_with('/') && hints.of(&hint.source) == Some(hint));
+                        prop_assert!(!(hint.kind == Kind::Tmpfs && hint.share == Share::Shared));
+                    }
+                }
+                Err(error) => prop_assert!(!error.to_string().contains(['\n', '\0']), "{:?}", error.to_string()),
+            }
+        }
     }
 
     #[test]
