@@ -61,7 +61,7 @@ pub fn pair(wanted: &[MountId], served: &[&MountId]) -> Result<Vec<usize>, Misma
     places.sort_unstable();
     sorted.sort_unstable();
     let mut mismatch = Mismatch::default();
-    let twice = |ids: &[&MountId]| ids.windows(2).filter_map(|w| (w[0] == w[1]).then(|| w[0].clone())).collect();
+    let twice = |ids: &[&MountId]| ids.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0].clone()).collect();
     let names: Vec<&MountId> = places.iter().map(|(id, _)| *id).collect();
     let (ours, theirs): (Vec<MountId>, Vec<MountId>) = (twice(&sorted), twice(&names));
     mismatch.doubled.extend(ours.into_iter().chain(theirs));

@@ -203,7 +203,7 @@ impl Parts {
             }
             Request::Change(changes) => {
                 let one = |at: usize| {
-                    if self.flags[0] || at % 2 == 0 {
+                    if self.flags[0] || at.is_multiple_of(2) {
                         Ok(Changed {
                             handle: self.flags[1].then_some(self.handle),
                             attr: self.flags[1].then_some(self.attr),

@@ -229,7 +229,7 @@ proptest! {
         prop_assert!(matches!(receive::<Reply>(&creator, true), Ok((Reply::Done, _))));
         send(&creator, &Request::Detach, &[], true).unwrap();
         prop_assert!(matches!(receive::<Reply>(&creator, true), Ok((Reply::Done, _))));
-        let mut clients = vec![Some(creator), house.connect(), house.connect(), house.connect()];
+        let mut clients = [Some(creator), house.connect(), house.connect(), house.connect()];
         for (at, step) in steps {
             if clients[at].is_none() {
                 clients[at] = house.connect();
