@@ -126,19 +126,19 @@ fn fifos_lead_to_the_host_where_that_is_allowed() {
     fifo("in");
     fifo("out");
     let mut talk = Talk::start(&place, &["--host-fifo=open"]);
-    // Inside reads, and opens first.
+    // Inside reads, and opens first. The line comes when cat has closed the FIFO: it must not get the next writer's, too.
     let path = volume.join("in");
     let writer = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(100));
         std::fs::write(path, "from the host\n").unwrap();
     });
-    assert_eq!(talk.ask("cat /v/in"), "from the host");
+    assert_eq!(talk.ask("echo $(cat /v/in)"), "from the host");
     writer.join().unwrap();
     // Inside reads, the host opens first.
     let path = volume.join("in");
     let writer = std::thread::spawn(move || std::fs::write(path, "again\n").unwrap());
     std::thread::sleep(std::time::Duration::from_millis(50));
-    assert_eq!(talk.ask("cat /v/in"), "again");
+    assert_eq!(talk.ask("echo $(cat /v/in)"), "again");
     writer.join().unwrap();
     // Inside writes, both ways round; the line that comes back says that the open has ended.
     let path = volume.join("out");
