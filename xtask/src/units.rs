@@ -73,6 +73,8 @@ fn judge(name: &str, ran: &Ran) -> Sums {
     let ending = place::ending(ran);
     if ending.is_some() && sums.failed == 0 {
         sums.failed = 1;
+    } else if !ran.output.contains("test result:") {
+        sums.passed = 1; // with a harness of its own
     }
     let ending = ending.map(|ending| format!(", {} FAILED: {ending}", sums.failed)).unwrap_or_default();
     println!("unit     {name:32} {} ok{ending} ({} ms)", sums.passed, ran.took.as_millis());
