@@ -166,7 +166,7 @@ fn a_members_limit_of_memory_ends_its_process_alone() {
 fn limits_hold_without_a_listener_too() {
     let Some(place) = pod_with_flags(&["--platform", "listener=off"]) else { return };
     eater(&place);
-    let script = "eater touch; echo $?; /bin/true | cat; sleep 500 & sleep 501";
+    let script = "eater touch; echo $?; /bin/true | cat; sleep 500 & sleep 501; true";
     limited(&place, "one", &["sh", "-c", script], json!({ "memory": { "limit": 32 << 20 } }));
     let out = place.dir.join("one");
     let status = place.command(&["run", "-d", "one"]).stdout(std::fs::File::create(&out).unwrap()).status();
