@@ -128,7 +128,7 @@ static void parallel(const char *name, long many, int how)
         if (how == THREADS) {
             pthread_create(&threads[i], NULL, count_calls, (void *)i);
         } else if (fork() == 0) {
-            char number[16];
+            char number[24];
             snprintf(number, sizeof number, "%ld", i);
             if (how == EXECUTED)
                 execl(self, self, "count", number, NULL);
