@@ -35,8 +35,8 @@ impl Namespace {
     /// Those that a task is in; without the PID namespace once it has been waited for.
     pub fn all_of(task: &Task) -> Vec<Namespace> {
         let Namespaces { mount, uts, ipc, net, cgroup, .. } = task.namespaces();
-        let mut all = vec![Namespace::User(task.cred().user_ns.clone()), Namespace::Mount(mount), Namespace::Uts(uts)];
-        all.push(Namespace::Ipc(ipc));
+        let user = task.cred().user_ns.clone();
+        let mut all = vec![Namespace::User(user), Namespace::Mount(mount), Namespace::Uts(uts), Namespace::Ipc(ipc)];
         all.extend(task.pid.ns().map(Namespace::Pid));
         all.extend([Namespace::Cgroup(cgroup), Namespace::Net(net)]);
         all
@@ -59,6 +59,11 @@ impl Namespace {
         self.kind().0
     }
 
+    /// Its name in /proc/PID/ns.
+    pub fn name(&self) -> &'static str {
+        self.kind().1
+    }
+
     fn number(&self) -> u64 {
         FIRST
             + match self {
@@ -74,7 +79,7 @@ impl Namespace {
 
     /// `mnt:[4026531841]`.
     pub fn text(&self) -> String {
-        format!("{}:[{}]", self.kind().1, self.number())
+        format!("{}:[{}]", self.name(), self.number())
     }
 
     /// The user namespace whose capabilities rule it; of a user namespace its parent.

@@ -62,18 +62,10 @@ const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_ch
 
 /// A task's namespace by its name there.
 fn namespace(task: &Task, name: &str) -> Option<Namespace> {
-    let ns = task.namespaces();
-    Some(match name {
-        "cgroup" => Namespace::Cgroup(ns.cgroup),
-        "ipc" => Namespace::Ipc(ns.ipc),
-        "mnt" => Namespace::Mount(ns.mount),
-        "net" => Namespace::Net(ns.net),
-        "pid" => Namespace::Pid(task.pid.ns()?),
-        "pid_for_children" => Namespace::Pid(ns.pid_for_children),
-        "user" => Namespace::User(task.cred().user_ns.clone()),
-        "uts" => Namespace::Uts(ns.uts),
-        _ => return None,
-    })
+    if name == "pid_for_children" {
+        return Some(Namespace::Pid(task.namespaces().pid_for_children));
+    }
+    Namespace::all_of(task).into_iter().find(|ns| ns.name() == name)
 }
 
 pub fn namespaces(subject: &Subject) -> Node {
