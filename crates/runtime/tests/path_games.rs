@@ -5,11 +5,9 @@
 
 mod common;
 
+use common::talk::{Talk, mounts};
 use common::{Place, wait_for};
-use serde_json::json;
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,46 +21,10 @@ fn prepared(script: &str) -> (Place, PathBuf) {
     let volume = place.dir.join("v");
     std::fs::create_dir(&volume).unwrap();
     place.config(&["python3", "-c", script], |c| {
-        c["mounts"] = json!([
-            { "destination": "/v", "type": "bind", "source": volume, "options": ["rbind"] },
-            { "destination": "/bin/python3", "type": "bind", "source": "/usr/bin/python3", "options": ["bind", "ro"] },
-            { "destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"] },
-            { "destination": "/lib", "type": "bind", "source": "/lib", "options": ["rbind", "ro"] },
-            { "destination": "/lib64", "type": "bind", "source": "/lib64", "options": ["rbind", "ro"] },
-        ]);
+        c["mounts"] = mounts(&place);
         c["root"]["readonly"] = false.into();
     });
     (place, volume)
-}
-
-/// A script that says a line and waits for one in turn.
-struct Talk {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Talk {
-    fn start(place: &Place, flags: &[&str]) -> Talk {
-        let args = [flags, &["run", "x"]].concat();
-        let mut child = place.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Talk { child, lines }
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim_end().to_string()
-    }
-
-    fn go_on(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
 }
 
 /// A thread of the host that puts links in folders' places and back, as fast as it can.
@@ -170,7 +132,7 @@ print('the rest has', m[0], os.path.exists('/v/f'), flush=True)
         let mut talk = Talk::start(&place, flags);
         assert_eq!(talk.hear(), "mapped 7");
         std::fs::File::options().write(true).open(volume.join("f")).unwrap().set_len(4096).unwrap();
-        talk.go_on();
+        talk.say("");
         let heard: Vec<String> = (0..3).map(|_| talk.hear()).collect();
         assert_eq!(heard, ["a child died of 7", "a call said 14", "the rest has 7 True"], "{flags:?}");
         talk.end();
@@ -204,7 +166,7 @@ print('other', tried(lambda: open('/v/other/new', 'w')), os.listdir('/v/other'),
         let mut talk = Talk::start(&place, flags);
         assert_eq!(talk.hear(), "there");
         std::fs::remove_dir_all(volume.join("sub")).unwrap();
-        talk.go_on();
+        talk.say("");
         let heard: Vec<String> = (0..4).map(|_| talk.hear()).collect();
         assert_eq!(heard[0], "open text", "{flags:?}");
         let errors: Vec<&str> = heard[1].split(' ').collect();

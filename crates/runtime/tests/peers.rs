@@ -4,13 +4,14 @@
 
 mod common;
 
+use common::talk::{Talk, mounts};
 use common::{Place, wait_for};
 use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// A container with a host folder at /v; `script` runs in it.
 fn prepared(script: &str) -> (Place, PathBuf) {
@@ -23,43 +24,7 @@ fn prepared(script: &str) -> (Place, PathBuf) {
 }
 
 fn configure(place: &Place, args: &[&str]) {
-    let volume = place.dir.join("v");
-    place.config(args, |c| {
-        c["mounts"] = json!([
-            { "destination": "/v", "type": "bind", "source": volume, "options": ["rbind"] },
-            { "destination": "/bin/python3", "type": "bind", "source": "/usr/bin/python3", "options": ["bind", "ro"] },
-            { "destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"] },
-            { "destination": "/lib", "type": "bind", "source": "/lib", "options": ["rbind", "ro"] },
-            { "destination": "/lib64", "type": "bind", "source": "/lib64", "options": ["rbind", "ro"] },
-        ]);
-    });
-}
-
-/// A container whose program answers lines, one by one.
-struct Talk {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Talk {
-    fn start(place: &Place, flags: &[&str]) -> Talk {
-        let mut args = flags.to_vec();
-        args.extend(["run", "x"]);
-        let mut child = place.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Talk { child, lines }
-    }
-    /// Runs a shell command; its one line of output.
-    fn ask(&mut self, command: &str) -> String {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim_end().to_string()
-    }
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
+    place.config(args, |c| c["mounts"] = mounts(place));
 }
 
 const SHELL: &str = "while read -r line; do eval \"$line\" 2>&1 || echo failed; done";
