@@ -83,6 +83,20 @@ pub fn sealed_memfd(name: &str, len: u64) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// A memory file of `len` bytes that begins with these, which nobody can change.
+pub fn memfd_of(name: &str, bytes: &[u8], len: u64) -> Result<OwnedFd, Errno> {
+    let fd = memfd(name, true)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = rustix::io::write(&fd, rest).map_err(crate::errno)?;
+        rest = rest.get(n..).unwrap_or_default();
+    }
+    rustix::fs::ftruncate(&fd, len).map_err(crate::errno)?;
+    let all = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&fd, all).map_err(crate::errno)?;
+    Ok(fd)
+}
+
 /// An empty memory file. With `sealing` seals may be added to it; else there is only F_SEAL_SEAL.
 pub fn memfd(name: &str, sealing: bool) -> Result<OwnedFd, Errno> {
     let seals = if sealing { MemfdFlags::ALLOW_SEALING } else { MemfdFlags::empty() };

@@ -11,20 +11,27 @@ pub const REGION_ALIGN: u64 = 1 << 32;
 pub const REGION_LEN: u64 = 0x8000_0000;
 /// Host threads that one stub process can have at once.
 pub const SLOTS: u64 = 8192;
-/// Bytes of one slot in the private and in the mailbox part.
+/// Bytes of one slot, of its private part and of its shared one.
 pub const STRIDE: u64 = 0x1_0000;
-/// Offsets in the region. Private part: for each slot a page of state and the signal stack, found by masking the stack pointer.
-pub const PRIVATE: u64 = 0;
-/// Shared part: for each slot a mailbox page and its data window.
-pub const SHARED: u64 = 0x2000_0000;
+/// Length of the memory file with the mailboxes: a mailbox page and its data window for each slot.
 pub const SHARED_LEN: u64 = SLOTS * STRIDE;
-pub const TEXT: u64 = 0x4000_0000;
+/// Offset in the region of the stub's text. All that a process with few threads needs lies within its first 2 MiB, so that a fork copies one page of page tables for it.
+pub const TEXT: u64 = 0;
 pub const TEXT_LEN: u64 = 0x1_0000;
 /// Offset in the text of the trampolines, whose calls the filter takes for the guest's own. What lies below has the stub's rights.
 pub const TRAMPOLINES: u64 = 0xc000;
-/// Offset in the region of the table of rewritten call sites: private, copied by fork. Mapped when the first site is rewritten. The first word of record 0 are the upper bits of the addresses of private pages.
-pub const SITES: u64 = TEXT + 0x2_0000;
+/// Offset in the region of the table of rewritten call sites: private, copied by fork. The first word of record 0 are the upper bits of the addresses of private pages.
+pub const SITES: u64 = TEXT + TEXT_LEN;
 pub const SITES_LEN: u64 = 0x2000;
+/// Offset of a word behind it: 1 once another block than the first thread's may be mapped.
+pub const MANY_BLOCKS: u64 = SITES + SITES_LEN;
+/// Slots come in blocks: first the private parts of [`BLOCK_SLOTS`] (a page of state and the signal stack each, found by masking the stack pointer), then their mailboxes. A block is
+/// mapped when a thread wants it.
+pub const BLOCKS: u64 = SITES + 0x1_0000;
+pub const BLOCK_SLOTS: u64 = 16;
+pub const BLOCK_LEN: u64 = 2 * SHARED;
+/// From a slot's private page to its mailbox.
+pub const SHARED: u64 = BLOCK_SLOTS * STRIDE;
 /// Records of the table, its head included.
 pub const MAX_SITES: usize = 256;
 /// Page of pointers to trampolines, by which rewritten sites jump: low enough for an absolute address of 32 bits whose upper half is an invalid instruction (`06 00`). The guest maps nothing below
@@ -34,11 +41,23 @@ pub const POINTERS_LEN: u64 = 0x1000;
 /// The lowest address that a guest may map.
 pub const LOW: u64 = 0x7_0000;
 /// Bits that are equal in the addresses of all private pages: `gs` base of a thread that may use trampolines.
-pub const PRIVATE_SHIFT: u32 = 29;
+pub const PRIVATE_SHIFT: u32 = 31;
 /// Offset of the signal stack in a private slot, and of the data window in a shared one.
 pub const SIGNAL_STACK: u64 = 0x1000;
 pub const WINDOW: u64 = 0x1000;
 pub const WINDOW_LEN: u64 = STRIDE - WINDOW;
+
+/// Offset in the region of the block with this slot.
+pub const fn block(slot: u64) -> u64 {
+    BLOCKS + slot / BLOCK_SLOTS * BLOCK_LEN
+}
+
+/// Offset in the region of a slot's private page.
+pub const fn private(slot: u64) -> u64 {
+    block(slot) + slot % BLOCK_SLOTS * STRIDE
+}
+
+const _: () = assert!(block(SLOTS) <= REGION_LEN && REGION_LEN == 1 << PRIVATE_SHIFT);
 
 /// getpgrp: it takes no arguments and sleeps nowhere, and every common seccomp profile allows it.
 pub const DOORBELL: u64 = 111;
@@ -302,6 +321,8 @@ pub struct Seed {
     pub keep: [u64; 2],
     /// What it takes out of use besides.
     pub plug: [u64; 2],
+    /// Blocks that are mapped for it and the zygotes.
+    pub blocks: u64,
     /// Instructions of the filter, which lies in the window, and its flags.
     pub filter_len: u64,
     pub filter_flags: u64,

@@ -41,7 +41,7 @@ impl Platform {
         let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
         let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
         let pool = Pool::default();
-        let seed = Seed::start(region.clone(), &pool)?;
+        let seed = Seed::start(region.clone(), &pool, shards)?;
         if !config.listener {
             config = config.without_listener();
         }

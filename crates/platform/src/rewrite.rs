@@ -94,10 +94,9 @@ impl Sites {
         let entry =
             text + header(if site.back == 7 { header::ENTRIES7 } else { header::ENTRIES8 }) + 16 * number as u64;
         let mut ops = Vec::new();
-        let map = |at: u64, len: u64| Op::call(MMAP, [at, len, 3, FIXED, u64::MAX, 0]);
         if self.list.is_empty() {
-            ops.push(map(POINTERS, POINTERS_LEN));
-            ops.push(map(base + SITES, SITES_LEN));
+            ops.push(Op::call(MMAP, [POINTERS, POINTERS_LEN, 3, FIXED, u64::MAX, 0]));
+            ops.push(Op::Zero { addr: base + SITES, len: SITES_LEN }); // of the program before
             ops.push(Op::call(MEMBARRIER, [REGISTER_SYNC_CORE, 0, 0, 0, 0, 0]));
         }
         let at = |n: usize| base + SITES + (n * size_of::<Site>()) as u64;

@@ -227,14 +227,14 @@ impl Space {
     }
 
     /// Holds the process to limits of address space and data (getrlimit(2): RLIMIT_AS, RLIMIT_DATA; bytes) in what it maps by itself. `counted` says how much of each
-    /// the caller knows of: what the host counts beyond that, which is the stub's own, comes on top.
+    /// the caller knows of: what the host counts beyond that, which is the stub's own, comes on top, and what that may want for its next threads.
     pub fn limit_memory(&self, limits: [u64; 2], counted: [u64; 2]) -> Result<(), Errno> {
         let host = self.pages().ok_or(Errno::ESRCH)?;
         for (resource, limit, counted, host) in [
             (host::process::Limit::AddressSpace, limits[0], counted[0], host[0] * 4096),
             (host::process::Limit::Data, limits[1], counted[1], host[5] * 4096),
         ] {
-            let limit = limit.saturating_add(host.saturating_sub(counted));
+            let limit = limit.saturating_add(host.saturating_sub(counted)).saturating_add(crate::layout::SHARED);
             host::process::set_soft_limit(self.host_pid, resource, limit)?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use std::arch::asm;
 use std::mem::offset_of;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use host::seccomp::notify;
 use crate::config::{Config, StartError};
 use crate::filter::{self, Ways};
 use crate::layout::{
-    KICK_SIGNAL, Mailbox, PRIVATE, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, TEXT, TEXT_LEN, header,
+    BLOCK_SLOTS, BLOCKS, KICK_SIGNAL, Mailbox, SHARED, SIGNAL_STACK, SITES, STRIDE, TEXT, TEXT_LEN, block, header,
+    private,
 };
 use crate::mailbox::{Mailboxes, Pool, once};
 use crate::region::Region;
@@ -60,8 +61,8 @@ pub(crate) fn header_word(n: usize) -> u64 {
 }
 
 impl Seed {
-    /// Forks the seed. This process must have one thread only.
-    pub fn start(region: Region, pool: &Pool) -> Result<Seed, StartError> {
+    /// Forks the seed, for so many zygotes. This process must have one thread only.
+    pub fn start(region: Region, pool: &Pool, shards: usize) -> Result<Seed, StartError> {
         let step = |step: &'static str| move |errno| StartError::Host { step, errno };
         if header_word(header::MAGIC) != header::MAGIC_VALUE {
             return Err(StartError::Host { step: "the stub's header", errno: Errno::ENOEXEC });
@@ -70,6 +71,8 @@ impl Seed {
         let slot = mailboxes.slot(0);
         once!(put slot, seed.keep, region.keep());
         once!(put slot, seed.plug, [region.plug.start, region.plug.end]);
+        let blocks = (shards as u64 + 1).div_ceil(BLOCK_SLOTS);
+        once!(put slot, seed.blocks, blocks);
         let threads = std::fs::read_dir("/proc/self/task").map(|d| d.count()).unwrap_or(1);
         if threads != 1 {
             return Err(StartError::Host { step: "forking from a process with several threads", errno: Errno::EBUSY });
@@ -80,7 +83,7 @@ impl Seed {
             return Err(StartError::Host { step: "forking the seed", errno: last_errno() });
         }
         if pid == 0 {
-            let (step, errno) = become_seed(&region, &mailboxes);
+            let (step, errno) = become_seed(&region, &mailboxes, blocks);
             slot.seed().failed.store(step << 16 | u32::from(errno.code()), Ordering::Release);
             // SAFETY: ends the forked child without running anything of the parent's.
             unsafe { libc::_exit(72) };
@@ -189,31 +192,35 @@ unsafe extern "C" {
 }
 
 /// In the forked child: makes this process the seed and enters the stub. Returns the step and error if that fails.
-fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
+fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64) -> (u32, Errno) {
     let base = region.base;
     let fail = |step: u32| (step, last_errno());
     // SAFETY: a forked copy with one thread, which never goes back to the code around; host calls on its own memory, at places that it has just mapped.
     unsafe {
-        let map = |at: u64, len: u64, prot: i32, flags: i32, fd: i32| {
-            libc::mmap(at as *mut _, len as usize, prot, flags | libc::MAP_FIXED, fd, 0) as u64 == at
+        let map = |at: u64, len: u64, prot: i32, flags: i32, fd: i32, offset: u64| {
+            libc::mmap(at as *mut _, len as usize, prot, flags | libc::MAP_FIXED, fd, offset as i64) as u64 == at
         };
-        let (rw, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        if !map(base + TEXT, TEXT_LEN, rw, private, -1) {
-            return fail(20);
-        }
-        std::ptr::copy_nonoverlapping(STUB.as_ptr(), (base + TEXT) as *mut u8, STUB.len().min(TEXT_LEN as usize));
-        if libc::mprotect((base + TEXT) as *mut _, TEXT_LEN as usize, libc::PROT_READ | libc::PROT_EXEC) < 0 {
+        // Of a file, so that forks copy none of its page table's entries; private, so that who writes over it has a copy of its own.
+        let Ok(text) = host::memory::memfd_of("stub", STUB, TEXT_LEN) else { return fail(20) };
+        if !map(base + TEXT, TEXT_LEN, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE, text.as_raw_fd(), 0) {
             return fail(21);
         }
-        if !map(base + PRIVATE, SLOTS * STRIDE, rw, private | libc::MAP_NORESERVE, -1) {
+        let (rw, anonymous) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        if !map(base + SITES, BLOCKS - SITES, rw, anonymous | libc::MAP_NORESERVE, -1, 0) {
             return fail(22);
         }
-        if !map(base + SHARED, SHARED_LEN, rw, libc::MAP_SHARED, mailboxes.file.number()) {
-            return fail(23);
+        for n in 0..blocks {
+            let at = base + block(n * BLOCK_SLOTS);
+            if !map(at, SHARED, rw, anonymous | libc::MAP_NORESERVE, -1, 0) {
+                return fail(22);
+            }
+            if !map(at + SHARED, SHARED, rw, libc::MAP_SHARED, mailboxes.file.number(), n * SHARED) {
+                return fail(23);
+            }
         }
         // Private page of slot 0: see the stub's `Private`.
         let fsgsbase = libc::getauxval(libc::AT_HWCAP2) >> 1 & 1;
-        ((base + PRIVATE) as *mut [u64; 6]).write([0, 0, 0, 0, fsgsbase, 0]);
+        ((base + private(0)) as *mut [u64; 6]).write([0, 0, 0, 0, fsgsbase, 0]);
 
         // Signals: nothing of the kernel process' own, then the stub's.
         let default = HostAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
@@ -234,7 +241,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
         let mask = !FAULTS;
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0, 8);
         let stack = libc::stack_t {
-            ss_sp: (base + PRIVATE + SIGNAL_STACK) as *mut _,
+            ss_sp: (base + private(0) + SIGNAL_STACK) as *mut _,
             ss_flags: 0,
             ss_size: (STRIDE - SIGNAL_STACK) as usize,
         };
@@ -261,7 +268,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes) -> (u32, Errno) {
         if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) < 0 {
             return fail(28);
         }
-        asm!("mov rsp, {sp}", "xor ebp, ebp", "jmp {entry}", sp = in(reg) base + PRIVATE + STRIDE - 64,
+        asm!("mov rsp, {sp}", "xor ebp, ebp", "jmp {entry}", sp = in(reg) base + private(0) + STRIDE - 64,
             entry = in(reg) base + TEXT + header_word(header::SEED), options(noreturn));
     }
 }

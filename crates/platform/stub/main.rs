@@ -8,6 +8,7 @@
 #[path = "../src/layout.rs"]
 mod layout;
 
+mod blocks;
 mod frame;
 mod handler;
 mod passage;
@@ -78,6 +79,8 @@ pub struct Private {
     pub by_socket: u64,
     /// Number of the socket by which files come.
     pub files: u64,
+    /// Number of the memory file with the mailboxes.
+    pub mailboxes: u64,
     /// The call that is in a trampoline.
     pub passage: passage::Passage,
     /// The guest's registers while the thread waits in a futex: see `wait`.
@@ -95,6 +98,7 @@ impl Private {
             frame: 0,
             by_socket: of.by_socket,
             files: of.files,
+            mailboxes: of.mailboxes,
             passage: passage::Passage::NEW,
             waiting: [0; wait::SAVED],
         }
@@ -112,7 +116,7 @@ pub fn me() -> *mut Private {
 
 /// The private page of a slot.
 pub fn private(slot: u64) -> *mut Private {
-    (base() + layout::PRIVATE + slot * layout::STRIDE) as *mut Private
+    (base() + layout::private(slot)) as *mut Private
 }
 
 /// The mailbox of the thread with this private page.
@@ -122,7 +126,7 @@ pub fn private(slot: u64) -> *mut Private {
 #[inline(always)]
 pub unsafe fn mailbox(p: *mut Private) -> *mut layout::Mailbox {
     // SAFETY: by the caller.
-    unsafe { (base() + layout::SHARED + (*p).slot * layout::STRIDE) as *mut layout::Mailbox }
+    unsafe { p.byte_add(layout::SHARED as usize).cast() }
 }
 
 /// Rings the doorbell and returns what the kernel process sent. Does not return when there is no kernel process any more.

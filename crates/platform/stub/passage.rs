@@ -214,11 +214,11 @@ unsafe fn complete(frame: *mut u64, ip: u64, call: u64) {
 
 /// A fault in the middle of a rewritten site: what stood there is done.
 unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
-    // SAFETY: the table is looked at only where it is mapped, which is once a site is rewritten: a guest that faults by `06` or int3 without it is told so by its head's absence.
+    // SAFETY: the table is looked at only where it is mapped and in use, by its head: a guest may unmap it.
     unsafe {
         // Records are written in any order when two threads rewrite at once, so all are looked at.
         let mut head = 0u64;
-        if !crate::user::copy(&raw mut head as u64, base() + SITES, 8) {
+        if !crate::user::copy(&raw mut head as u64, base() + SITES, 8) || head == 0 {
             return Entry::Guest;
         }
         let mut i = 1;

@@ -6,8 +6,8 @@
 use core::arch::global_asm;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use crate::layout::{REGION_LEN, SHARED, SHARED_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell, order};
-use crate::{Private, base, get, mailbox, me, private, ring, socket, start, sys};
+use crate::layout::{BLOCK_SLOTS, REGION_LEN, SIGNAL_STACK, SLOTS, STRIDE, WINDOW, bell, order};
+use crate::{Private, base, blocks, get, mailbox, me, private, ring, socket, start, sys};
 
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER
 const NEW_LISTENER: u64 = 1 << 3;
@@ -118,7 +118,8 @@ unsafe extern "C" fn zygote_main(slot: u64) -> ! {
             sys::futex_wait((&raw const (*mb).seed.taken).cast(), 0);
         }
         sys::call(3, [fd as u64, 0, 0, 0, 0, 0]);
-        sys::call(28, [base() + SHARED, SHARED_LEN, 10, 0, 0, 0]); // MADV_DONTFORK
+        blocks::keep_one(p);
+        blocks::keep_from_children(p);
         loop {
             // Work is waited for in a futex: an open notification would hold up a freezer.
             while (*mb).park.load(Acquire) == 0 {

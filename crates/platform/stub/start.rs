@@ -7,7 +7,8 @@ use core::arch::{asm, global_asm};
 
 use crate::frame::uc;
 use crate::handler::{Ring, serve};
-use crate::layout::{SHARED, SHARED_LEN, SIGNAL_STACK, STRIDE, bell};
+use crate::blocks;
+use crate::layout::{SIGNAL_STACK, STRIDE, bell};
 use crate::user::address;
 use crate::{Private, base, get, mailbox, me, private, ring, socket, sys, user};
 
@@ -51,22 +52,6 @@ pub fn fresh_instruction() -> u64 {
     address!("fresh_ud2")
 }
 
-/// Maps the memory file with the mailboxes over the shared part of the region.
-///
-/// # Safety
-/// Only when this process' mailboxes are not mapped.
-unsafe fn map_mailboxes(fd: i64) {
-    // SAFETY: a range of our own region.
-    unsafe {
-        let at = base() + SHARED;
-        if fd < 0 || sys::call(9, [at, SHARED_LEN, 3, 0x11, fd as u64, 0]) < 0 {
-            sys::exit_group(71);
-        }
-        sys::call(28, [at, SHARED_LEN, 10, 0, 0, 0]); // MADV_DONTFORK
-        sys::call(3, [fd as u64, 0, 0, 0, 0, 0]);
-    }
-}
-
 /// In the child of a fork: becomes known to the kernel process.
 ///
 /// # Safety
@@ -79,7 +64,8 @@ pub unsafe fn hello(p: *mut Private, cookie: [u64; 2]) {
         // What a sibling was just handed. Without a listener the first descriptor is the doorbell, and whoever made this process has it held until this call is made.
         let first = (*p).by_socket;
         sys::call(436, [first, u32::MAX as u64, 0, 0, 0, 0]);
-        map_mailboxes(if (*p).by_socket != 0 { socket::hello(p) } else { ring(p, bell::HELLO, 0, 0) });
+        let mailboxes = if (*p).by_socket != 0 { socket::hello(p) } else { ring(p, bell::HELLO, 0, 0) };
+        blocks::replace(p, mailboxes);
     }
 }
 
@@ -130,6 +116,9 @@ pub unsafe fn spawn(p: *mut Private, frame: *mut u64) -> Ring {
         let mb = mailbox(p);
         let o = get!(mb, arg); // cookie, cookie, stack, tls set, tls, clear_tid, slot, set_tid, value, second set_tid
         let slot = o[6] & (crate::layout::SLOTS - 1);
+        if let Err(r) = blocks::want(p, slot) {
+            return Ring::result(r, 0);
+        }
         let c = private(slot);
         *c = Private::new([o[0], o[1]], slot, &*p);
         let (top, child_top) = (p as u64 + STRIDE, c as u64 + STRIDE);

@@ -91,7 +91,7 @@ STUB(the_stub_unmapped_and_protected)
 {
     static const struct {
         uint64_t at, len;
-    } parts[] = {{STUB_TEXT, STUB_TEXT_LEN}, {STUB_PRIVATE, 0x20000000}, {STUB_SHARED, 0x20000000}, {0, 0x60000000}, {0, 1ul << 47}};
+    } parts[] = {{STUB_TEXT, STUB_TEXT_LEN}, {STUB_BLOCKS, STUB_SHARED}, {STUB_BLOCKS + STUB_SHARED, STUB_SHARED}, {0, 0x60000000}, {0, 1ul << 47}};
     for (unsigned part = 0; part < sizeof parts / sizeof *parts; part++)
         for (int how = 0; how < 6; how++) {
             uint64_t at = parts[part].len > 1ul << 40 ? 0x10000 : stub_base + parts[part].at, len = parts[part].len;
@@ -202,7 +202,7 @@ STUB(raw_clones_and_exits)
                 stub_call(SYS_exit, 0, 0, 0, 0, 0, 0); // the leader alone
             if (i % 3 == 1)
                 stub_call(SYS_exit_group, 0, 0, 0, 0, 0, 0);
-            stub_call(SYS_set_tid_address, stub_base + STUB_SHARED, 0, 0, 0, 0, 0);
+            stub_call(SYS_set_tid_address, stub_base + STUB_BLOCKS + STUB_SHARED, 0, 0, 0, 0, 0);
             stub_call(SYS_exit, 0, 0, 0, 0, 0, 0);
         });
 }
@@ -226,12 +226,12 @@ STUB(parked_threads_woken)
                 pthread_create(&threads[n], NULL, waiter, NULL);
             usleep(60000); // parked
             stub_usurp(NULL);
-            for (int slot = 0; slot < 40; slot++) {
-                unsigned char *box = (unsigned char *)(stub_base + STUB_SHARED + slot * STUB_STRIDE);
+            for (int slot = 0; slot < 24; slot++) {
+                unsigned char *box = stub_mailbox(stub_private(slot));
                 for (int at = 0; at < 1024; at += 4) {
                     if (i % 2)
                         *(uint32_t *)(box + at) = i % 4 == 1 ? 1 : hostile_random() % 12;
-                    stub_call(SYS_futex, (long)box + at, FUTEX_CMP_REQUEUE, 1, 100, stub_base + STUB_SHARED + 65536 + 512, *(uint32_t *)(box + at));
+                    stub_call(SYS_futex, (long)box + at, FUTEX_CMP_REQUEUE, 1, 100, (long)stub_mailbox(stub_private(1)) + 512, *(uint32_t *)(box + at));
                     stub_call(SYS_futex, (long)box + at, FUTEX_WAKE, 100, 0, 0, 0);
                 }
             }

@@ -4,10 +4,11 @@
 #include <linux/futex.h>
 #include <ucontext.h>
 
-#define STUB_PRIVATE 0x0ul
-#define STUB_SHARED 0x20000000ul
-#define STUB_TEXT 0x40000000ul
+#define STUB_TEXT 0x0ul
 #define STUB_TEXT_LEN 0x10000ul
+#define STUB_BLOCKS 0x20000ul // each of 16 slots: their private parts, then their mailboxes
+#define STUB_BLOCK_LEN 0x200000ul
+#define STUB_SHARED 0x100000ul // from a private page to its mailbox
 #define STUB_STRIDE 0x10000ul
 #define STUB_DOORBELL 111
 #define STUB_MAGIC 0x627574736b637473ul
@@ -69,7 +70,7 @@ static inline void stub_usurp(void (*handler)(int, siginfo_t *, ucontext_t *))
 // The private page of the first slot that is in use, and its mailbox.
 static inline struct stub_private *stub_private(int slot)
 {
-    return (struct stub_private *)(stub_base + STUB_PRIVATE + slot * STUB_STRIDE);
+    return (struct stub_private *)(stub_base + STUB_BLOCKS + slot / 16 * STUB_BLOCK_LEN + slot % 16 * STUB_STRIDE);
 }
 static inline struct stub_private *stub_mine(void)
 {
@@ -80,7 +81,7 @@ static inline struct stub_private *stub_mine(void)
 }
 static inline unsigned char *stub_mailbox(struct stub_private *mine)
 {
-    return (unsigned char *)(stub_base + STUB_SHARED + mine->slot * STUB_STRIDE);
+    return (unsigned char *)mine + STUB_SHARED;
 }
 // Sends a doorbell by the way that this sandbox has. With a listener it returns with the answer.
 static inline long stub_tell(struct stub_private *mine, uint64_t kind, uint64_t c0, uint64_t c1, uint64_t a, uint64_t b, uint64_t seq)

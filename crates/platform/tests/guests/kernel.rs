@@ -363,7 +363,7 @@ impl Task {
                 let maps = std::fs::read_to_string(format!("/proc/{}/maps", space.host_pid())).unwrap();
                 let at = maps.lines().filter(|l| l.contains(" r-xp ")).find_map(|l| {
                     let at = u64::from_str_radix(l.split('-').next()?, 16).ok()?;
-                    (at as u32 == 0x4000_0000).then_some(at)
+                    (at as u32 == 0).then_some(at)
                 });
                 thread.ret(at.unwrap() as i64);
             }

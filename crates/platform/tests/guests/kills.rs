@@ -136,9 +136,12 @@ fn holds(tree: &Tree, mode: &str, check: &mut impl FnMut(bool, &str)) {
         check(field("Seccomp") == "2", "a stub has no filter");
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let files: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
-        // Without a listener, the doorbell's socket and, in stubs, the one by which files come.
+        // Its own memory file; without a listener, the doorbell's socket and, in stubs, the one by which files come.
         let sockets = if mode != "--nolistener" { 0 } else { number.min(2) };
-        let ok = files.len() == sockets && files.iter().all(|file| file.to_string_lossy().starts_with("socket:"));
+        let starts = |file: &&std::path::PathBuf, with: &str| file.to_string_lossy().starts_with(with);
+        let mailboxes = files.iter().filter(|file| starts(file, "/memfd:mailboxes")).count();
+        let ok = mailboxes <= 1 && files.iter().filter(|file| starts(file, "socket:")).count() == sockets;
+        let ok = ok && files.len() == sockets + mailboxes;
         check(ok, &format!("a stub holds descriptors: {files:?}"));
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
         let limit = |name: &str, value: &str| {

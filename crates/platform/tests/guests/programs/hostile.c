@@ -15,16 +15,16 @@ static long at(void *ip, long n, long a, long b, long c, long d, long e, long f)
 }
 static void ill(int s) { _exit(100); }
 static void *insn(void) { unsigned char *t = (void *)text; for (int i = 0; i < 16000; i++) if (!memcmp(t + i, "\x0f\x05\x0f\x0b", 4)) return t + i; return 0; }
-static void scribble(void) { memset((void *)(base + 0x20000000), 0xff, 65536 * 4); syscall(SYS_getppid); raise(SIGUSR1); mmap(0, 4096, 3, 0x21, -1, 0); }
-static void scribble_private(void) { memset((void *)base, 0xff, 4096); memset((void *)(base + 65536), 0xff, 4096); mmap(0, 4096, 3, 0x21, -1, 0); }
+static void scribble(void) { memset((void *)(base + 0x120000), 0xff, 65536 * 4); syscall(SYS_getppid); raise(SIGUSR1); mmap(0, 4096, 3, 0x21, -1, 0); }
+static void scribble_private(void) { memset((void *)(base + 0x20000), 0xff, 4096); memset((void *)(base + 0x30000), 0xff, 4096); mmap(0, 4096, 3, 0x21, -1, 0); }
 static void unmap_stub(void) { at(insn(), SYS_munmap, text, 65536, 0, 0, 0, 0); mmap(0, 4096, 3, 0x21, -1, 0); }
 static void unmap_all(void) { at(insn(), SYS_munmap, base, 0x60000000, 0, 0, 0, 0); mmap(0, 4096, 3, 0x21, -1, 0); }
 static void rewrite(void) { // our own code at the stub's place may do what the stub may, and no more
     at(insn(), SYS_mmap, text, 65536, 7, 0x32, -1, 0); _exit(101); }
 static void own_handler(void) { void (*h)(long, void *, void *) = (void *)(text + ((unsigned long *)text)[2]); static long uc[64], info[32]; h(11, info, uc); }
 static void cookie_bell(void) { // the right cookie, out of turn
-    unsigned long *p = (void *)base; for (int s = 0; s < 4; s++, p += 8192) if (p[0]) { at(insn(), 111, 8, p[0], p[1], 5, 0, p[2] + 1); at(insn(), 111, 6, p[0], p[1], 0, 0, p[2] + 1); at(insn(), 111, 8, p[0], p[1], 0, 0, p[2] + 7); } }
-static void again(void) { unsigned long *p = (void *)base; for (int s = 0; s < 4; s++, p += 8192) if (p[0]) at(insn(), 111, 2, p[0], p[1], 0, 0, 1); at(insn(), 111, 4, 1, 2, 0, 0, 1); }
+    unsigned long *p = (void *)(base + 0x20000); for (int s = 0; s < 4; s++, p += 8192) if (p[0]) { at(insn(), 111, 8, p[0], p[1], 5, 0, p[2] + 1); at(insn(), 111, 6, p[0], p[1], 0, 0, p[2] + 1); at(insn(), 111, 8, p[0], p[1], 0, 0, p[2] + 7); } }
+static void again(void) { unsigned long *p = (void *)(base + 0x20000); for (int s = 0; s < 4; s++, p += 8192) if (p[0]) at(insn(), 111, 2, p[0], p[1], 0, 0, 1); at(insn(), 111, 4, 1, 2, 0, 0, 1); }
 static void raw_exit(void) { at(insn(), SYS_exit, 0, 0, 0, 0, 0, 0); }
 static void bad_return(void) { long frame[128]; memset(frame, 0xee, sizeof frame); asm volatile("mov %0, %%rsp\n\tmov $15, %%eax\n\tsyscall" :: "r"(frame)); }
 // Without the stub's handlers a fault ends the process on some hosts, and on others repeats for ever (x86-64, SA_NODEFER on a signal stack): no worse than a loop of the guest's own.
@@ -47,7 +47,7 @@ static struct { const char *name; int may_live; long a[7]; void (*f)(void); } T[
 int main(void) {
     int bad = 0;
     text = syscall(1002);
-    base = text - 0x40000000;
+    base = text;
     if (!insn()) { printf("no stub at %lx\n", text); return 1; }
     signal(SIGILL, ill);
     for (int i = 0; i < sizeof T / sizeof *T; i++) {
