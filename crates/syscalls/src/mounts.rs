@@ -92,7 +92,7 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
     }
     let at = find(call, CWD, target, 0)?;
     may_mount(call)?;
-    let own = own_flags(flags);
+    let own = flags & MOUNT_FLAGS;
     if flags & MS_REMOUNT != 0 {
         if flags & MS_BIND == 0 && !at.mount.fs.administered_by(&call.task.cred()) {
             return fail(Errno::EPERM);
@@ -139,12 +139,6 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
     let kernel = call.task.kernel.clone();
     vfs::mount_new(&mut call.io(), &kernel, fs, &source, &at, own, &data)?;
     Ok(0u64.into())
-}
-
-/// relatime is what a mount has unless it is told otherwise.
-fn own_flags(flags: u32) -> u32 {
-    let own = flags & MOUNT_FLAGS;
-    if own & (MS_NOATIME | MS_STRICTATIME) == 0 { own | MS_RELATIME } else { own }
 }
 
 /// The options: a string of at most a page.

@@ -306,6 +306,7 @@ TEST(many_lower_layers)
     text("m2/dir/file", "middle"), text("m2/dir/sub/deep", "deep"), text("m2/top", "top");
     FAILS(EROFS, open("m2/top", O_WRONLY));
     FAILS(EROFS, mkdir("m2/x", 0700));
+    OK(mount("overlay", "m2", "overlay", 0, ",lowerdir=mid:low,,volatile,")), OK(umount("m2"));
     FAILS(EINVAL, mount("overlay", "m2", "overlay", 0, "lowerdir=mid"));
     FAILS(EINVAL, mount("overlay", "m2", "overlay", 0, "upperdir=up,workdir=work"));
     FAILS(ENOENT, mount("overlay", "m2", "overlay", 0, "lowerdir=none:low"));

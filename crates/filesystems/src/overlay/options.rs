@@ -65,7 +65,9 @@ impl Options {
     fn parsed(data: &[u8]) -> Op<Options> {
         let mut options = Options::default();
         for option in split(data, b',') {
-            options.take(&option)?;
+            if !option.is_empty() {
+                options.take(&option)?;
+            }
         }
         if options.ways.user_marks && options.ways.redirect {
             // Anybody could send the overlay to any folder of the lower layers.

@@ -5,6 +5,7 @@
 
 use super::{Dentry, FileSystem};
 use crate::locks::MountTree;
+use abi::fs::{MS_NOATIME, MS_RELATIME, MS_STRICTATIME};
 use lock::RwLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -62,6 +63,11 @@ pub struct MountLinks {
     pub locked_flags: u32,
 }
 
+/// relatime is what a mount has unless it is told otherwise.
+pub(super) fn with_times(flags: u32) -> u32 {
+    if flags & (MS_NOATIME | MS_STRICTATIME) == 0 { flags | MS_RELATIME } else { flags }
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Mount {
@@ -72,7 +78,7 @@ impl Mount {
             fs,
             root,
             source: source.into(),
-            flags: AtomicU32::new(flags),
+            flags: AtomicU32::new(with_times(flags)),
             writers: AtomicU32::new(0),
             expiring: AtomicU32::new(0),
             tree: RwLock::new(MountLinks::default()),

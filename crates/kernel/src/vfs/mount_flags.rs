@@ -2,6 +2,7 @@
 //!
 //! Neighbours: `mount_tree`. Locks: `MountChange`, then `MountTree`.
 
+use super::mount::with_times;
 use super::mount_tree::{CHANGE, changed, tree_of};
 use super::propagation::{Propagation, set_type};
 use super::{FileSystem, Mount, Path};
@@ -17,6 +18,7 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
     if !Arc::ptr_eq(&at.dentry, &at.mount.root) {
         return fail(Errno::EINVAL);
     }
+    let flags = with_times(flags);
     check_locked_flags(&at.mount, flags)?;
     if !only_mount {
         reconfigure(io, &at.mount.fs, flags & MS_RDONLY != 0, data)?;
@@ -71,7 +73,7 @@ pub fn change_mounts(at: &Path, change: MountChange, recursive: bool) -> Op<()> 
     }
     let namespaces = CHANGE.lock();
     let mounts = if recursive { tree_of(&at.mount) } else { vec![at.mount.clone()] };
-    let new = |mount: &Mount| mount.flags() & !change.clear | change.set;
+    let new = |mount: &Mount| with_times(mount.flags() & !change.clear | change.set);
     for mount in &mounts {
         check_locked_flags(mount, new(mount))?;
         let closes = new(mount) & !mount.flags() & MS_RDONLY != 0;
