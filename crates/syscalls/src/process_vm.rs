@@ -15,12 +15,12 @@ const CHUNK: usize = 64 << 10;
 
 pub fn sys_process_vm_readv(call: &mut Call<'_>, args: Args) -> Op<Ret> {
     let (mut local, mut remote) = buffers(call, args)?;
-    run(&mut remote, &mut local)
+    run(call, &mut remote, &mut local)
 }
 
 pub fn sys_process_vm_writev(call: &mut Call<'_>, args: Args) -> Op<Ret> {
     let (mut local, mut remote) = buffers(call, args)?;
-    run(&mut local, &mut remote)
+    run(call, &mut local, &mut remote)
 }
 
 /// The caller's buffers and those of the other process. ESRCH, EPERM as ptrace(2) has them.
@@ -51,13 +51,18 @@ fn find(call: &Call<'_>, pid: i32) -> Op<Arc<Task>> {
     ns.task(pid).ok_or(Errno::ESRCH.into())
 }
 
-/// A long copy leaves the worker to others.
-fn run(from: &mut UserBuffers, to: &mut UserBuffers) -> Op<Ret> {
-    if from.total().min(to.total()) > CHUNK { kernel::block_in_place(|| copy(from, to)) } else { copy(from, to) }
+/// A long copy leaves the worker to others. What an earlier run has moved counts.
+fn run(call: &Call<'_>, from: &mut UserBuffers, to: &mut UserBuffers) -> Op<Ret> {
+    from.skip(call.rec.done);
+    to.skip(call.rec.done);
+    let long = from.total().min(to.total()) > CHUNK;
+    let moved = if long { kernel::block_in_place(|| copy(from, to)) } else { copy(from, to) }?;
+    kernel::mm::untouched::go_on_if_cut();
+    Ok((call.rec.done + moved as u64).into())
 }
 
 /// Moves as much as both have; what was moved before a fault counts.
-fn copy(from: &mut UserBuffers, to: &mut UserBuffers) -> Op<Ret> {
+fn copy(from: &mut UserBuffers, to: &mut UserBuffers) -> Op<usize> {
     let mut buffer = vec![0; CHUNK.min(Source::left(from)).min(Sink::left(to))];
     let mut done = 0;
     loop {
@@ -75,7 +80,7 @@ fn copy(from: &mut UserBuffers, to: &mut UserBuffers) -> Op<Ret> {
             break;
         }
     }
-    Ok(done.into())
+    Ok(done)
 }
 
 pub fn sys_kcmp(call: &mut Call<'_>, [pid1, pid2, kind, index1, index2, _]: Args) -> Op<Ret> {

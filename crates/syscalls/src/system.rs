@@ -94,7 +94,7 @@ pub fn sys_getrandom(call: &mut Call<'_>, [at, len, flags, ..]: Args) -> Op<Ret>
     }
     let mm = call.mm()?;
     let total = (len as usize).min(32 << 20);
-    let mut done = 0;
+    let mut done = call.rec.done as usize;
     let mut buffer = [0u8; 4096];
     while done < total {
         let chunk = (total - done).min(buffer.len());
@@ -111,6 +111,7 @@ pub fn sys_getrandom(call: &mut Call<'_>, [at, len, flags, ..]: Args) -> Op<Ret>
             Err(_) => break,
         }
     }
+    kernel::mm::untouched::go_on_if_cut();
     Ok(done.into())
 }
 

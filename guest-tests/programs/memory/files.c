@@ -1,6 +1,7 @@
 // Mapped files and memfd: coherence with read and write, private copies, SIGBUS, seals: mmap(2), memfd_create(2), fcntl(2).
 #include "check.h"
 #include <setjmp.h>
+#include <sys/random.h>
 
 #define P 4096
 static sigjmp_buf back;
@@ -266,6 +267,38 @@ TEST(process_vm)
         return;
     EQ(n, 5);
     STREQ(local, "hello");
+}
+
+// More than a kernel may keep at once for memory that nobody has touched: the whole count all the same.
+TEST(much_to_untouched_memory)
+{
+    size_t size = 5 << 20;
+    char *from = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *into = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(from != MAP_FAILED && into != MAP_FAILED);
+    memset(from, 7, size);
+    pid_t child = FORK({ pause(); });
+    // Pieces whose borders are not those of the other side.
+    struct iovec local[2] = {{into, 1 << 20}, {into + (1 << 20), size - (1 << 20)}};
+    struct iovec remote[2] = {{from, 12345}, {from + 12345, size - 12345}};
+    ssize_t n = process_vm_readv(child, local, 2, remote, 2, 0);
+    int error = errno;
+    kill(child, SIGKILL);
+    WAIT_STATUS(child, KILLED(SIGKILL));
+    if (n != -1 || error != ENOSYS) {
+        EQ(n, size);
+        EQ(memcmp(from, into, size), 0);
+    }
+    char *random = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(random != MAP_FAILED);
+    EQ(getrandom(random, size, 0), size);
+    for (size_t at = 0; at < size; at += 4096)
+        CHECK(memcmp(random + at, from, 64) != 0 && memcmp(random + at, into + size - 64, 64) != 0);
+    // The last byte of the count is where the memory ends.
+    OK(munmap(into + size / 2, size / 2));
+    memset(from, 9, 4096);
+    n = getrandom(into + size / 2 - 5000, 10000, 0);
+    EQ(n, 5000);
 }
 
 MAIN()

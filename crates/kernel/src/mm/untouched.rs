@@ -61,7 +61,7 @@ pub(crate) fn finish() -> Option<Left> {
     if ON.load(Relaxed) { LEFT.take().filter(|left| !left.pieces.is_empty()) } else { None }
 }
 
-/// A read of what is no stream goes on with the rest that did not fit.
+/// A call that moves all that it is asked for, such as a read of what is no stream, goes on with the rest that did not fit.
 pub fn go_on_if_cut() {
     if ON.load(Relaxed) {
         LEFT.with_borrow_mut(|left| {
