@@ -1,26 +1,34 @@
 # What the scripts of this folder share. Each is called as `bash SUITE.sh STOCKADE TOOLS`, as root, and ends with "N passed, N failed, N skipped".
-# It runs a conformance suite of file systems natively, then in sandboxes, in these places: a tmpfs that the guest mounts, the overlay in memory
-# of `stockade do`, and a folder of the host that an OCI bundle mounts (the gofer).
+# It runs a suite of file systems natively, then in sandboxes, in these places: a tmpfs that the guest mounts; the overlay of `stockade do` with its changes in
+# memory, and in files of the host (self); a folder of the host that an OCI bundle mounts (the gofer), for the container alone (bind), and one that the host may change (shared).
 set -uo pipefail
 stockade=$1 tools=$2
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/stockade-suite-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
-places="tmpfs overlay bind"
+places=${SUITE_PLACES:-tmpfs overlay self bind shared}
 
-# inside PLACE SECONDS COMMAND: a shell command in a sandbox; it works in the folder $PLACE there.
+# inside PLACE SECONDS COMMAND: a shell command in a sandbox, or natively in a new folder; it works in the folder $PLACE there.
 inside() {
     local place=$1 seconds=$2 command=$3
     case $place in
+    native)
+        PLACE=$(mktemp -d "$work/native-XXXXXX") timeout -k 1 "$seconds" /bin/sh -c "$command"
+        ;;
     tmpfs)
         timeout -k 1 "$seconds" "$stockade" do -e PLACE=/mnt -- /bin/sh -c "mount -t tmpfs tmpfs /mnt && $command"
         ;;
     overlay)
         timeout -k 1 "$seconds" "$stockade" do -e PLACE=/srv/place -- /bin/sh -c "mkdir /srv/place && $command"
         ;;
-    bind)
+    self)
+        timeout -k 1 "$seconds" "$stockade" --overlay2=root:self do -e PLACE=/srv/place -- /bin/sh -c "mkdir /srv/place && $command"
+        ;;
+    bind | shared)
+        local access=exclusive
+        test "$place" = bind || access=shared
         bundle "$command"
-        timeout -k 1 "$seconds" "$stockade" --root "$work/states" run --bundle "$work/bundle" "suite-$$"
+        timeout -k 1 "$seconds" "$stockade" --root "$work/states" --file-access-mounts=$access run --bundle "$work/bundle" "suite-$$"
         ;;
     esac
 }
@@ -30,7 +38,7 @@ bundle() {
     rm -rf "$work/place"
     mkdir -p "$work/bundle" "$work/place"
     local capabilities='["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_SETGID", "CAP_SETUID",
-        "CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_KILL"]'
+        "CAP_MKNOD", "CAP_SETFCAP", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_KILL"]'
     cat >"$work/bundle/config.json" <<END
 {
     "ociVersion": "1.2.0",

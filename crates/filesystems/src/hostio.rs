@@ -46,7 +46,8 @@ pub(crate) struct PageCache {
 }
 
 impl PageCache {
-    /// Reads what there is in the page cache, else waits for the disk; `local`: it is one (`is_local`).
+    /// Reads what there is in the page cache, else waits for the disk; `local`: it is one (`is_local`). Less than was asked for is not the file's end:
+    /// what follows may be a hole, or still on the disk. Only 0 is.
     pub fn read(&self, fd: &HostFd, into: &mut [u8], offset: u64, local: bool) -> Result<usize, Errno> {
         if !self.asks_nothing.load(Ordering::Relaxed) {
             match file::read_at_nowait(fd, into, offset) {

@@ -58,11 +58,21 @@ impl OpenFile {
             }
         };
         let Some(into) = into.get_mut(..count).filter(|i| !i.is_empty()) else { return Ok(0) };
-        let got = match &self.node.counts.disk {
-            Some(disk) => disk.cache.read(&fd, into, at, disk.local)?,
-            None => file::read_at(&fd, into, at)?,
-        };
-        // A writer has reserved its place and not yet filled it.
+        let mut got = 0;
+        while let Some(rest) = into.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            let from = at.saturating_add(got as u64);
+            let part = match &self.node.counts.disk {
+                Some(disk) => disk.cache.read(&fd, rest, from, disk.local),
+                None => file::read_at(&fd, rest, from),
+            };
+            match part {
+                Ok(0) => break,
+                Ok(part) => got += part,
+                Err(_) if got > 0 => return Ok(got),
+                Err(errno) => return fail(errno),
+            }
+        }
+        // Beyond the host's end a writer has reserved its place and not yet filled it.
         into.get_mut(got..).unwrap_or_default().fill(0);
         Ok(count)
     }
