@@ -25,7 +25,7 @@ copy_file_range = 3
 END
 for place in $places; do
     log="$work/$place.log"
-    inside "$place" 600 "cd \$PLACE && $tools/fsx -q -f $work/fsx.toml -N $operations -S $seed -P \$PLACE file" >"$log" 2>&1
+    inside "$place" "${SUITE_SECONDS:-600}" "cd \$PLACE && $tools/fsx -q -f $work/fsx.toml -N $operations -S $seed -P \$PLACE file" >"$log" 2>&1
     status=$?
     echo "note: $place: $operations operations, seed $seed: status $status"
     if [ $status = 0 ]; then

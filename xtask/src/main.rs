@@ -10,6 +10,7 @@ mod links;
 mod packages;
 mod root;
 mod run;
+mod stress;
 mod suites;
 mod test;
 mod units;
@@ -38,6 +39,8 @@ enum Command {
     Demo,
     /// Measure beside native, runc, crun and bwrap.
     Bench(bench::Options),
+    /// stress-ng's stressors in one container, for an hour or as long as is asked; fails when something is lost or left behind.
+    Stress(stress::Options),
     /// Make (or find) the Debian root of the real programs and print its path.
     Root,
     /// Only the architecture's rules; with --report also the sizes of the files and the order of kernel's modules.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Demo => demo::demo(),
         Command::Bench(options) => bench::bench(&options),
+        Command::Stress(options) => stress::stress(&options),
         Command::Root => root::ready().map(|path| println!("{}", path.display())),
         Command::Arch { report } => arch::command(report),
     };

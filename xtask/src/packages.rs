@@ -24,8 +24,16 @@ pub const ENGINES: &[Need] = &[
     ("script", "bsdutils"),
     ("busybox", "busybox-static"),
 ];
-/// What building the conformance suites takes.
-pub const SUITES: &[Need] = &[("setfacl", "acl libacl1-dev"), ("gcc", "gcc libc6-dev")];
+/// What the suites of file systems take, and the building of some of them.
+pub const SUITES: &[Need] = &[
+    ("setfacl", "acl libacl1-dev"),
+    ("gcc", "gcc libc6-dev"),
+    ("fio", "fio"),
+    ("dbench", "dbench"),
+    ("bonnie++", "bonnie++"),
+    ("python3", "python3"),
+    ("tar", "tar"),
+];
 pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
 pub const BENCH: &[Need] = &[
     ("gcc", "gcc libc6-dev"),

@@ -1,5 +1,5 @@
-//! The conformance suites of file systems that crates.io has: installed once, in `STOCKADE_CACHE`/tools, and run by guest-tests/suites/NAME.sh
-//! natively and in stockade.
+//! What guest-tests/suites/NAME.sh runs natively and in stockade to prove file systems: Debian's packages, and conformance suites of crates.io, which are installed
+//! once, in `STOCKADE_CACHE`/tools.
 
 use std::path::PathBuf;
 
