@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <mntent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -242,6 +244,20 @@ static inline void exec_self(const char *helper, ...)
     FAIL("exec of /proc/self/exe: %s", strerror(errno));
 }
 
+// Takes away what a case left mounted below its folder, last first.
+static inline void test_unmount(const char *folder)
+{
+    char at[64][256];
+    int count = 0;
+    FILE *mounts = setmntent("/proc/self/mounts", "r");
+    for (struct mntent *mount; mounts && count < 64 && (mount = getmntent(mounts));)
+        if (!strncmp(mount->mnt_dir, folder, strlen(folder)) && strlen(mount->mnt_dir) < sizeof at[0])
+            strcpy(at[count++], mount->mnt_dir);
+    if (mounts)
+        endmntent(mounts);
+    while (count > 0)
+        umount2(at[--count], MNT_DETACH);
+}
 static inline int test_remove(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
     (void)st, (void)ftw;
@@ -314,7 +330,8 @@ static inline int test_one(struct test_case *test)
     if (strchr(why, '\n'))
         *strchr(why, '\n') = 0;
     sigprocmask(SIG_SETMASK, &old, NULL);
-    nftw(folder, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+    test_unmount(folder);
+    nftw(folder, test_remove, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT); // what is mounted there still is others', too
     if (child < 0)
         printf("FAIL %s: cannot fork: %s\n", test->name, strerror(errno));
     else if (late)
