@@ -80,13 +80,21 @@ fn open(call: &mut Call<'_>, dirfd: i32, path: u64, argv: u64, envp: u64, flags:
         call.any_file(dirfd as u64)?.path.clone().ok_or(Errno::ENOTDIR)?
     };
     let base = Base::new(fs.root(), at);
+    let vanishes =
+        dirfd != -100 && path.first() != Some(&b'/') && call.files().entry(dirfd).is_ok_and(|entry| entry.cloexec);
+    let name = match path.first() {
+        Some(b'/') => path.to_vec(),
+        _ if dirfd == -100 => path.to_vec(),
+        None => format!("/dev/fd/{dirfd}").into_bytes(),
+        Some(_) => [format!("/dev/fd/{dirfd}/").as_bytes(), &path].concat(),
+    };
     let mut walk = WalkFlags::empty();
     walk.set(WalkFlags::FOLLOW, flags & AT_SYMLINK_NOFOLLOW == 0);
     walk.set(WalkFlags::EMPTY, flags & AT_EMPTY_PATH != 0);
     let limits = task.group.limits();
     let stack = limits.get(kernel::task::Resource::Stack).soft;
     let args = kernel::loader::read_args(&*call.mm()?, argv, envp, stack)?;
-    let request = ExecRequest { base: &base, path: &path, flags: walk, args };
+    let request = ExecRequest { base: &base, path: &path, name: &name, vanishes, flags: walk, args };
     let (cred, personality) = (task.cred(), task.personality());
     let platform = task.kernel.platform.clone();
     let mut io = call.io();

@@ -1,5 +1,6 @@
 //! pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2).
 
+use crate::signal::{from_afar, from_me};
 use abi::Errno;
 use abi::fds::{
     PIDFD_NONBLOCK, PIDFD_SIGNAL_PROCESS_GROUP, PIDFD_SIGNAL_THREAD, PIDFD_SIGNAL_THREAD_GROUP, PIDFD_THREAD,
@@ -80,10 +81,10 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
         let group = pid.group().or_else(|| pid.task().map(|t| t.group.clone()));
         group.filter(|g| g.state() != GroupState::Reaped).ok_or(Errno::ESRCH.into())
     };
-    let make = |own: bool| match raw {
+    let make = |to: &Arc<ThreadGroup>| match raw {
         None => {
             let code = if to_thread { SI_TKILL } else { SI_USER };
-            Ok(SigInfo::user(sig, code, call.task.group.id(), call.task.cred().uid))
+            Ok(from_me(call.task, to, sig, code))
         }
         Some(raw) => {
             let info = SigInfo::from_user(sig, raw);
@@ -91,14 +92,17 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
             if number != Some(sig) {
                 return fail(Errno::EINVAL);
             }
-            if !own && (info.code() >= 0 || info.code() == SI_TKILL) { fail(Errno::EPERM) } else { Ok(info) }
+            let own = Arc::ptr_eq(to, &call.task.group);
+            if !own && (info.code() >= 0 || info.code() == SI_TKILL) {
+                return fail(Errno::EPERM);
+            }
+            Ok(from_afar(call.task, to, info))
         }
     };
     if flags == PIDFD_SIGNAL_PROCESS_GROUP {
-        let info = make(false)?;
         let mut out = fail(Errno::ESRCH);
         for member in Audience::group(&call.task.kernel, &pid).iter() {
-            match deliver(call.task, member, None, sig, info) {
+            match make(member).and_then(|info| deliver(call.task, member, None, sig, info)) {
                 Ok(()) => out = Ok(()),
                 Err(stop) if out.is_err() => out = Err(stop),
                 Err(_) => {}
@@ -107,7 +111,7 @@ pub fn sys_pidfd_send_signal(call: &mut Call<'_>, [fd, sig, info, flags, ..]: Ar
         return out.map(Ret::from);
     }
     let group = group()?;
-    let info = make(Arc::ptr_eq(&group, &call.task.group))?;
+    let info = make(&group)?;
     let thread = if to_thread { Some(pid.task().ok_or(Errno::ESRCH)?) } else { None };
     deliver(call.task, &group, thread.as_ref(), sig, info).map(Ret::from)
 }

@@ -131,7 +131,7 @@ pub fn sys_rt_sigtimedwait(call: &mut Call<'_>, [set, info, timeout, size, ..]: 
 }
 
 /// What the receiver is told of the sender.
-fn from_me(task: &Task, to: &ThreadGroup, sig: i32, code: i32) -> SigInfo {
+pub fn from_me(task: &Task, to: &ThreadGroup, sig: i32, code: i32) -> SigInfo {
     let pid = to.pid_ns().map_or(0, |ns| task.group.pid.number_in(&ns));
     SigInfo::user(sig, code, pid, task.cred().uid)
 }
@@ -204,6 +204,12 @@ pub fn sys_tgkill(call: &mut Call<'_>, [tgid, tid, sig, ..]: Args) -> Op<Ret> {
     signal_thread(call.task, Some(tgid as i32), tid as i32, sig, None)
 }
 
+/// A siginfo_t that a guest made. Who gets it from outside of its PID namespace learns no number, and it counts as from there.
+pub fn from_afar(task: &Task, to: &ThreadGroup, info: SigInfo) -> SigInfo {
+    let known = to.pid_ns().is_some_and(|ns| task.group.pid.number_in(&ns) != 0);
+    if known { info } else { info.without_sender() }
+}
+
 /// A siginfo_t from a guest: only what looks like it comes from a process may go to others.
 fn queued_info(call: &Call<'_>, sig: i32, at: u64, to_self: bool) -> Op<SigInfo> {
     let info = SigInfo::from_user(sig, call.get::<[u8; 128]>(at)?);
@@ -223,7 +229,7 @@ pub fn sys_rt_sigqueueinfo(call: &mut Call<'_>, [pid, sig, info, ..]: Args) -> O
     if !may_signal(call.task, &target, sig) {
         return fail(Errno::EPERM);
     }
-    if sig != 0 && !send(&target, None, info) {
+    if sig != 0 && !send(&target, None, from_afar(call.task, &target, info)) {
         return fail(Errno::EAGAIN);
     }
     Ok(().into())

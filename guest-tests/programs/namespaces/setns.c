@@ -354,4 +354,28 @@ TEST(a_mounted_one_outlives_its_processes)
     end(other);
 }
 
+// SIGKILL from outside ends the first process of a PID namespace, however it is sent.
+TEST(an_init_is_killed_from_outside)
+{
+    for (int how = 0; how < 4; how++) {
+        pid_t init = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+        if (init < 0 && (errno == EPERM || errno == EINVAL))
+            SKIP("no PID namespaces");
+        OK(init);
+        if (init == 0)
+            for (;;)
+                pause();
+        siginfo_t info = {.si_signo = SIGKILL, .si_code = SI_QUEUE};
+        info.si_pid = getpid();
+        int fd = pidfd_of(OK(init));
+        switch (how) {
+        case 0: OK(kill(init, SIGKILL)); break;
+        case 1: OK(syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0)); break;
+        case 2: OK(syscall(SYS_pidfd_send_signal, fd, SIGKILL, &info, 0)); break;
+        case 3: OK(syscall(SYS_rt_sigqueueinfo, init, SIGKILL, &info)); break;
+        }
+        WAIT_STATUS(init, KILLED(SIGKILL));
+        OK(close(fd));
+    }
+}
 MAIN()

@@ -1,5 +1,6 @@
 // execve, execveat, fexecve, scripts, what survives: execve(2), execveat(2).
 #include "check.h"
+#include <sys/sendfile.h>
 #include <elf.h>
 #include <sys/auxv.h>
 extern char **environ;
@@ -308,6 +309,40 @@ TEST(name_of_the_process)
     OK(symlink("/proc/self/exe", "renamed-program-with-a-long-name"));
     char *argv[] = {"zero", "helper:comm", NULL};
     pid_t child = FORK({ execv("./renamed-program-with-a-long-name", argv); });
+    WAIT_OK(child);
+}
+
+// By a descriptor alone the name is the file's, and what the program is told of its path the descriptor's.
+HELPER(by_descriptor)
+{
+    char line[64] = "";
+    read_file("/proc/self/comm", line, sizeof line);
+    STREQ(line, argv[1]);
+    STREQ((char *)getauxval(AT_EXECFN), argv[2]);
+    return 0;
+}
+
+TEST(name_of_a_process_by_descriptor)
+{
+    OK(mkdir("folder", 0755));
+    OK(symlink("/proc/self/exe", "folder/other"));
+    int copy = OK(open("the-program", O_CREAT | O_WRONLY, 0755)), self = OK(open("/proc/self/exe", O_RDONLY));
+    while (sendfile(copy, self, NULL, 1 << 20) > 0)
+        ;
+    OK(close(copy));
+    int fd = OK(open("the-program", O_RDONLY)), folder = OK(open("folder", O_RDONLY));
+    char told[64];
+    snprintf(told, sizeof told, "/dev/fd/%d", fd);
+    pid_t child = FORK({
+        char *argv[] = {"zero", "helper:by_descriptor", "the-program\n", told, NULL};
+        syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+    });
+    WAIT_OK(child);
+    snprintf(told, sizeof told, "/dev/fd/%d/other", folder);
+    child = FORK({
+        char *argv[] = {"zero", "helper:by_descriptor", "other\n", told, NULL};
+        syscall(SYS_execveat, folder, "other", argv, environ, 0);
+    });
     WAIT_OK(child);
 }
 

@@ -114,6 +114,11 @@ pub struct Image {
     pub sp: u64,
 }
 
+/// Whether it begins with `#!`.
+pub fn is_script(io: &mut Io<'_>, file: &Arc<File>) -> Op<bool> {
+    Ok(read_at(io, file, 0, 2)?.starts_with(b"#!"))
+}
+
 /// Finds out what `file`, opened as `name`, really runs, and reads it. ENOEXEC where it is no program; ELOOP for too many scripts;
 /// ELIBBAD for a dynamic linker that is none; what `open` says where an interpreter cannot be opened.
 pub fn prepare(io: &mut Io<'_>, open: Opener<'_>, file: Arc<File>, name: &[u8], args: ArgStrings) -> Op<Program> {

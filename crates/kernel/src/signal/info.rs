@@ -103,6 +103,12 @@ impl SigInfo {
         SigInfo { raw }
     }
 
+    /// With 0 for the sender's process.
+    pub fn without_sender(mut self) -> SigInfo {
+        self.put(16, &0i32.to_le_bytes());
+        self
+    }
+
     pub fn sig(&self) -> i32 {
         self.int(0)
     }

@@ -36,6 +36,10 @@ pub struct Image {
 pub struct ExecRequest<'a> {
     pub base: &'a Base,
     pub path: &'a [u8],
+    /// What the program is told of it (AT_EXECFN), and a script's interpreter.
+    pub name: &'a [u8],
+    /// That name leads nowhere once the program runs: of a descriptor that is closed then. A script cannot be interpreted so.
+    pub vanishes: bool,
     /// `FOLLOW`, and `EMPTY` for execveat(2).
     pub flags: WalkFlags,
     pub args: ArgStrings,
@@ -71,15 +75,15 @@ impl Image {
         old: &Cred,
         request: ExecRequest<'_>,
     ) -> Op<Image> {
-        let ExecRequest { base, path, flags, args } = request;
+        let ExecRequest { base, path, name, vanishes, flags, args } = request;
         let file = open_exec(io, base, path, flags)?;
-        let by_descriptor = path.is_empty();
-        let name = match &file.path {
-            Some(place) if by_descriptor => place.name_from(&base.root).name,
-            _ => path.to_vec(),
-        };
+        // By a descriptor alone: Linux 6.14.
+        let own_name = file.path.as_ref().filter(|_| path.is_empty()).map(|place| place.dentry.name());
+        if vanishes && loader::is_script(io, &file)? {
+            return fail(Errno::ENOENT);
+        }
         let mut open = |io: &mut Io<'_>, path: &[u8]| open_exec(io, base, path, WalkFlags::FOLLOW);
-        let program = loader::prepare(io, &mut open, file, &name, args)?;
+        let program = loader::prepare(io, &mut open, file, name, args)?;
         let exe = Executed::new(program.file.path.clone().ok_or(Errno::EACCES)?)?;
         let (cred, secure) = credentials(io, &program.file, old)?;
         let ids = loader::Ids { uid: cred.uid, euid: cred.euid, gid: cred.gid, egid: cred.egid, secure };
@@ -93,7 +97,15 @@ impl Image {
         };
         let loaded = program.load(&place, ids)?;
         let end = program.end();
-        Ok(Image { loaded, file: program.file, exe, cred, secure, comm: program.comm, end })
+        Ok(Image {
+            loaded,
+            file: program.file,
+            exe,
+            cred,
+            secure,
+            comm: own_name.map_or(program.comm, |name| name.to_vec()),
+            end,
+        })
     }
 
     /// The program's file, for messages.

@@ -215,7 +215,14 @@ fn find_program(
         .map_err(|e| Failure::new(Kind::Invalid, format!("process.args and process.env: {e}")))?;
     let mut worst = Errno::ENOENT;
     for path in &candidates {
-        let request = ExecRequest { base: &base, path, flags: WalkFlags::FOLLOW, args: args.clone() };
+        let request = ExecRequest {
+            base: &base,
+            path,
+            name: path,
+            vanishes: false,
+            flags: WalkFlags::FOLLOW,
+            args: args.clone(),
+        };
         let mut done = 0;
         let mut io = Io::kernel(Arc::new(cred.clone()), &mut done);
         match Image::open(&mut io, &container.kernel.platform, limits, 0, cred, request) {
