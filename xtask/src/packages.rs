@@ -23,6 +23,10 @@ pub const ENGINES: &[Need] = &[
     ("conmon", "conmon"),
     ("script", "bsdutils"),
     ("busybox", "busybox-static"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("bwrap", "bubblewrap"),
+    ("python3", "python3"),
 ];
 /// What the suites of file systems take, and the building of some of them.
 pub const SUITES: &[Need] = &[

@@ -15,9 +15,11 @@
 //! | poll and epoll | [`poll`] |
 //! | the FUSE protocol | [`fuse`] |
 //! | eventfd, timerfd, signalfd, pidfd | [`fds`] |
+//! | bpf(2) | [`bpf`] |
 //! | terminals; other ioctls | [`tty`]; [`ioctl`] |
 
 pub mod auxv;
+pub mod bpf;
 mod errno;
 pub mod fanotify;
 pub mod fds;

@@ -17,6 +17,10 @@ pub trait Caller: Send + Sync {
     fn umask(&self) -> u32 {
         0
     }
+    /// Whether its control group lets it do this with a device; the words are those of struct bpf_cgroup_dev_ctx.
+    fn may_use_device(&self, _access_type: u32, _major: u32, _minor: u32) -> bool {
+        true
+    }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

@@ -4,6 +4,7 @@
 //! which register themselves. The modules have an order (crates/kernel/MODULES, `docs/adr/0003`): one names only those below it,
 //! and a test enforces it.
 
+pub mod bpf;
 pub mod call;
 pub mod cred;
 pub mod fd;

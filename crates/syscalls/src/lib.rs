@@ -4,6 +4,7 @@
 //! what it must not do twice: `kernel::call`.
 
 mod attr;
+mod bpf;
 mod caps;
 mod clone;
 mod copy;

@@ -433,7 +433,7 @@ calls! {
     318 getrandom [ptr size hex] => full system::sys_getrandom;
     319 memfd_create [path hex] => part open::sys_memfd_create, "huge pages";
     320 kexec_file_load [] => no;
-    321 bpf [] => no;
+    321 bpf [int ptr size] => part bpf::sys_bpf, "programs of type CGROUP_DEVICE alone, without loops, stack, helpers and maps";
     322 execveat [dirfd path ptr ptr hex] => framed exec::sys_execveat;
     323 userfaultfd [] => no;
     324 membarrier [int hex int] => framed system::sys_membarrier;

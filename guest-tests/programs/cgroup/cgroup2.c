@@ -57,12 +57,12 @@ static int has_line(const char *text, const char *line)
 
 static void set_up(void)
 {
+    struct stat here; // no other case's, whatever PID namespace it runs in
+    OK(stat(".", &here));
     OK(mkdir("cg", 0700));
     OK(mount("none", "cg", "cgroup2", 0, NULL));
-    char folder[PATH_MAX];
-    CHECK(getcwd(folder, sizeof folder));
     OK(chdir("cg"));
-    snprintf(top, sizeof top, "t%d", getpid());
+    snprintf(top, sizeof top, "t%lx", here.st_ino);
     OK(mkdir(top, 0755));
     OK(mkdir(at("a", ""), 0755));
     OK(mkdir(at("b", ""), 0755));
@@ -456,6 +456,92 @@ TEST(memory_is_counted)
     CHECK(after >= before + (long long)size / 2);
     CHECK(!strncmp(text_of("memory.stat"), "anon ", 5));
     clean_relative();
+}
+
+// Moves the processes of one group to another.
+static void move_all(const char *from, const char *to)
+{
+    for (char *pid = strtok(text_of(from), "\n"); pid; pid = strtok(NULL, "\n"))
+        OK(put(to, pid));
+}
+// Takes so many MiB, a page after the other, and stays.
+static void take(size_t mib)
+{
+    size_t size = mib << 20;
+    char *p = OK(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    for (size_t at = 0; at < size; at += 4096)
+        p[at] = 1;
+}
+static pid_t hog_in(const char *group, size_t mib)
+{
+    pid_t pid = OK(fork());
+    if (pid)
+        return pid;
+    OK(put(at(group, "cgroup.procs"), "0"));
+    take(mib);
+    for (;;)
+        pause();
+}
+
+TEST(memory_is_limited)
+{
+    set_up();
+    need("memory");
+    move_all("cgroup.procs", at("b", "cgroup.procs")); // no group with members has memory enabled below
+    OK(put("cgroup.subtree_control", "+memory"));
+    OK(put(at("", "cgroup.subtree_control"), "+memory"));
+    pid_t cleaner = FORK({
+        STREQ(text_of(at("a", "memory.max")), "max\n");
+        OK(put(at("a", "memory.max"), "64M"));
+        STREQ(text_of(at("a", "memory.max")), "67108864\n");
+        FAILS(EINVAL, put(at("a", "memory.max"), "much"));
+        FAILS(EINVAL, put(at("a", "memory.oom.group"), "2"));
+
+        // Within it, beside one who uses little, and then beyond.
+        pid_t small = hog_in("a", 8), other = hog_in("b", 40), big = hog_in("a", 10);
+        usleep(300000);
+        EQ(waitpid(-1, NULL, WNOHANG), 0);
+        CHECK(atoll(text_of(at("a", "memory.current"))) >= 18 << 20);
+        CHECK(atoll(text_of(at("a", "memory.peak"))) >= 18 << 20);
+        CHECK(has_line(text_of(at("a", "memory.events")), "oom_kill 0"));
+        int events = OK(open(at("a", "memory.events"), O_RDONLY));
+        char text[256];
+        OK(read(events, text, sizeof text));
+        pid_t beyond = hog_in("a", 400);
+        WAIT_STATUS(beyond, KILLED(SIGKILL));
+        struct pollfd told = {.fd = events, .events = POLLPRI};
+        EQ(poll(&told, 1, 2000), 1);
+        CHECK(has_line(text_of(at("a", "memory.events")), "oom_kill 1"));
+        CHECK(has_line(text_of(at("", "memory.events")), "oom_kill 1"));
+        CHECK(has_line(text_of(at("b", "memory.events")), "oom_kill 0"));
+        EQ(waitpid(-1, NULL, WNOHANG), 0); // the others live
+        end(big);
+
+        // All of the group together; a limit above the group's own counts as well.
+        OK(put(at("a", "memory.oom.group"), "1"));
+        beyond = hog_in("a", 400);
+        WAIT_STATUS(beyond, KILLED(SIGKILL));
+        WAIT_STATUS(small, KILLED(SIGKILL));
+        CHECK(has_line(text_of(at("a", "memory.events")), "oom_group_kill 1"));
+        OK(put(at("a", "memory.max"), "max"));
+        OK(put(at("", "memory.max"), "160M"));
+        beyond = hog_in("a", 400);
+        WAIT_STATUS(beyond, KILLED(SIGKILL));
+        EQ(waitpid(-1, NULL, WNOHANG), 0);
+        end(other);
+        OK(put(at("", "memory.max"), "max"));
+        pid_t free = hog_in("a", 200);
+        usleep(300000);
+        EQ(waitpid(-1, NULL, WNOHANG), 0);
+        end(free);
+    });
+    int status;
+    OK(waitpid(cleaner, &status, 0));
+    OK(put(at("", "cgroup.subtree_control"), "-memory"));
+    OK(put("cgroup.subtree_control", "-memory"));
+    move_all(at("b", "cgroup.procs"), "cgroup.procs");
+    clean_relative();
+    EQ(status, 0);
 }
 
 MAIN()

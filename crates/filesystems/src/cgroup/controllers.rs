@@ -1,7 +1,7 @@
 //! Files of the controllers: cpu, cpuset, memory, pids. cgroups(7).
 //!
-//! Limits of the container's own group are the runtime's and are only shown. Below it pids can be limited; memory and processors are the host's
-//! to divide, so there they are counted only: `memory.max` and `cpu.max` say `max` and take nothing else.
+//! Limits of the container's own group are the runtime's and are only shown. Below it tasks and memory can be limited; processors are the host's to divide, so there their time is counted only: `cpu.max` says `max`
+//! and takes nothing else.
 
 use super::{Row, limit, refuse, row, text};
 use crate::proc::cpu;
@@ -16,7 +16,10 @@ pub(super) static ROWS: &[Row] = &[
     row("cpuset.cpus.effective", 0o444, Controllers::CPUSET, cpus, refuse),
     row("cpuset.mems.effective", 0o444, Controllers::CPUSET, |_, _| text(0), refuse),
     row("memory.current", 0o444, Controllers::MEMORY, |_, g| text(g.memory().total()), refuse),
-    row("memory.max", 0o444, Controllers::MEMORY, memory_max, only_max),
+    row("memory.events", 0o444, Controllers::MEMORY, memory_events, refuse).telling(EventFile::Memory).nested(),
+    row("memory.max", 0o644, Controllers::MEMORY, memory_max, set_memory_max),
+    row("memory.oom.group", 0o644, Controllers::MEMORY, |_, g| text(u8::from(g.oom_group())), set_oom_group).nested(),
+    row("memory.peak", 0o444, Controllers::MEMORY, |_, g| text(g.memory_peak()), refuse).nested(),
     row("memory.stat", 0o444, Controllers::MEMORY, memory_stat, refuse),
     row("pids.current", 0o444, Controllers::PIDS, |_, g| text(g.pids().0), refuse),
     row("pids.events", 0o444, Controllers::PIDS, |_, g| text(format_args!("max {}", g.pids().3)), refuse)
@@ -47,7 +50,43 @@ fn cpus(io: &mut Io<'_>, _group: &Arc<Cgroup>) -> Op<Vec<u8>> {
 
 /// In whole pages.
 fn memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
-    text(limit(group.limits().memory.map_or(MAX, |bytes| bytes & !4095)))
+    let host = || group.limits().memory.map_or(MAX, |bytes| bytes & !4095);
+    text(limit(if group.is_container() { host() } else { group.memory_max() }))
+}
+
+/// Bytes, or with a letter K, M, G or T.
+fn set_memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    if group.is_container() {
+        return fail(Errno::EPERM);
+    }
+    if value == "max" {
+        return group.set_memory_max(MAX);
+    }
+    let digits = value.trim_end_matches(|c: char| "kKmMgGtT".contains(c));
+    let shift = match value.strip_prefix(digits) {
+        Some("") => 0,
+        Some("k" | "K") => 10,
+        Some("m" | "M") => 20,
+        Some("g" | "G") => 30,
+        Some("t" | "T") => 40,
+        _ => return fail(Errno::EINVAL),
+    };
+    let number: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
+    group.set_memory_max(number.checked_mul(1 << shift).ok_or(Errno::EINVAL)?)
+}
+
+fn memory_events(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    let is = group.memory_events();
+    let ends = format!("oom_kill {}\noom_group_kill {}", is.oom_kill, is.oom_group_kill);
+    text(format_args!("low 0\nhigh 0\nmax {0}\noom {0}\n{ends}", is.max))
+}
+
+fn set_oom_group(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    match value {
+        "0" | "1" => group.set_oom_group(value == "1"),
+        _ => return fail(Errno::EINVAL),
+    }
+    Ok(())
 }
 
 fn memory_stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {

@@ -14,6 +14,7 @@ use kernel::task::cgroup::{Cgroup, Controllers, EventFile};
 use kernel::vfs::{Attr, FileType, FsType, Inode, MountArgs, NewKind, NewNode, SetAttr};
 use kernel::wait::Queue;
 use kernel::{Io, Kernel, Op, fail};
+use std::any::Any;
 use std::sync::Arc;
 
 static TYPE: FsType = FsType { name: "cgroup2", user_mountable: true, nodev: true, option, mount };
@@ -58,15 +59,21 @@ struct Row {
     read: Read,
     write: Write,
     event: Option<EventFile>,
+    /// The container's own group has none: what the host counts there is not known here.
+    nested: bool,
 }
 
 const fn row(name: &'static str, perm: u32, controller: Controllers, read: Read, write: Write) -> Row {
-    Row { name, perm, controller, read, write, event: None }
+    Row { name, perm, controller, read, write, event: None, nested: false }
 }
 
 impl Row {
     const fn telling(self, event: EventFile) -> Row {
         Row { event: Some(event), ..self }
+    }
+
+    const fn nested(self) -> Row {
+        Row { nested: true, ..self }
     }
 }
 
@@ -87,7 +94,8 @@ fn limit(value: u64) -> String {
 fn rows(group: &Cgroup) -> impl Iterator<Item = (u64, &'static Row)> {
     let controllers = group.controllers();
     let all = (0..).zip(files::ROWS.iter().chain(controllers::ROWS));
-    all.filter(move |(_, row)| controllers.contains(row.controller))
+    let top = group.is_container();
+    all.filter(move |(_, row)| controllers.contains(row.controller) && !(row.nested && top))
 }
 
 fn folder(group: &Arc<Cgroup>) -> Node {
@@ -156,6 +164,10 @@ impl Folder for Group {
 
     fn owned(&self) -> Option<&dyn Owned> {
         Some(self)
+    }
+
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(self.group.clone())
     }
 }
 

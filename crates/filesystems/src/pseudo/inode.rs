@@ -109,7 +109,7 @@ impl InodeOps for NodeInode {
 
     fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match &self.node.body {
-            Body::Folder(folder) => folder.process().map(|pid| pid as Arc<dyn Any + Send + Sync>),
+            Body::Folder(folder) => folder.stands_for(),
             _ => None,
         }
     }

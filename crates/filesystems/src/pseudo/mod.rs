@@ -13,12 +13,12 @@ pub use tree::Tree;
 
 use kernel::cred::Cred;
 use kernel::locks::InodeState;
-use kernel::task::Pid;
 use kernel::vfs::{
     Attr, FileSystem, FileSystemOps, FileType, Inode, Link, NewKind, NewNode, PtsInstance, SetAttr, StatFs,
 };
 use kernel::{Io, Op, fail};
 use lock::Mutex;
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
@@ -98,8 +98,8 @@ pub trait Folder: Send + Sync {
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
-    /// The process whose folder it is.
-    fn process(&self) -> Option<Arc<Pid>> {
+    /// What its folder stands for: a process (`Pid`), a control group (`Cgroup`).
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
     /// mkdir(2) and its kind, where names can be made.

@@ -2,6 +2,7 @@
 //!
 //! Each is a `FileOps`; the system calls that make them are in crate `syscalls`. Sockets are in crate `network`.
 
+pub mod bpf_prog;
 pub mod clock;
 pub mod epoll;
 pub mod eventfd;

@@ -257,6 +257,9 @@ impl Caller for Task {
     fn umask(&self) -> u32 {
         self.fs().umask()
     }
+    fn may_use_device(&self, access_type: u32, major: u32, minor: u32) -> bool {
+        self.group.cgroup().may_use_device(access_type, major, minor)
+    }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

@@ -8,6 +8,7 @@ use crate::io::Io;
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
 use abi::Errno;
+use abi::bpf::{BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE, BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_DEV_CHAR};
 use abi::fs::OpenFlags;
 use lock::RwLock;
 use std::ops::Range;
@@ -32,6 +33,14 @@ pub fn register_device(kind: FileType, major: u32, minors: Range<u32>, name: &'s
     DRIVERS.write().push(Driver { kind, major, minors, name, open });
 }
 
+/// EPERM where the caller's control group does not let it do this with a device.
+pub(super) fn check_group(io: &Io<'_>, kind: FileType, access: u32, rdev: u64) -> Op<()> {
+    let kind = if kind == FileType::Block { BPF_DEVCG_DEV_BLOCK } else { BPF_DEVCG_DEV_CHAR };
+    let (major, minor) = (abi::fs::major(rdev), abi::fs::minor(rdev));
+    let may = io.caller.as_ref().is_none_or(|caller| caller.may_use_device(access << 16 | kind, major, minor));
+    if may { Ok(()) } else { fail(Errno::EPERM) }
+}
+
 /// Opens what a node stands for: ENXIO where no driver has its number.
 pub fn open_device(
     io: &mut Io<'_>,
@@ -40,6 +49,9 @@ pub fn open_device(
     rdev: u64,
     flags: OpenFlags,
 ) -> Op<Arc<dyn FileOps>> {
+    let reads = if flags.readable() { BPF_DEVCG_ACC_READ } else { 0 };
+    let writes = if flags.writable() { BPF_DEVCG_ACC_WRITE } else { 0 };
+    check_group(io, kind, reads | writes, rdev)?;
     let (major, minor) = (abi::fs::major(rdev), abi::fs::minor(rdev));
     let found =
         DRIVERS.read().iter().find(|d| d.kind == kind && d.major == major && d.minors.contains(&minor)).cloned();

@@ -4,12 +4,14 @@
 //! change are locked by `tasklock` (the file system may be a remote one). Neighbours: `walk`, `access`, `notify`.
 
 use super::access;
+use super::device;
 use super::tasklock::lock_folders;
 use super::walk::{Component, look_up};
 use super::{Base, Dentry, FileType, Inode, NewKind, NewNode, Path, WalkFlags, Walker, notify};
 use crate::io::Io;
 use crate::op::{Op, fail};
 use abi::Errno;
+use abi::bpf::BPF_DEVCG_ACC_MKNOD;
 use abi::fs::{OpenFlags, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 use abi::inotify::{IN_CREATE, IN_DELETE, IN_ISDIR};
 use std::sync::Arc;
@@ -44,8 +46,12 @@ pub fn create(io: &mut Io<'_>, base: &Base, path: &[u8], kind: NewKind<'_>, perm
     if last.slash && kind.file_type() != FileType::Dir {
         return fail(Errno::ENOENT);
     }
-    if matches!(kind, NewKind::Char(_) | NewKind::Block(_)) && !io.cred.has(crate::cred::Cap::Mknod) {
-        return fail(Errno::EPERM);
+    // An overlay's whiteout is no device that anybody could use.
+    if let NewKind::Char(rdev @ 1..) | NewKind::Block(rdev) = kind {
+        if !io.cred.has(crate::cred::Cap::Mknod) {
+            return fail(Errno::EPERM);
+        }
+        device::check_group(io, kind.file_type(), BPF_DEVCG_ACC_MKNOD, rdev)?;
     }
     let dentry = make(io, &spot.dir, &dir, &last.name, kind, perm, None)?;
     Ok(Path::new(spot.dir.mount, dentry))
@@ -204,9 +210,6 @@ pub fn rename(io: &mut Io<'_>, old_base: &Base, old: &[u8], new_base: &Base, new
         || flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0
     {
         return fail(Errno::EINVAL);
-    }
-    if flags & RENAME_WHITEOUT != 0 && !io.cred.has(crate::cred::Cap::Mknod) {
-        return fail(Errno::EPERM);
     }
     let from = parent(io, old_base, old)?;
     let to = parent(io, new_base, new)?;

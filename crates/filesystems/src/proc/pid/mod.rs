@@ -26,6 +26,7 @@ use kernel::mm::Mm;
 use kernel::task::{Pid, PidNs, Task, ThreadGroup};
 use kernel::vfs::{FileOps, FileType};
 use kernel::{Io, Op, fail};
+use std::any::Any;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -203,8 +204,8 @@ impl Folder for PidFolder {
     fn owner(&self) -> Option<(u32, u32)> {
         owner(&self.0)
     }
-    fn process(&self) -> Option<Arc<Pid>> {
-        self.1.clone()
+    fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(self.1.clone()?)
     }
 }
 

@@ -1,13 +1,16 @@
 //! Control groups: which process is in which, and what holds for a group as a whole. cgroups(7), cgroup_namespaces(7).
 //!
 //! A container has a tree of groups; its own group is the top, which the guest sees as the root of its hierarchy. Neighbours: `pids` (the
-//! controller that counts tasks), `usage` (what the members use), `freezer`. The files are in crate `filesystems`. Locks: `CgroupTree` for
+//! controller that counts tasks), `usage` (what the members use), `memory` (what they may use of it), `device` (what they may open), `freezer`. The files are in crate `filesystems`. Locks: `CgroupTree` for
 //! all changes of trees and members, then a group's own `Leaf`.
 
+mod device;
 mod members;
+mod memory;
 mod pids;
 mod usage;
 
+pub use memory::MemoryEvents;
 pub use pids::Charge;
 pub use usage::MemoryUse;
 
@@ -66,16 +69,17 @@ pub struct Cgroup {
     parent: Option<Weak<Cgroup>>,
     state: Mutex<State, Leaf>,
     pids: pids::Count,
+    memory: memory::Limit,
     /// Frozen by itself or with a group above.
     frozen: AtomicBool,
     /// How often cgroup.kill was written.
     kills: AtomicU64,
     /// Changes with what cgroup.events says.
     generation: AtomicU64,
-    /// Woken when cgroup.events or pids.events changed.
+    /// Woken when one of the event files changed.
     pub changed: Queue,
-    /// The files that tell of changes, while somebody uses them: cgroup.events and pids.events.
-    watched: Mutex<[Weak<Inode>; 2], Leaf>,
+    /// The files that tell of changes, while somebody uses them, in the order of [`EventFile`].
+    watched: Mutex<[Weak<Inode>; 3], Leaf>,
 }
 
 /// An event file.
@@ -83,6 +87,7 @@ pub struct Cgroup {
 pub enum EventFile {
     Cgroup = 0,
     Pids = 1,
+    Memory = 2,
 }
 
 struct State {
@@ -96,6 +101,7 @@ struct State {
     max_depth: u64,
     max_descendants: u64,
     limits: HostLimits,
+    devices: device::Devices,
     /// CPU time of members that left and of groups that were removed, ns.
     cpu: u64,
     owner: (u32, u32),
@@ -115,6 +121,7 @@ impl Cgroup {
             max_depth: MAX,
             max_descendants: MAX,
             limits: HostLimits::default(),
+            devices: device::Devices::default(),
             cpu: 0,
             owner,
             attrs: BTreeMap::new(),
@@ -126,6 +133,7 @@ impl Cgroup {
             parent: parent.map(Arc::downgrade),
             state: Mutex::new(state),
             pids: pids::Count::new(),
+            memory: memory::Limit::new(),
             frozen: AtomicBool::new(frozen),
             kills: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -332,6 +340,7 @@ impl Cgroup {
         match file {
             EventFile::Cgroup => self.generation.load(Relaxed),
             EventFile::Pids => self.pids.refused(),
+            EventFile::Memory => self.memory.events(),
         }
     }
 
