@@ -518,6 +518,11 @@ TEST(memory_is_limited)
         end(big);
 
         // All of the group together; a limit above the group's own counts as well.
+        pid_t idle = hog_in("a", 30);
+        usleep(200000);
+        OK(put(at("a", "memory.max"), "20M")); // below what it has already
+        WAIT_STATUS(idle, KILLED(SIGKILL));
+        OK(put(at("a", "memory.max"), "64M"));
         OK(put(at("a", "memory.oom.group"), "1"));
         beyond = hog_in("a", 400);
         WAIT_STATUS(beyond, KILLED(SIGKILL));

@@ -65,6 +65,11 @@ impl Limit {
         }
     }
 
+    /// The group is removed.
+    pub fn lift(&self) {
+        self.max.store(MAX, Relaxed);
+    }
+
     /// A number that changes with memory.events of the group itself.
     pub fn events(&self) -> u64 {
         self.passed.load(Relaxed)
@@ -81,6 +86,7 @@ impl Cgroup {
     pub fn set_memory_max(self: &Arc<Self>, bytes: u64) -> Op<()> {
         let bytes = if bytes == MAX { MAX } else { bytes & !4095 };
         self.memory.max.store(bytes, Relaxed);
+        self.memory.cpu.store(u64::MAX, Relaxed); // to look at once, whoever works
         if bytes == MAX {
             return Ok(());
         }
@@ -168,27 +174,26 @@ fn resident(process: &Arc<ThreadGroup>) -> u64 {
 /// Body of the thread; it ends when there are no limits any more.
 fn keep_limits() {
     loop {
-        let limited: Vec<Arc<Cgroup>> = {
-            let mut watch = WATCH.lock();
-            watch.limited.retain(|group| group.strong_count() > 0);
-            watch.limited.iter().filter_map(Weak::upgrade).collect()
-        };
-        let kept = |group: &Arc<Cgroup>| group.memory_max() != MAX && group.alive().is_ok();
-        let delay = limited.iter().filter(|group| kept(group)).map(Cgroup::keep_limit).min();
-        let gone: Vec<_> = limited.iter().filter(|group| !kept(group)).map(Arc::as_ptr).collect();
+        let mut groups: Vec<Arc<Cgroup>> = Vec::new();
         {
             let mut watch = WATCH.lock();
-            watch.limited.retain(|group| !gone.contains(&group.as_ptr()) || group.upgrade().is_some_and(|g| kept(&g)));
+            watch.limited.retain(|group| {
+                let group = group.upgrade();
+                let limited = group.as_ref().is_some_and(|group| group.memory_max() != MAX);
+                groups.extend(group); // let go of without the lock
+                limited
+            });
             if watch.limited.is_empty() {
                 watch.thread = None;
                 return;
             }
         }
-        drop(limited);
+        let delay = groups.iter().map(Cgroup::keep_limit).min().unwrap_or(LONGEST);
+        drop(groups);
         platform::flush();
         while crate::wait::drain() {
             platform::flush();
         }
-        std::thread::park_timeout(delay.unwrap_or(SHORTEST));
+        std::thread::park_timeout(delay);
     }
 }

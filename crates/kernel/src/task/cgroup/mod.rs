@@ -224,6 +224,7 @@ impl Cgroup {
                 return fail(Errno::EBUSY);
             }
             state.removed = true;
+            child.memory.lift();
         }
         let gone = {
             let mut state = self.state.lock();
