@@ -218,7 +218,9 @@ TEST(children_are_born_in_the_entered_pid_namespace)
     }));
     OK(setns(here, CLONE_NEWPID));
     WAIT_OK(FORK(CHECK(getpid() > 2)));
+    struct pollfd ended = {.fd = pidfd_of(init), .events = POLLIN};
     OK(kill(init, SIGKILL));
+    EQ(poll(&ended, 1, 5000), 1);
     end(other);
     OK(setns(there, CLONE_NEWPID));
     FAILS(ENOMEM, fork());

@@ -79,7 +79,7 @@ TEST(only_the_first_is_killed)
 {
     OK(prctl(PR_SET_CHILD_SUBREAPER, 1));
     for (int i = 0; i < 10; i++) {
-        pid_t group = GROUP(CHAIN(100, write(writers[1], "x", 1); usleep(20000)));
+        pid_t group = GROUP(CHAIN(100, write(writers[1], "x", 1); usleep(200000)));
         char byte;
         EQ(read(writers[0], &byte, 1), 1);
         OK(kill(group, SIGKILL));
