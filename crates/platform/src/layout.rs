@@ -297,6 +297,8 @@ pub struct Mailbox {
     pub altstack: [u64; 3],
     /// A bit for each signal whose action nobody has set: the trampoline answers rt_sigaction's question for it.
     pub untouched: u64,
+    /// From the stub, with exit(2): the thread's CPU time, ns.
+    pub cpu: u64,
     /// Start of a shard: see `seed`.
     pub seed: Seed,
 }

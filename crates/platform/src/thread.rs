@@ -21,6 +21,8 @@ use crate::shard::Shard;
 use crate::space::Space;
 use crate::sync::{Mutex, States, lock};
 
+const EXIT: u32 = 60;
+
 /// A host thread that runs one guest task. Every answer consumes the open request; one that comes when none is open (the thread was killed meanwhile) has no effect. Answers only
 /// queue host calls: [`crate::flush`] does them.
 pub struct Thread {
@@ -336,15 +338,25 @@ impl Thread {
         Ok(st.files.len() as u32 - 1)
     }
 
-    /// CPU time of this host thread, ns; 0 if it cannot be read any more. Costs an open of a file in procfs, if the process has had several.
+    /// CPU time of this host thread, ns; 0 if it cannot be read any more. Costs an open of a file in procfs, if the process has had several and this one is not at its end.
     pub fn cpu_time(&self) -> u64 {
         if self.space.had_one_thread() {
             return self.space.cpu_time();
+        }
+        if let Some(told) = self.told_at_exit() {
+            return told.min(self.space.cpu_time());
         }
         self.core
             .proc_file(&format!("{}/task/{}/schedstat", self.space.host_pid(), self.host_tid))
             .and_then(|text| text.split_ascii_whitespace().next()?.parse().ok())
             .unwrap_or_else(|| self.space.cpu_time())
+    }
+
+    /// What its stub says that it used, while it waits in exit(2): a guest that lies takes time from its own count.
+    fn told_at_exit(&self) -> Option<u64> {
+        let st = lock(&self.state);
+        let waits = matches!(st.at, At::Bell { .. } | At::Parked) && st.request.nr == EXIT;
+        waits.then(|| once!(get self.mailbox, cpu))
     }
 
     /// A file of the host's folder of this thread, such as "schedstat". `None` once it has ended. May sleep.

@@ -19,6 +19,7 @@ const SIGSYS: u64 = 31;
 const SI_KERNEL: u64 = 0x80;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const RT_SIGRETURN: u64 = 15;
+const EXIT: u64 = 60;
 
 /// What to ring with next.
 pub struct Ring {
@@ -138,6 +139,9 @@ unsafe fn call(p: *mut Private, frame: *mut u64) -> Option<u64> {
                 Some(state) => args = [state[0], state[1], state[2], state[3], 0, 0],
                 None => return Some(fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false)),
             }
+        }
+        if nr == EXIT {
+            put!(mb, cpu, sys::cpu_time());
         }
         put!(mb, args, args);
         Some(bell::CALL)
