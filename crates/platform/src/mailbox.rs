@@ -3,6 +3,7 @@
 //! A mailbox is hostile: every word is read once, by volatile loads, and then checked as a copy. Memory files are never unmapped, since that would interrupt every
 //! core. Neighbours: `layout` (the words), `thread` (who writes what). Owns the lock of the pool.
 
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,6 +20,8 @@ use crate::sync::{Mutex, Pools, lock};
 pub(crate) struct Mailboxes {
     pub file: Arc<HostFd>,
     memory: SharedBytes,
+    /// Pages that the file has kept, cleared, since it was last empty: how many from the start of each slot.
+    held: BTreeMap<u64, usize>,
 }
 
 /// Reads or writes a field of a mailbox exactly once.
@@ -38,7 +41,7 @@ impl Mailboxes {
     fn new() -> Result<Mailboxes, Errno> {
         let file = host::memory::sealed_memfd("mailboxes", SHARED_LEN)?;
         let memory = host::memory::map_shared_for_ever(&file, SHARED_LEN as usize)?;
-        Ok(Mailboxes { file: HostFd::new(file), memory })
+        Ok(Mailboxes { file: HostFd::new(file), memory, held: BTreeMap::new() })
     }
 
     /// The mailbox of a slot (taken modulo the number of slots).
@@ -50,18 +53,22 @@ impl Mailboxes {
         Slot { at, window: window.unwrap_or(self.memory) }
     }
 
-    /// Clears what a guest left behind. `used` are its slots with the bytes of their windows that this process wrote. If the file holds other pages than those (the guest
+    /// Clears what a guest left behind. `used` are its slots with the bytes of their windows that this process wrote. If the file holds other pages than those and the ones that it held before (the guest
     /// wrote where it had no business), all are punched out, which interrupts the other cores.
-    fn clear(&self, used: &[(u64, usize)]) {
-        let pages = |bytes: usize| bytes.div_ceil(4096);
-        let expected: usize = used.iter().map(|(_, window)| 1 + pages(*window)).sum();
+    fn clear(&mut self, used: &[(u64, usize)]) {
+        for (slot, window) in used {
+            let pages = self.held.entry(*slot).or_default();
+            *pages = (1 + window.div_ceil(4096)).max(*pages);
+        }
+        let expected: usize = self.held.values().sum();
         let held = host::rustix::fs::fstat(&*self.file).map_or(usize::MAX, |s| s.st_blocks as usize / 8);
         if held == expected && expected <= 64 {
-            for (slot, window) in used {
-                self.memory.clear((slot % SLOTS * STRIDE) as usize, 4096 * (1 + pages(*window)));
+            for (slot, pages) in &self.held {
+                self.memory.clear((slot % SLOTS * STRIDE) as usize, 4096 * pages);
             }
             return;
         }
+        self.held.clear();
         let _ = host::rustix::fs::fallocate(
             &*self.file,
             host::rustix::fs::FallocateFlags::PUNCH_HOLE | host::rustix::fs::FallocateFlags::KEEP_SIZE,
@@ -85,7 +92,7 @@ impl Pool {
     }
 
     /// After the process that used it was reaped.
-    pub fn give(&self, mailboxes: Mailboxes, used: &[(u64, usize)]) {
+    pub fn give(&self, mut mailboxes: Mailboxes, used: &[(u64, usize)]) {
         mailboxes.clear(used);
         lock(&self.0).push(mailboxes);
     }
