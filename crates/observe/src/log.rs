@@ -2,6 +2,7 @@
 //!
 //! Lock: the sink's own mutex, a leaf held over one write(2). The sink is a host descriptor (a pipe or file), given once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::sync::Mutex;
@@ -89,46 +90,36 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
 }
 
 fn render(format: Format, level: Level, text: &str, time: &str) -> String {
+    let text = one_line(text);
     match format {
-        // A message is one line, whatever a guest's name may hold.
-        Format::Text => format!("{time} {} {}\n", level.name(), text.on_one_line()),
+        Format::Text => format!("{time} {} {text}\n", level.name()),
         Format::Json => {
-            format!("{{\"level\":\"{}\",\"msg\":\"{}\",\"time\":\"{time}\"}}\n", level.name(), json_escape(text))
+            format!("{{\"level\":\"{}\",\"msg\":\"{}\",\"time\":\"{time}\"}}\n", level.name(), json_escape(&text))
         }
     }
 }
 
-trait OneLine {
-    fn on_one_line(&self) -> String;
-}
-
-impl OneLine for str {
-    fn on_one_line(&self) -> String {
-        let mut out = String::with_capacity(self.len());
-        for c in self.chars() {
-            if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
-        }
-        out
+/// A text as one line, whatever the names in it hold: they neither begin another line nor talk to the terminal, nor turn the order of what is read.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_active) {
+        return Cow::Borrowed(text);
     }
-}
-
-fn json_escape(text: &str) -> String {
-    use fmt::Write;
-    let mut out = String::with_capacity(text.len() + 2);
+    let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if (c as u32) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
+        if is_active(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
-    out
+    Cow::Owned(out)
+}
+
+/// Controls (C0, DEL, C1), ends of lines, and Unicode's marks and overrides of direction.
+fn is_active(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
+}
+
+/// Of a text that `one_line` has made.
+fn json_escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// UTC with microseconds, as RFC 3339 has it.
@@ -200,9 +191,17 @@ mod tests {
     fn lines() {
         assert_eq!(
             render(Format::Json, Level::Warn, "a \"b\"\n\u{1}", "T"),
-            "{\"level\":\"warning\",\"msg\":\"a \\\"b\\\"\\n\\u0001\",\"time\":\"T\"}\n"
+            "{\"level\":\"warning\",\"msg\":\"a \\\"b\\\"\\\\n\\\\u{1}\",\"time\":\"T\"}\n"
         );
         assert_eq!(render(Format::Text, Level::Info, "a\nb", "T"), "T info a\\nb\n");
+    }
+
+    #[test]
+    fn names_stay_on_their_line() {
+        assert_eq!(one_line("grün \\ \"x\""), "grün \\ \"x\"");
+        assert_eq!(one_line("a\r\n\tb"), "a\\r\\n\\tb");
+        assert_eq!(one_line("\u{1b}]0;x\u{7}\u{9b}2J\u{7f}"), "\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}");
+        assert_eq!(one_line("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
     }
 
     #[test]

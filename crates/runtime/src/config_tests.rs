@@ -59,6 +59,7 @@ fn odd() -> impl Strategy<Value = Value> {
         json!(""),
         json!("/"),
         json!("..\n/../x\u{0}"),
+        json!("/\u{1b}[2J\u{9b}x\r\u{202e}"),
         json!("cri-o"),
         json!([]),
         json!({}),
@@ -142,6 +143,10 @@ fn check(read: Result<Bundle>) -> Result<(), TestCaseError> {
         Err(error) => {
             let text = format!("{error:#}");
             prop_assert!(text.contains("config.json"), "{text}");
+            for line in crate::log::forms(&crate::error::line(&error)) {
+                let inner = line.strip_suffix('\n').unwrap();
+                prop_assert!(!inner.contains(|c: char| c.is_control() || c == '\u{202e}'), "not one line: {inner:?}");
+            }
         }
     }
     Ok(())

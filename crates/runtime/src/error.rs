@@ -24,7 +24,7 @@ pub fn line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    text.replace('\n', " ")
+    text
 }
 
 /// A shell's status for a program that could not be run; `other` for the rest.

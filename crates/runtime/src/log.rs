@@ -1,11 +1,13 @@
 //! The log as engines read it: lines like runc's, as text or JSON, to a file or standard error.
 //!
-//! An error goes to the log and, when that is a file, to standard error as well. Owns no locks.
+//! An error goes to the log and, when that is a file, to standard error as well. Names of config.json and of guests are in both: here they are kept on
+//! their line. Owns no locks.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use observe::log::one_line;
 use serde::Serialize;
 
 use crate::cli::{Global, LogFormat};
@@ -48,7 +50,7 @@ impl Log {
     pub fn error(&self, text: &str) {
         self.line("error", text);
         if self.file.is_some() {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", one_line(text));
         }
     }
 
@@ -68,16 +70,8 @@ impl Log {
     }
 
     fn line(&self, level: &str, text: &str) {
-        let time = timestamp(SystemTime::now());
-        let line = match self.format {
-            LogFormat::Json => serde_json::to_string(&Line { level, msg: text, time }).unwrap_or_default(),
-            LogFormat::Text if self.file.is_none() => {
-                format!("stockade: {}{text}", if level == "error" { String::new() } else { format!("{level}: ") })
-            }
-            LogFormat::Text => format!("time=\"{time}\" level={level} msg={text:?}"),
-        };
+        let line = self.render(level, text, timestamp(SystemTime::now()));
         // One write, so that lines of two commands do not mix. A log that is full or closed must not stop the work.
-        let line = line + "\n";
         let _ = match &self.file {
             Some(file) => {
                 let mut file: &File = file;
@@ -85,6 +79,18 @@ impl Log {
             }
             None => std::io::stderr().write_all(line.as_bytes()),
         };
+    }
+
+    fn render(&self, level: &str, text: &str, time: String) -> String {
+        let msg = &*one_line(text);
+        let line = match self.format {
+            LogFormat::Json => serde_json::to_string(&Line { level, msg, time }).unwrap_or_default(),
+            LogFormat::Text if self.file.is_none() => {
+                format!("stockade: {}{msg}", if level == "error" { String::new() } else { format!("{level}: ") })
+            }
+            LogFormat::Text => format!("time=\"{time}\" level={level} msg={msg:?}"),
+        };
+        line + "\n"
     }
 }
 
@@ -111,11 +117,31 @@ pub fn timestamp(time: SystemTime) -> String {
     )
 }
 
+/// A message in every form that it can take.
+#[cfg(test)]
+pub fn forms(text: &str) -> Vec<String> {
+    let file = || File::open("/dev/null").ok();
+    let log = |format, file| Log { file, format, debug: false }.render("error", text, "T".into());
+    vec![log(LogFormat::Text, None), log(LogFormat::Text, file()), log(LogFormat::Json, file())]
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_message_is_one_line_in_every_form() {
+        assert_eq!(
+            forms("no \"a\nb\""),
+            [
+                "stockade: no \"a\\nb\"\n",
+                "time=\"T\" level=error msg=\"no \\\"a\\\\nb\\\"\"\n",
+                "{\"level\":\"error\",\"msg\":\"no \\\"a\\\\nb\\\"\",\"time\":\"T\"}\n",
+            ]
+        );
+    }
 
     #[test]
     fn dates_are_right() {

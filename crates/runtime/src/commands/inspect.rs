@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use anyhow::Result;
+use observe::log::one_line;
 
 use crate::commands::{Context, print};
 use crate::container::oci_state;
@@ -38,11 +39,11 @@ pub fn debug(context: &Context, id: &str) -> Result<u8> {
             Ok(list) => {
                 let _ = writeln!(text, "guest processes: {}", list.len());
                 for p in list {
-                    let _ = writeln!(text, "  {} {} {} {}", p.pid, p.ppid, p.state, p.command);
+                    let _ = writeln!(text, "  {} {} {} {}", p.pid, p.ppid, p.state, one_line(&p.command));
                 }
             }
             Err(e) => {
-                let _ = writeln!(text, "guest processes: unknown: {}", crate::error::line(&e));
+                let _ = writeln!(text, "guest processes: unknown: {}", one_line(&crate::error::line(&e)));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
+use observe::log::one_line;
 use sandbox::machine::Process;
 
 use crate::cli::{Format, List, Ps};
@@ -123,16 +124,17 @@ fn owner(uid: u32) -> String {
     found.unwrap_or_else(|| uid.to_string())
 }
 
-/// Columns as wide as their widest cell and three more, at least 12, as runc prints them.
+/// Columns as wide as their widest cell and three more, at least 12, as runc prints them. Guests choose what their commands are called.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| one_line(cell))).collect();
     let mut widths = [9usize; N];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:<w$}", w = width + 3);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use observe::log::one_line;
 use sandbox::machine::{HostFiles, Mounted};
 use sandbox::spec::Overlay;
 use serde_json::{Value, json};
@@ -58,17 +59,30 @@ fn as_json(mount: &Mounted) -> Value {
     })
 }
 
+fn shown(mount: &Mounted) -> Mounted {
+    let line = |text: &String| one_line(text).into_owned();
+    Mounted {
+        destination: line(&mount.destination),
+        kind: line(&mount.kind),
+        root: line(&mount.root),
+        options: mount.options.iter().map(line).collect(),
+        ..mount.clone()
+    }
+}
+
+/// Guests choose the names of their mounts and folders.
 fn table(list: &[Mounted]) -> String {
+    let list: Vec<Mounted> = list.iter().map(shown).collect();
     let widest = |of: fn(&Mounted) -> usize, least: usize| list.iter().map(of).max().unwrap_or(0).max(least);
     let (first, second) = (widest(|m| m.destination.len(), 11), widest(|m| m.kind.len(), 4));
     let third = widest(|m| m.options.join(",").len(), 7);
     let mut text = format!("{:first$}  {:second$}  {:third$}  FILES\n", "DESTINATION", "TYPE", "OPTIONS");
-    for mount in list {
+    for mount in &list {
         let files = match &mount.host {
             None => "the sandbox's own".to_string(),
             Some(host) => format!(
                 "{}; {}, opened by the {}, changes to {}",
-                host.path,
+                one_line(&host.path),
                 if host.shared { "shared with the host" } else { "the container's alone" },
                 if host.direct { "kernel or the gofer" } else { "gofer" },
                 changes(mount, host),
