@@ -7,15 +7,12 @@ use crate::Gofer;
 use crate::bounds::*;
 use crate::channel::{Channel, Received};
 use crate::check::is_target;
+use crate::given::{Given, check_given};
 use crate::message::{Done, Envelope, Reply, Request};
 use crate::types::*;
 use abi::Errno;
 use host::HostFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-const S_IFDIR: u32 = 0o040_000;
-const S_IFREG: u32 = 0o100_000;
-const S_IFSOCK: u32 = 0o140_000;
 
 /// A connected gofer.
 pub struct Client {
@@ -173,12 +170,6 @@ fn is_walk(walked: &Walked, asked: usize) -> bool {
         }
 }
 
-/// What a gofer gives must be what it says: a pipe in a file's place would keep its reader for ever.
-fn check_kind(fd: &HostFd, kind: u32) -> Result<(), Errno> {
-    let real = u32::from(host::file::stat(fd)?.stx_mode) & 0o170_000;
-    if real == kind { Ok(()) } else { Err(Errno::EIO) }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -216,7 +207,7 @@ impl Gofer for Client {
         if path.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG);
         }
-        self.opened(Request::Open { from, path: owned(path), how })
+        self.opened(Request::Open { from, path: owned(path), how }, Given::opened(how))
     }
 
     fn list(&self, from: Handle, path: &[&[u8]], cursor: u64) -> Result<Listing, Errno> {
@@ -277,7 +268,7 @@ impl Gofer for Client {
         let mut received = self.ask(Request::Donate { mount })?;
         match (received.message, received.fds.pop()) {
             (Done::Donated { covered, same_ids }, Some(root)) => {
-                check_kind(&root, S_IFDIR)?;
+                check_given(&root, Given::Folder)?;
                 Ok(Donation { root, covered, same_ids })
             }
             _ => Err(Errno::EIO),
@@ -286,31 +277,31 @@ impl Gofer for Client {
 
     fn scratch(&self, mount: usize) -> Result<Arc<HostFd>, Errno> {
         let mount = u32::try_from(mount).map_err(|_| Errno::EINVAL)?;
-        self.descriptor(Request::Scratch { mount }, S_IFREG)
+        self.descriptor(Request::Scratch { mount }, Given::File { read: true, write: true })
     }
 
     fn connect(&self, of: Handle, kind: u32) -> Result<Arc<HostFd>, Errno> {
-        self.descriptor(Request::Connect { of, kind }, S_IFSOCK)
+        self.descriptor(Request::Connect { of, kind }, Given::Socket { kind })
     }
 
     fn bind(&self, dir: Handle, name: &[u8], kind: u32, mode: u32, uid: u32, gid: u32) -> Result<Opened, Errno> {
-        self.opened(Request::Bind { dir, name: name.into(), kind, mode, uid, gid })
+        self.opened(Request::Bind { dir, name: name.into(), kind, mode, uid, gid }, Given::Socket { kind })
     }
 }
 
 impl Client {
     /// A request whose answer is a descriptor and nothing more.
-    fn descriptor(&self, request: Request, kind: u32) -> Result<Arc<HostFd>, Errno> {
+    fn descriptor(&self, request: Request, wanted: Given) -> Result<Arc<HostFd>, Errno> {
         let mut received = self.ask(request)?;
         match (received.message, received.fds.pop()) {
-            (Done::Nothing, Some(fd)) => check_kind(&fd, kind).map(|()| fd),
+            (Done::Nothing, Some(fd)) => check_given(&fd, wanted).map(|()| fd),
             // This process has as many descriptors as it may: the one that came was lost.
             (Done::Nothing, None) => Err(Errno::EMFILE),
             _ => Err(Errno::EIO),
         }
     }
 
-    fn opened(&self, request: Request) -> Result<Opened, Errno> {
+    fn opened(&self, request: Request, wanted: Given) -> Result<Opened, Errno> {
         let mut received = self.ask(request)?;
         match received.message {
             Done::Opened { handle, contents: None, .. } if received.fds.is_empty() => {
@@ -319,8 +310,11 @@ impl Client {
             }
             Done::Opened { handle, attr, created, dir, contents } => {
                 let fd = received.fds.pop();
+                if attr.kind() != wanted.file_type() {
+                    return Err(Errno::EIO);
+                }
                 if let Some(fd) = &fd {
-                    check_kind(fd, attr.kind())?;
+                    check_given(fd, wanted)?;
                 }
                 Ok(Opened { handle, attr, created, dir, contents, fd })
             }

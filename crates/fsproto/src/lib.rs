@@ -1,7 +1,7 @@
 //! The protocol between the kernel process and the gofer, both ends (docs/gofer-protocol.md).
 //!
 //! The kernel process holds a [`Client`], which is a [`Gofer`]; the gofer answers over a [`Channel`]. `message` says what is asked and answered,
-//! `types` what it is about, `bounds` how much of it at most, `check` what each end looks at before it uses it, `ids` which mount is which. Neither end trusts the other: the gofer serves a kernel process that guest code may have
+//! `types` what it is about, `bounds` how much of it at most, `check` what each end looks at before it uses it, `given` the descriptors that come along, `ids` which mount is which. Neither end trusts the other: the gofer serves a kernel process that guest code may have
 //! taken over, so every request is checked by [`Request::check`] after decoding, every answer by [`Done::check`], and decoding never panics.
 //!
 //! Locks: the client's pool of channels and its list of handles to forget; neither is held over a host call.
@@ -10,6 +10,7 @@ mod bounds;
 mod channel;
 mod check;
 mod client;
+mod given;
 mod ids;
 mod message;
 mod types;

@@ -7,17 +7,18 @@ use fsproto::{
     Attr, Bytes, Changed, Client, Done, Entry, Envelope, Handle, Listing, MAX_MESSAGE, MountInfo, Reply, Request,
     Statfs, Time, VERSION, WalkEnd, Walked, decode, encode,
 };
+use host::rustix::fs::{Mode, OFlags};
 use host::{HostFd, message};
 use kernel::cred::{Cred, UserNs};
 use kernel::io::{Io, SliceSource, VecSink};
 use kernel::op::Op;
-use kernel::vfs::{DirOps, DirSink, FileType, Inode, Link, NewKind, NewNode, Rights, SetAttr};
+use kernel::vfs::{Backing, DirOps, DirSink, FileType, Inode, Link, NewKind, NewNode, Rights, SetAttr};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -42,11 +43,19 @@ struct Parts {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Given {
     Nothing,
+    /// With the rights that were asked for.
     File,
+    /// With these (O_RDONLY, O_WRONLY, O_RDWR, O_APPEND).
+    Rights(u32),
     /// Nothing ever comes out of it.
     Pipe,
+    /// A FIFO that does not wait.
+    Fifo,
+    Device,
     Folder,
     Socket,
+    /// A unix socket that does not wait.
+    Stream,
     Two,
 }
 
@@ -114,7 +123,9 @@ fn name() -> impl Strategy<Value = Bytes> {
 fn parts() -> impl Strategy<Value = Parts> {
     let fd = prop_oneof![
         4 => Just(Given::File),
-        2 => select(vec![Given::Nothing, Given::Pipe, Given::Folder, Given::Socket, Given::Two])
+        1 => select(vec![0, 1, 2, 0o2001, 0o2002]).prop_map(Given::Rights),
+        2 => select(vec![Given::Fifo, Given::Stream]),
+        2 => select(vec![Given::Nothing, Given::Pipe, Given::Device, Given::Folder, Given::Socket, Given::Two])
     ];
     let handle = prop_oneof![1..20u64, number()].prop_map(Handle);
     let count = prop_oneof![6 => 0..4usize, 1 => 0..400usize];
@@ -175,7 +186,9 @@ impl Parts {
             }
             Request::Open { how, .. } => Done::Opened {
                 handle: self.flags[0].then_some(self.handle),
-                attr: if how.create.is_some() || self.flags[3] {
+                attr: if how.fifo && self.flags[3] {
+                    Attr { mode: 0o010_644, ..self.attr }
+                } else if how.create.is_some() || self.flags[3] {
                     Attr { mode: 0o100_644, ..self.attr }
                 } else {
                     self.other
@@ -185,7 +198,8 @@ impl Parts {
                 contents: (self.number == 1).then(|| self.name(0)),
             },
             Request::Bind { .. } => {
-                Done::Opened { handle: Some(self.handle), attr: self.attr, created: true, dir: None, contents: None }
+                let attr = if self.flags[3] { Attr { mode: 0o140_755, ..self.attr } } else { self.attr };
+                Done::Opened { handle: Some(self.handle), attr, created: true, dir: None, contents: None }
             }
             Request::List { cursor, .. } => {
                 let entries = (0..self.count).map(|at| Entry {
@@ -285,6 +299,18 @@ fn lie(socket: &OwnedFd, answers: &[(Way, Parts)], trips: &AtomicUsize) {
     let file = host::rustix::fs::memfd_create(c"x", host::rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     host::rustix::io::write(&file, b"some text").unwrap();
     let unix = message::pair().unwrap().0;
+    let device: OwnedFd = std::fs::File::options().read(true).write(true).open("/dev/zero").unwrap().into();
+    let stream = {
+        use host::rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap()
+    };
+    let opened = |of: &OwnedFd, flags: u32| {
+        let path = format!("/proc/self/fd/{}", of.as_raw_fd());
+        host::rustix::fs::open(path, OFlags::from_bits_retain(flags) | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    };
+    let files = [0, 1, 2, 0o2001, 0o2002].map(|flags| (flags, opened(&file, flags)));
+    let fifos = [0, 1, 2].map(|flags| (flags, opened(&pipe, flags | OFlags::NONBLOCK.bits())));
+    let with = |list: &[(u32, OwnedFd)], flags: u32| list.iter().position(|(has, _)| *has == flags).unwrap();
     for at in 0.. {
         let Ok((len @ 1.., _)) = message::receive_into(socket, &mut buffer, true) else { return };
         let Envelope { request, .. } = decode(&buffer[..len]).unwrap();
@@ -316,11 +342,20 @@ fn lie(socket: &OwnedFd, answers: &[(Way, Parts)], trips: &AtomicUsize) {
         }
         let wanted = matches!(reply, Ok(Done::Opened { contents: None, .. } | Done::Donated { .. }))
             || matches!(request, Request::Channel | Request::Scratch { .. } | Request::Connect { .. });
+        let asked = match &request {
+            Request::Open { how, .. } if how.write => 1 + u32::from(how.read),
+            Request::Open { .. } => 0,
+            _ => 2,
+        };
         let fds: Vec<BorrowedFd<'_>> = match parts.fd {
             _ if !wanted && parts.number != 2 => vec![],
             Given::Nothing => vec![],
-            Given::File => vec![file.as_fd()],
+            Given::File => vec![files[with(&files, asked)].1.as_fd()],
+            Given::Rights(flags) => vec![files[with(&files, flags)].1.as_fd()],
             Given::Pipe => vec![pipe.as_fd()],
+            Given::Fifo => vec![fifos[with(&fifos, asked)].1.as_fd()],
+            Given::Device => vec![device.as_fd()],
+            Given::Stream => vec![stream.as_fd()],
             Given::Folder => vec![folder.as_fd()],
             Given::Socket => vec![unix.as_fd()],
             Given::Two => vec![pipe.as_fd(), file.as_fd()],
@@ -425,7 +460,9 @@ impl Guest {
                     Some(kind) => ops(&dir).create(&mut self.io(), Guest::name(name), &node(kind))?,
                     None => ops(&dir).tmpfile(&mut self.io(), &node(NewKind::Regular))?,
                 };
-                let _ = made.ops.take_socket();
+                if let Some(socket) = made.ops.take_socket() {
+                    has(&socket, 0o140_000, 2 | OFlags::NONBLOCK.bits());
+                }
                 self.met.push(made);
             }
             Act::Link(dir, node, name) => {
@@ -470,7 +507,11 @@ impl Guest {
                 let _ = file.sync(&mut self.io(), true);
                 if let Some(map) = file.mappable() {
                     let rights = Rights { write: place % 2 == 0, shared: true };
-                    let _ = map.backing(&mut self.io(), 0..8192, rights);
+                    if let Ok(Backing::Host { fd, .. }) = map.backing(&mut self.io(), 0..8192, rights) {
+                        let access = if rights.write { 2 } else { host::stream::flags(&fd).unwrap() & 3 };
+                        assert_ne!(access, 1, "a mapping is read");
+                        has(&fd, 0o100_000, access);
+                    }
                 }
             }
             Act::List(dir) => {
@@ -504,8 +545,12 @@ impl Guest {
             }
             Act::Peers(node) => {
                 let node = self.get(node);
-                let _ = node.ops.open_fifo(&mut self.io(), OpenFlags::RDWR);
-                let _ = node.ops.connect_socket(&mut self.io(), 1);
+                if let Ok(Some(fifo)) = node.ops.open_fifo(&mut self.io(), OpenFlags::RDWR) {
+                    has(&fifo, 0o010_000, 2 | OFlags::NONBLOCK.bits());
+                }
+                if let Ok(Some(socket)) = node.ops.connect_socket(&mut self.io(), 1) {
+                    has(&socket, 0o140_000, 2 | OFlags::NONBLOCK.bits());
+                }
             }
             Act::Statfs => {
                 let root = self.get(0);
@@ -515,6 +560,13 @@ impl Guest {
         }
         Ok(())
     }
+}
+
+/// What the kernel took is of this type and open so.
+fn has(fd: &HostFd, kind: u32, flags: u32) {
+    assert_eq!(u32::from(host::file::stat(fd).unwrap().stx_mode) & 0o170_000, kind);
+    let relevant = 3 | (OFlags::NONBLOCK | OFlags::APPEND | OFlags::PATH).bits();
+    assert_eq!(host::stream::flags(fd).unwrap() & relevant, flags);
 }
 
 fn ops(dir: &Inode) -> &dyn DirOps {

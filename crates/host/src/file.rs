@@ -12,7 +12,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-pub use libc::{O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
+pub use libc::{
+    O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
+};
 pub use rustix::fs::{FallocateFlags, StatFs, Statx, Timespec};
 
 /// Opens `name`, a single component, below `dir` without following a symbolic link: not at its end, nor on the way. `flags` are O_* (O_CLOEXEC is

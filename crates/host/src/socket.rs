@@ -7,7 +7,7 @@ use crate::fd::HostFd;
 use abi::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
-    listen, recv, send, shutdown, socket_with,
+    listen, recv, send, shutdown, socket_with, sockopt,
 };
 use std::os::fd::OwnedFd;
 
@@ -43,6 +43,12 @@ pub fn start_listening(socket: &HostFd, backlog: i32) -> Result<(), Errno> {
 /// accept4(2). EAGAIN where nobody waits.
 pub fn accept(socket: &HostFd) -> Result<OwnedFd, Errno> {
     accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).map_err(errno)
+}
+
+/// Whether this is a unix socket of a type, SOCK_*.
+pub fn is_unix(socket: &HostFd, kind: u32) -> bool {
+    let is_kind = sockopt::socket_type(socket).is_ok_and(|found| found == SocketType::from_raw(kind));
+    is_kind && sockopt::socket_domain(socket).is_ok_and(|family| family == AddressFamily::UNIX)
 }
 
 /// send(2), without SIGPIPE; EAGAIN where there is no room.

@@ -130,7 +130,11 @@ impl Object {
             return true;
         }
         let mut byte = [0];
-        match host::stream::read(&self.fd, &mut byte) {
+        let read = match host::stream::read_nowait(&self.fd, &mut byte) {
+            Err(Errno::EOPNOTSUPP) => block_in_place(|| host::stream::read(&self.fd, &mut byte)),
+            other => other,
+        };
+        match read {
             Ok(0) => false,
             Ok(_) => {
                 *self.early.lock() = Some(byte[0]);

@@ -13,7 +13,7 @@ use kernel::ipc::pipe::CHUNK;
 use kernel::reactor::{self, Watch};
 use kernel::socket::{Control, Incoming, Outgoing};
 use kernel::wait::{Events, Queue, Wake};
-use kernel::{Op, Stop, fail};
+use kernel::{Op, Stop, block_in_place, fail};
 use std::sync::Arc;
 
 /// The most that one message may have.
@@ -57,7 +57,12 @@ impl HostSocket {
 
     /// The next connection from the host.
     pub fn accept(&self, io: &mut Io<'_>) -> Op<Arc<HostFd>> {
-        let fd = io.wait_for(&self.queue, Events::IN, || some(socket::accept(&self.fd)))?;
+        // The gofer may have made this socket one that waits, and taken the connection itself: the worker is handed over.
+        let accept = || match self.ready(Events::IN).contains(Events::IN) {
+            true => some(block_in_place(|| socket::accept(&self.fd))),
+            false => Ok(None),
+        };
+        let fd = io.wait_for(&self.queue, Events::IN, accept)?;
         Ok(HostFd::new(fd))
     }
 
