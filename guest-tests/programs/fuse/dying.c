@@ -10,6 +10,15 @@ static void stop_server(void)
     EQ(OK(waitpid(fuse_server, NULL, 0)), fuse_server);
 }
 
+TEST(a_place_that_no_file_has)
+{
+    fuse_mount("");
+    int fd = OK(open("m/file", O_RDONLY));
+    S->node[fuse_find(1, "file")].size = 0; // where the hole begins, it says: one before
+    FAILS(EINVAL, lseek(fd, 0, SEEK_HOLE));
+    EQ(S->count[FUSE_LSEEK], 1);
+    EQ(OK(lseek(fd, 2, SEEK_CUR)), 2);
+}
 TEST(a_dead_server_is_no_server)
 {
     fuse_mount("");
@@ -116,6 +125,30 @@ TEST(a_server_without_interrupts_is_not_told_again)
         WAIT_OK(child);
     }
     EQ(S->interrupts, 1);
+}
+TEST(a_server_that_wants_to_be_told_often_is_told_once_more)
+{
+    fuse_mount("");
+    struct stat st;
+    OK(stat("m/file", &st));
+    S->error[FUSE_OPEN] = -1;
+    pid_t child = FORK({
+        signal(SIGUSR1, handler);
+        FAILS(EIO, open("m/file", O_RDONLY));
+    });
+    EVENTUALLY(S->held[FUSE_OPEN]);
+    kill(child, SIGUSR1);
+    EVENTUALLY(S->interrupts == 1);
+    kill(fuse_server, SIGSTOP);
+    EQ(OK(waitpid(fuse_server, NULL, WUNTRACED)), fuse_server);
+    for (int i = 0; i < 100; i++)
+        EQ(fuse_reply(fuse_fd, S->interrupted | 1, EAGAIN, NULL, 0), 16);
+    kill(fuse_server, SIGCONT);
+    EVENTUALLY(S->interrupts == 2);
+    sleep_ms(30);
+    EQ(S->interrupts, 2);
+    EQ(fuse_reply(fuse_fd, S->held[FUSE_OPEN], EIO, NULL, 0), 16);
+    WAIT_OK(child);
 }
 TEST(killed_while_the_server_has_not_read)
 {

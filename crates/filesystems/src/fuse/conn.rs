@@ -354,7 +354,8 @@ impl Conn {
     pub fn tell_interrupt(&self, request: &Arc<Request>) {
         {
             let mut state = self.state.lock();
-            if !state.processing.contains_key(&request.unique) {
+            let told = state.interrupts.iter().any(|other| Arc::ptr_eq(other, request));
+            if told || !state.processing.contains_key(&request.unique) {
                 return;
             }
             state.interrupts.push_back(request.clone());

@@ -108,6 +108,7 @@ impl OpenFile {
             node.write_back(io, &self.handle)?;
         }
         let mut at = at.unwrap_or_else(|| node.size());
+        check_end(at, from.left())?;
         let mut buffer = Vec::new();
         loop {
             let len = from.left().min(CHUNK);
@@ -207,6 +208,7 @@ impl OpenFile {
             Some(at) => at,
             None => node.attr(io)?.size,
         };
+        check_end(start, from.left())?;
         let most = conn.settings.get().map_or(4096, |s| s.max_write) as usize;
         let mut at = start;
         loop {
@@ -273,6 +275,11 @@ impl OpenFile {
     }
 }
 
+/// EFBIG for what no file has room for: a server may say that a file is as long as files get.
+fn check_end(at: u64, len: usize) -> Op<()> {
+    if at.saturating_add(len as u64) > i64::MAX as u64 { fail(Errno::EFBIG) } else { Ok(()) }
+}
+
 impl FileOps for OpenFile {
     fn position(&self) -> Position {
         if self.handle.how & (FOPEN_STREAM | FOPEN_NONSEEKABLE) != 0 { Position::Stream } else { Position::Vfs }
@@ -319,6 +326,7 @@ impl FileOps for OpenFile {
                     let args = Out::default().u64(self.handle.fh).u64(from).u32(whence).u32(0);
                     match conn.ask_plainly(io, FUSE_LSEEK, node.id, args, 8..=8, |_, answer| In(&answer?).u64()) {
                         Err(Stop::Errno(Errno::ENOSYS)) => conn.set_lacking(FUSE_LSEEK),
+                        Ok(place) if place > i64::MAX as u64 => return fail(Errno::EINVAL),
                         other => return other,
                     }
                 }

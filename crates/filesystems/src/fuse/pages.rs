@@ -25,6 +25,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) const PAGE: u64 = 4096;
+/// Pages of a file that a guest may change by shared mappings: each is looked at when the server is to be told.
+const SHARED_MAX: u64 = (1 << 30) / PAGE;
 /// Bytes that a file may have on the heap.
 const HEAP_MAX: u64 = 64 << 10;
 /// Dirty bytes of a file beyond which a writer waits for the server.
@@ -478,10 +480,14 @@ impl Node {
         self.state.lock().writers.iter().find_map(std::sync::Weak::upgrade)
     }
 
-    /// The memfd for a mapping of `range`, all of whose pages have been fetched.
+    /// The memfd for a mapping of `range`, all of whose pages have been fetched. ENOMEM for more pages than can be looked at.
     pub fn map(&self, range: &Range<u64>, may_write: bool) -> Op<Arc<HostFd>> {
         let size = self.size();
         let mut pages = self.pages.lock();
+        let count = range.end.min(size).saturating_sub(range.start).div_ceil(PAGE);
+        if may_write && count.saturating_add(pages.shared.len() as u64) > SHARED_MAX {
+            return Err(Errno::ENOMEM.into());
+        }
         let fd = pages.memfd()?;
         file::set_size(&fd, size)?;
         pages.mapped = true;
