@@ -134,9 +134,10 @@ unsafe fn call(p: *mut Private, frame: *mut u64) -> Option<u64> {
         put!(mb, ip, at(uc::RIP));
         let mut args = [at(uc::RDI), at(uc::RSI), at(uc::RDX), at(uc::R10), at(uc::R8), at(uc::R9)];
         if nr == RT_SIGRETURN {
+            let sp = at(uc::RSP);
             match frame::take(frame) {
                 Some(state) if returned(p, state) => return None,
-                Some(state) => args = [state[0], state[1], state[2], state[3], 0, 0],
+                Some(state) => args = [state[0], state[1], state[2], state[3], sp, 0],
                 None => return Some(fault(p, frame, [SIGSEGV, SI_KERNEL, 0], false)),
             }
         }

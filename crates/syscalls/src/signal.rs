@@ -259,22 +259,13 @@ pub fn sys_sigaltstack(call: &mut Call<'_>, [new, old, ..]: Args) -> Op<Ret> {
     let wanted = if new != 0 { Some(call.get::<StackT>(new)?) } else { None };
     let sp = call.task.thread().and_then(|t| t.regs()).map_or(0, |r| r.rsp);
     let before = call.task.signals.lock().altstack;
-    let on_it = before.flags & SS_AUTODISARM == 0 && before.contains(sp);
     if let Some(wanted) = wanted {
-        if on_it {
-            return fail(Errno::EPERM);
-        }
-        let altstack = match wanted.flags & !SS_AUTODISARM {
-            SS_DISABLE => AltStack::NONE,
-            0 | SS_ONSTACK if wanted.size < MINSIGSTKSZ => return fail(Errno::ENOMEM),
-            0 | SS_ONSTACK => AltStack { sp: wanted.sp, flags: wanted.flags & SS_AUTODISARM, size: wanted.size },
-            _ => return fail(Errno::EINVAL),
-        };
+        let altstack = changed(before, wanted, sp)?;
         call.task.signals.lock().set_altstack(altstack);
     }
     let state = if !before.enabled() {
         SS_DISABLE
-    } else if on_it {
+    } else if is_on(before, sp) {
         SS_ONSTACK
     } else {
         0
@@ -284,15 +275,32 @@ pub fn sys_sigaltstack(call: &mut Call<'_>, [new, old, ..]: Args) -> Op<Ret> {
     Ok(().into())
 }
 
-/// The stub has put the guest's frame into its registers and passes what the kernel keeps: mask and alternate stack.
-pub fn sys_rt_sigreturn(call: &mut Call<'_>, [mask, sp, flags, size, ..]: Args) -> Op<Ret> {
+/// Whether a stack pointer is on the alternate stack, which then must stay. One that disarms itself is nobody's.
+fn is_on(altstack: AltStack, sp: u64) -> bool {
+    altstack.flags & SS_AUTODISARM == 0 && altstack.contains(sp)
+}
+
+/// The alternate stack after it was asked to be another, by a thread with this stack pointer.
+fn changed(before: AltStack, wanted: StackT, sp: u64) -> Result<AltStack, Errno> {
+    if is_on(before, sp) {
+        return Err(Errno::EPERM);
+    }
+    match wanted.flags & !SS_AUTODISARM {
+        SS_DISABLE => Ok(AltStack::NONE),
+        0 | SS_ONSTACK if wanted.size < MINSIGSTKSZ => Err(Errno::ENOMEM),
+        0 | SS_ONSTACK => Ok(AltStack { sp: wanted.sp, flags: wanted.flags & SS_AUTODISARM, size: wanted.size }),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The stub has put the guest's frame into its registers and passes what the kernel keeps: mask and alternate stack; and where the frame was. A stack that
+/// sigaltstack(2) would refuse there is not taken, without a word.
+pub fn sys_rt_sigreturn(call: &mut Call<'_>, [mask, sp, flags, size, frame, ..]: Args) -> Op<Ret> {
     let mut mine = call.task.signals.lock();
     mine.mask.set(mask & !UNMASKABLE);
-    let flags = flags as u32;
-    if flags & SS_DISABLE != 0 {
-        mine.altstack = AltStack::NONE;
-    } else if size >= MINSIGSTKSZ {
-        mine.altstack = AltStack { sp, flags: flags & SS_AUTODISARM, size };
+    let wanted = StackT { sp, flags: flags as u32, pad: 0, size };
+    if let Ok(altstack) = changed(mine.altstack, wanted, frame) {
+        mine.altstack = altstack;
     }
     Ok(Ret::Registers)
 }

@@ -1,6 +1,10 @@
 // Returns from handlers, many of them: mask, alternate stack and registers are the context's, whoever sends what meanwhile. sigreturn(2), sigaltstack(2), signal(7).
 #include "check.h"
+#include <sys/utsname.h>
 #include <ucontext.h>
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
 
 enum { MANY = 300 };
 
@@ -166,11 +170,75 @@ TEST(the_alternate_stack_of_the_context)
         raise(SIGUSR1);
         OK(sigaltstack(NULL, &now));
         CHECK(now.ss_sp == stacks[0] && now.ss_flags == 0);
-        on(SIGUSR1, writes, 0); // on the alternate stack itself it would be refused
+        on(SIGUSR1, writes, 0);
         raise(SIGUSR1);
         OK(sigaltstack(NULL, &now));
         CHECK(now.ss_sp == stacks[2] && now.ss_size == sizeof stacks[2]);
     }
+}
+
+// What sigaltstack(2) would refuse in the handler is not taken from its frame either, and nobody is told.
+static int asked;
+static void asks(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)info, ran++;
+    stack_t *stack = &((ucontext_t *)context)->uc_stack;
+    switch (asked) {
+    case 0:
+        *stack = (stack_t){.ss_sp = stacks[2], .ss_size = sizeof stacks[2]};
+        break;
+    case 1:
+        *stack = (stack_t){.ss_flags = SS_DISABLE};
+        break;
+    case 2:
+        stack->ss_flags = 0x40;
+        break;
+    case 3:
+        stack->ss_flags = SS_DISABLE | 0x40;
+        break;
+    case 4:
+        *stack = (stack_t){.ss_sp = stacks[2], .ss_size = 100};
+        break;
+    }
+}
+TEST(a_stack_that_is_refused_is_not_taken)
+{
+    struct utsname name;
+    int major = 0, minor = 0;
+    OK(uname(&name));
+    sscanf(name.release, "%d.%d", &major, &minor);
+    if (major < 6 || (major == 6 && minor < 12))
+        SKIP("before Linux 6.12 the stack pointer that is returned to decides");
+    stack_t first = {.ss_sp = stacks[0], .ss_size = sizeof stacks[0]}, now;
+    for (int onstack = 0; onstack < 2; onstack++)
+        for (asked = 0; asked < 5; asked++) {
+            OK(sigaltstack(&first, NULL));
+            on(SIGUSR1, asks, onstack ? SA_ONSTACK : 0);
+            raise(SIGUSR1);
+            OK(sigaltstack(NULL, &now));
+            if (onstack || asked > 1) // a thread cannot leave the stack that it is on
+                CHECK(now.ss_sp == stacks[0] && now.ss_size == sizeof stacks[0] && now.ss_flags == 0);
+            else if (asked == 0)
+                CHECK(now.ss_sp == stacks[2] && now.ss_size == sizeof stacks[2] && now.ss_flags == 0);
+            else
+                EQ(now.ss_flags, SS_DISABLE);
+        }
+    EQ(ran, 10);
+}
+TEST(a_refused_stack_leaves_one_that_disarms_itself_disarmed)
+{
+    stack_t first = {.ss_sp = stacks[0], .ss_size = sizeof stacks[0], .ss_flags = SS_AUTODISARM}, now;
+    for (int onstack = 0; onstack < 2; onstack++)
+        for (asked = 0; asked < 5; asked++) {
+            OK(sigaltstack(&first, NULL));
+            on(SIGUSR1, asks, onstack ? SA_ONSTACK : 0);
+            raise(SIGUSR1);
+            OK(sigaltstack(NULL, &now));
+            if (asked == 0)
+                CHECK(now.ss_sp == stacks[2] && now.ss_flags == 0);
+            else
+                EQ(now.ss_flags, SS_DISABLE);
+        }
 }
 
 // A handler of the outer frame sees another stack than the inner one's.
@@ -200,9 +268,6 @@ TEST(nested_stacks)
     EQ(ran, MANY);
 }
 
-#ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1U << 31)
-#endif
 static void disarmed(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)info, (void)context, ran++;

@@ -213,7 +213,8 @@ impl Task {
         let mut mine = self.signals.lock();
         let alt = mine.altstack;
         let on_alt = action.flags & SA_ONSTACK != 0 && alt.enabled();
-        if on_alt && alt.flags & SS_AUTODISARM != 0 {
+        // Whatever stack the handler gets.
+        if alt.flags & SS_AUTODISARM != 0 {
             mine.set_altstack(crate::signal::AltStack::NONE);
         }
         drop(mine);
