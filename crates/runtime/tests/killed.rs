@@ -149,9 +149,12 @@ fn a_stub() {
     first_dies(1);
     wait_for(|| place.status("x") == "stopped", || "not stopped".into());
     clean(&place, "a stub");
-    place.ok(&["run", "-d", "x"]);
+    let log = place.dir.join("log");
+    place.ok(&["--log", log.to_str().unwrap(), "run", "-d", "x"]);
     wait_for(|| pids().len() == 2, || format!("{:?}", pids()));
     kill(pids()[0]);
     wait_for(|| place.status("x") == "stopped", || "not stopped".into());
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("the host ended process 1 (sh) with status 0x9"), "{said}");
     clean(&place, "the first stub");
 }

@@ -339,7 +339,16 @@ impl Task {
         }
         if !self.group.is_exiting() && !self.is_dying() {
             let sig = status & 0x7f;
-            observe::warn!("process {}: its host process ended with status {status:#x}", self.group.id());
+            let id = self.group.id();
+            let name = String::from_utf8_lossy(&self.comm()).into_owned();
+            if id == 1 {
+                let why = if sig == SIGKILL { ": out of memory? The host's kernel log tells" } else { "" };
+                observe::error!(
+                    "the host ended process 1 ({name}) with status {status:#x}, and all others go with it{why}"
+                );
+            } else {
+                observe::warn!("the host ended process {id} ({name}) with status {status:#x}");
+            }
             let sig = if sig == 0 { SIGKILL } else { sig };
             if self.group.exiting.set(ExitStatus::Signal { sig, core: false }).is_ok() {
                 self.group.end_at_once(&self.group.tasks()); // nobody is left for last words
