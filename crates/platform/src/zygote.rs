@@ -77,14 +77,13 @@ impl Seed {
         if threads != 1 {
             return Err(StartError::Host { step: "forking from a process with several threads", errno: Errno::EBUSY });
         }
-        let program = filter::seed_program();
         // SAFETY: this process has one thread, so the child may do what it likes with its copy.
         let pid = unsafe { libc::fork() };
         if pid < 0 {
             return Err(StartError::Host { step: "forking the seed", errno: last_errno() });
         }
         if pid == 0 {
-            let (step, errno) = become_seed(&region, &mailboxes, blocks, &program);
+            let (step, errno) = become_seed(&region, &mailboxes, blocks);
             slot.seed().failed.store(step << 16 | u32::from(errno.code()), Ordering::Release);
             // SAFETY: ends the forked child without running anything of the parent's.
             unsafe { libc::_exit(72) };
@@ -193,7 +192,7 @@ unsafe extern "C" {
 }
 
 /// In the forked child: makes this process the seed and enters the stub. Returns the step and error if that fails.
-fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64, program: &[libc::sock_filter]) -> (u32, Errno) {
+fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64) -> (u32, Errno) {
     let base = region.base;
     let fail = |step: u32| (step, last_errno());
     // SAFETY: a forked copy with one thread, which never goes back to the code around; host calls on its own memory, at places that it has just mapped.
@@ -268,11 +267,6 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64, program: &[l
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
         if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) < 0 {
             return fail(28);
-        }
-        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-        let flags = notify::PLAIN_FLAGS;
-        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) < 0 {
-            return fail(29);
         }
         asm!("mov rsp, {sp}", "xor ebp, ebp", "jmp {entry}", sp = in(reg) base + private(0) + STRIDE - 64,
             entry = in(reg) base + TEXT + header_word(header::SEED), options(noreturn));

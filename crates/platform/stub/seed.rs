@@ -1,7 +1,7 @@
 //! The seed (the process that shards' zygotes are forked from) and the zygotes. Both run only this code, never a guest's.
 //!
 //! The kernel process forks the seed while it has one thread, prepares it in `zygote.rs` (handlers, limits, no descriptors, no rights) and enters it here.
-//! The seed's filter has no listener, so each zygote can install one with a listener of its own. Neighbours: `start`. Owns no locks.
+//! The seed carries no filter, so each zygote can install one with a listener of its own. Neighbours: `start`. Owns no locks.
 
 use core::arch::global_asm;
 use core::sync::atomic::Ordering::{Acquire, Release};

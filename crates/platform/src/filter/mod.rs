@@ -215,28 +215,6 @@ fn stub_rules(listener: bool) -> Vec<sock_filter> {
     code
 }
 
-/// What the seed and the zygotes call before a zygote has installed the guests' filter, beyond what that filter lets through: which argument must be what.
-pub(crate) const SEED: &[(u32, &str, (u32, u32), &str)] = &[
-    (317, "seccomp", (0, 1), "SECCOMP_SET_MODE_FILTER: a zygote installs the guests' filter"),
-    (157, "prctl", (0, 1), "PR_SET_PDEATHSIG: a zygote ends with the kernel process"),
-    (54, "setsockopt", (2, 16), "SO_PASSCRED: without a listener, the host names who rings"),
-];
-
-/// The seed's filter, which all stub processes inherit below their own. It must not take away what that hands on, so it answers with the weakest action that
-/// still makes no call: TRACE, which is ENOSYS while nobody traces.
-pub(crate) fn seed_program() -> Vec<sock_filter> {
-    let mut code = vec![load(ARCH), equal(ARCH_X86_64, 1, 0), ret(TRACE), load(NR)];
-    let by_stub = STUB.iter().filter(|(_, _, rule, _)| !matches!(rule, Rule::Doorbell)).map(|row| row.0);
-    for nr in by_stub.chain(FUTEX2.iter().map(|row| row.0)) {
-        code.extend([equal(nr, 0, 1), ret(ALLOW)]);
-    }
-    for &(nr, _, (n, value), _) in SEED {
-        code.extend([equal(nr, 0, 4), load(arg(n)), equal(value, 0, 1), ret(ALLOW), ret(TRACE)]);
-    }
-    code.push(ret(TRACE));
-    code
-}
-
 /// What the filter leaves to whom.
 #[derive(Clone, Copy)]
 pub(crate) struct Ways {

@@ -186,38 +186,3 @@ fn without_a_listener_nothing_is_notified() {
         }
     }
 }
-
-/// What a filter lets through is not taken away by the one that was there before; all else the seed does not do.
-#[test]
-fn the_seeds_filter_is_a_list_and_hides_nothing_from_guests() {
-    let seed = seed_program();
-    let seed = |nr: u32, args: [u64; 6]| run(&seed, ARCH_X86_64, nr, BASE, args).unwrap();
-    let mut own: Vec<u32> = STUB.iter().map(|row| row.0).chain(FUTEX2.iter().map(|row| row.0)).collect();
-    own.retain(|nr| *nr != DOORBELL as u32);
-    let fixed = |nr: u32| SEED.iter().find(|row| row.0 == nr).map(|row| row.2);
-    for nr in 0..600 {
-        for value in [0, 1, 4, 9, 16, 0x22, 0x1002, 0x4000, 0x8_0005, u64::MAX] {
-            let args = [value; 6];
-            let expected = match fixed(nr) {
-                Some((_, is)) => u64::from(is) == value,
-                None => own.contains(&nr),
-            };
-            assert_eq!(seed(nr, args), if expected { ALLOW } else { TRACE }, "{nr} {value:x}");
-            for ways in [WAYS, UNHEARD] {
-                let program = program(&region(), ways);
-                for ip in [0x40_1000, BASE + TEXT + 0x100] {
-                    let verdict = run(&program, ARCH_X86_64, nr, ip, args).unwrap();
-                    assert!(verdict != ALLOW || expected, "{nr} {value:x}");
-                    // Lower, with a sign, is stronger: whatever else the guests' filter says, it says.
-                    let strength = |verdict: u32| (verdict & 0xffff_0000).cast_signed();
-                    assert!(verdict == ALLOW || strength(verdict) <= strength(TRACE), "{nr} {value:x}");
-                }
-            }
-        }
-    }
-    assert_eq!(run(&seed_program(), 0x4000_0003, 1, BASE, [0; 6]), Some(TRACE));
-    let page = include_str!("../../../../docs/security.md");
-    for (_, name, (n, value), why) in SEED {
-        assert!(page.contains(&format!("| {name} | arg {n} = {value:#x} | {why} |\n")), "docs/security.md: {name}");
-    }
-}
