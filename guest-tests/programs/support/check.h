@@ -358,6 +358,8 @@ static inline int test_main(int argc, char **argv)
                 return test->main ? test->main(argc - 1, argv + 1) : (test->run(), 0);
         return 99;
     }
+    for (int sig = 1; sig <= SIGRTMAX; sig++)
+        signal(sig, SIG_DFL); // who started this may ignore some, as nohup and a shell's & do
     int failed = 0;
     for (struct test_case *test = test_first; test; test = test->next)
         if (test->run)
