@@ -358,8 +358,10 @@ static inline int test_main(int argc, char **argv)
                 return test->main ? test->main(argc - 1, argv + 1) : (test->run(), 0);
         return 99;
     }
-    for (int sig = 1; sig <= SIGRTMAX; sig++)
-        signal(sig, SIG_DFL); // who started this may ignore some, as nohup and a shell's & do
+    struct sigaction is;
+    for (int sig = 1; sig <= SIGRTMAX; sig++) // who started this may ignore some, as nohup and a shell's & do
+        if (!sigaction(sig, NULL, &is) && is.sa_handler == SIG_IGN)
+            signal(sig, SIG_DFL);
     int failed = 0;
     for (struct test_case *test = test_first; test; test = test->next)
         if (test->run)
