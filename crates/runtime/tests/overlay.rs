@@ -184,6 +184,43 @@ fn a_full_disk_of_the_host_is_enospc_inside() {
 }
 
 #[test]
+fn a_copy_up_that_finds_the_disk_full_leaves_the_file_as_it_was() {
+    let script = "
+        tried() { \"$@\" 2>&1 | grep -o 'No space left on device' || echo done; }
+        old() { busybox md5sum < /etc/large; busybox stat -c '%s %a %Y' /etc/large; ls /etc | busybox tr '\\n' ' '; }
+        old > /dev/shm/before
+        tried busybox dd if=/bin/busybox of=/etc/large conv=notrunc bs=10 count=1 status=none
+        tried busybox truncate -s 4000000 /etc/large
+        old > /dev/shm/after
+        busybox cmp /dev/shm/before /dev/shm/after && echo same
+        echo room > /etc/room; cat /etc/room
+        busybox rm /etc/large; busybox head -c 100000 /bin/busybox > /etc/large; busybox wc -c < /etc/large";
+    let place = prepared(script);
+    let file = place.dir.join("b/config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs" }));
+    std::fs::write(&file, config.to_string()).unwrap();
+    let large = place.dir.join("b/rootfs/etc/large");
+    std::fs::write(&large, vec![7; 3 << 20]).unwrap();
+    let store = place.dir.join("store");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&store).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: only root mounts a small disk");
+        return;
+    }
+    let choice = format!("--overlay2=root:dir={}", store.display());
+    let answer = place.run(&[&choice, "run", "x"]);
+    let gone = Command::new("umount").arg(&store).status().unwrap().success();
+    let expected = "No space left on device\nNo space left on device\nsame\nroom\n100000\n";
+    assert_eq!((answer.status, &*answer.out), (0, expected), "{}", answer.err);
+    assert!(gone, "the disk is still in use");
+    assert_eq!(std::fs::read(&large).unwrap(), vec![7; 3 << 20]);
+}
+
+#[test]
 fn without_descriptors_left_files_cannot_grow_and_others_work_on() {
     // Each of these files is a descriptor of the kernel process; another user than root cannot have more than the shell's limit.
     let script = "
