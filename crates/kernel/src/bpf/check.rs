@@ -81,6 +81,9 @@ impl Pass<'_> {
             if at + 1 >= self.insns.len() || second != plain || s != 0 || insn.off != 0 {
                 return Err(invalid(at, "not a 64-bit constant (there are no maps)"));
             }
+            if self.states.get(at + 1).is_some_and(Option::is_some) {
+                return Err(invalid(at, "a jump into its middle"));
+            }
         }
         let length = 1 + usize::from(long);
         let Some(mut state) = self.states.get(at).copied().flatten() else { return Ok(length) }; // nothing leads here

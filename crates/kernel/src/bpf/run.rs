@@ -71,21 +71,12 @@ fn wide(code: u8, a: u64, b: u64) -> u64 {
     }
 }
 
+/// The lower halves, as `wide` has them but for what depends on the width: the sign, and how far a shift may go.
 fn narrow(code: u8, a: u32, b: u32) -> u32 {
     match code {
-        op::ADD => a.wrapping_add(b),
-        op::SUB => a.wrapping_sub(b),
-        op::MUL => a.wrapping_mul(b),
-        op::DIV => a.checked_div(b).unwrap_or(0),
-        op::MOD => a.checked_rem(b).unwrap_or(a),
-        op::OR => a | b,
-        op::AND => a & b,
-        op::XOR => a ^ b,
-        op::LSH => a.wrapping_shl(b),
-        op::RSH => a.wrapping_shr(b),
-        op::ARSH => (a as i32).wrapping_shr(b) as u32,
-        op::NEG => a.wrapping_neg(),
-        _ => b,
+        op::LSH | op::RSH => wide(code, a.into(), u64::from(b & 31)) as u32,
+        op::ARSH => wide(code, i64::from(a as i32) as u64, u64::from(b & 31)) as u32,
+        _ => wide(code, a.into(), b.into()) as u32,
     }
 }
 

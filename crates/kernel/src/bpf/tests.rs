@@ -66,6 +66,13 @@ fn arithmetic_wraps_and_divides_by_zero() {
     assert_eq!(value(&[insn(0x71, 0x10, 1, 0)]), 3);
     assert_eq!(value(&[insn(0x69, 0x10, 2, 0)]), 0x0102);
     assert_eq!(value(&[mov(0, 3), insn(0x87, 0, 0, 0)]), -3i32 as u32);
+    // Of 32 bits.
+    assert_eq!(value(&[mov(0, -8), insn(0xc4, 0, 0, 1)]), -4i32 as u32);
+    assert_eq!(value(&[mov(0, -8), insn(0x74, 0, 0, 28)]), 15);
+    assert_eq!(value(&[mov(0, -8), insn(0x34, 0, 0, 2)]), 0x7fff_fffc);
+    assert_eq!(value(&[mov(0, -8), insn(0x94, 0, 0, 7)]), 3);
+    assert_eq!(value(&[mov(0, 3), insn(0x84, 0, 0, 0)]), -3i32 as u32);
+    assert_eq!(value(&[mov(0, 5), mov(2, 0), insn(0x3c, 0x20, 0, 0)]), 0);
     // Signed and unsigned, of 32 and 64 bits.
     let taken = |code: u8, a: i32, b: i32| value(&[mov(2, a), mov(0, 0), insn(code, 2, 1, b), mov(0, 1)]) == 0;
     assert!(taken(0x25, -1, 1) && !taken(0x65, -1, 1));
@@ -99,6 +106,7 @@ fn what_could_do_harm_is_refused() {
         (&[mov(0, 0), insn(0x64, 0, 0, 32), EXIT], "a shift"),
         (&[insn(0x18, 0x10, 0, 3), insn(0, 0, 0, 0), EXIT], "no maps"),
         (&[insn(0x18, 0, 0, 3)], "no maps"),
+        (&[mov(0, 0), insn(0x15, 0, 1, 0), insn(0x18, 0, 0, 3), insn(0, 0, 0, 0), EXIT], "a jump into its middle"),
         // On one way only.
         (&[insn(0x61, 0x12, 0, 0), insn(0x15, 2, 1, 0), mov(0, 1), EXIT], "r0 has no value"),
     ] {
