@@ -33,6 +33,7 @@ pub(super) struct Limit {
     passed: AtomicU64,
     ended: AtomicU64,
     ended_whole: AtomicU64,
+    generation: AtomicU64,
     /// CPU time at the last look, ns.
     cpu: AtomicU64,
 }
@@ -61,6 +62,7 @@ impl Limit {
             passed: 0.into(),
             ended: 0.into(),
             ended_whole: 0.into(),
+            generation: 0.into(),
             cpu: 0.into(),
         }
     }
@@ -70,9 +72,9 @@ impl Limit {
         self.max.store(MAX, Relaxed);
     }
 
-    /// A number that changes with memory.events of the group itself.
-    pub fn events(&self) -> u64 {
-        self.passed.load(Relaxed)
+    /// A number that changes with memory.events: those of groups below count there, too.
+    pub fn generation(&self) -> &AtomicU64 {
+        &self.generation
     }
 }
 

@@ -341,7 +341,7 @@ impl Cgroup {
         match file {
             EventFile::Cgroup => self.generation.load(Relaxed),
             EventFile::Pids => self.pids.refused(),
-            EventFile::Memory => self.memory.events(),
+            EventFile::Memory => self.memory.generation().load(Relaxed),
         }
     }
 
@@ -354,8 +354,10 @@ impl Cgroup {
 
     /// An event file says something else now. Called without locks.
     fn tell(&self, file: EventFile) {
-        if file == EventFile::Cgroup {
-            self.generation.fetch_add(1, Relaxed);
+        match file {
+            EventFile::Cgroup => _ = self.generation.fetch_add(1, Relaxed),
+            EventFile::Memory => _ = self.memory.generation().fetch_add(1, Relaxed),
+            EventFile::Pids => {} // by its count
         }
         self.changed.wake(Events::ERR | Events::PRI);
         let inode = self.watched.lock().get(file as usize).and_then(Weak::upgrade);
