@@ -26,10 +26,10 @@ TEST(what_nobody_has_set_is_zero)
 {
     for (int i = 0; i < 5; i++)
         for (int sig = 1; sig <= 64; sig++)
-            if (!untouched(sig)) { // set by whoever started this
+            if (!untouched(sig)) { // ignored by whoever started this, or was, until check.h set it to its default
                 struct action old;
                 OK(ask(sig, NULL, &old));
-                EQ(old.handler, 1);
+                CHECK(old.handler <= 1);
             }
     CHECK(untouched(SIGKILL) && untouched(SIGSTOP) && untouched(64));
 }
