@@ -83,13 +83,14 @@ pub fn sealed_memfd(name: &str, len: u64) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// A memory file of `len` bytes that begins with these, which nobody can change.
+/// A memory file of `len` bytes that begins with these, which nobody can change. Pages of zeros are holes: a fault on a page next to them does not map them.
 pub fn memfd_of(name: &str, bytes: &[u8], len: u64) -> Result<OwnedFd, Errno> {
     let fd = memfd(name, true)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let n = rustix::io::write(&fd, rest).map_err(crate::errno)?;
-        rest = rest.get(n..).unwrap_or_default();
+    for (number, page) in bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0)) {
+        let mut done = 0;
+        while let Some(rest) = page.get(done..).filter(|rest| !rest.is_empty()) {
+            done += rustix::io::pwrite(&fd, rest, (number * 4096 + done) as u64).map_err(crate::errno)?;
+        }
     }
     rustix::fs::ftruncate(&fd, len).map_err(crate::errno)?;
     let all = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;

@@ -241,6 +241,9 @@ impl Spawn<'_> {
             if self.fixed_addresses && libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) < 0 {
                 return failed(8);
             }
+            if self.fixed_addresses {
+                lower_mmap_base();
+            }
             // Signals that the caller blocks or ignores must not be blocked or ignored in the child.
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
@@ -251,6 +254,27 @@ impl Spawn<'_> {
         }
     }
 }
+
+/// Has the program that is executed next map its memory below [`MMAP_BASE`]. Where the hard limit forbids it, it maps higher: a fork then costs more (docs/platform.md, "The region").
+///
+/// # Safety
+/// In the forked child.
+unsafe fn lower_mmap_base() {
+    // SAFETY: host calls on a structure of our own.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit);
+        limit.rlim_cur = TASK_END - STACK_GUARD_GAP - MMAP_BASE;
+        libc::setrlimit(libc::RLIMIT_STACK, &raw const limit);
+    }
+}
+
+/// Where the host begins to look for room, downwards: below the range that RLIMIT_STACK keeps for the stack. So the stub's region, which lies above, needs no neighbours that keep others away. A little above a
+/// multiple of 4 GiB, so that the vDSO, which comes first, shares its page tables with nobody.
+const MMAP_BASE: u64 = 0x7fe0_0001_0000;
+const TASK_END: u64 = 0x7fff_ffff_f000;
+/// Linux' default.
+const STACK_GUARD_GAP: u64 = 256 * 4096;
 
 /// More are never passed: standard streams, control socket, listener, gofer connections.
 const MAX_FDS: usize = 64;

@@ -25,6 +25,8 @@ pub const SITES: u64 = TEXT + TEXT_LEN;
 pub const SITES_LEN: u64 = 0x2000;
 /// Offset of a word behind it: 1 once another block than the first thread's may be mapped.
 pub const MANY_BLOCKS: u64 = SITES + SITES_LEN;
+/// And of one that is 1 where blocks that are not in use need no mapping that keeps others away. Such a mapping, however empty, makes the end of each process walk through the page tables beside it.
+pub const FREE_REST: u64 = MANY_BLOCKS + 8;
 /// Slots come in blocks: first the private parts of [`BLOCK_SLOTS`] (a page of state and the signal stack each, found by masking the stack pointer), then their mailboxes. A block is
 /// mapped when a thread wants it.
 pub const BLOCKS: u64 = SITES + 0x1_0000;

@@ -49,6 +49,11 @@ impl Region {
         Ok(Region { base, user_top, vdso, arena, plug })
     }
 
+    /// Whether the host puts nothing in the region that could go elsewhere: it begins its search below.
+    pub fn is_out_of_the_way(&self) -> bool {
+        !self.plug.is_empty() && self.plug.end <= self.base
+    }
+
     /// First and end address that stay mapped besides the region.
     pub fn keep(&self) -> [u64; 2] {
         [self.vdso.vvar.start, self.vdso.vdso.end]

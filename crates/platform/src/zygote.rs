@@ -16,8 +16,8 @@ use host::seccomp::notify;
 use crate::config::{Config, StartError};
 use crate::filter::{self, Ways};
 use crate::layout::{
-    BLOCK_SLOTS, BLOCKS, KICK_SIGNAL, Mailbox, SHARED, SIGNAL_STACK, SITES, STRIDE, TEXT, TEXT_LEN, block, header,
-    private,
+    BLOCK_SLOTS, BLOCKS, FREE_REST, KICK_SIGNAL, Mailbox, REGION_LEN, SHARED, SIGNAL_STACK, SITES, STRIDE, TEXT,
+    TEXT_LEN, block, header, private,
 };
 use crate::mailbox::{Mailboxes, Pool, once};
 use crate::region::Region;
@@ -217,6 +217,12 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64) -> (u32, Err
             if !map(at + SHARED, SHARED, rw, libc::MAP_SHARED, mailboxes.file.number(), n * SHARED) {
                 return fail(23);
             }
+        }
+        let free = u64::from(region.is_out_of_the_way());
+        ((base + FREE_REST) as *mut u64).write(free);
+        if free != 0 {
+            let (from, end) = (base + block(blocks * BLOCK_SLOTS), base + REGION_LEN);
+            libc::munmap(from as *mut _, (end - from) as usize);
         }
         // Private page of slot 0: see the stub's `Private`.
         let fsgsbase = libc::getauxval(libc::AT_HWCAP2) >> 1 & 1;

@@ -5,17 +5,21 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::layout::{BLOCK_LEN, BLOCK_SLOTS, BLOCKS, MANY_BLOCKS, REGION_LEN, SHARED, block};
+use crate::layout::{BLOCK_LEN, BLOCK_SLOTS, BLOCKS, FREE_REST, MANY_BLOCKS, REGION_LEN, SHARED, block};
 use crate::{Private, base, private, sys, user};
 
 const MMAP: u64 = 9;
 const MPROTECT: u64 = 10;
+const MUNMAP: u64 = 11;
 const MADVISE: u64 = 28;
 const DONTFORK: u64 = 10;
 /// SHARED, FIXED.
 const SHARED_FIXED: u64 = 0x11;
 /// PRIVATE, FIXED, ANONYMOUS, NORESERVE.
 const NOTHING: u64 = 0x4032;
+/// PRIVATE, ANONYMOUS, NORESERVE, FIXED_NOREPLACE.
+const PRIVATE_HERE: u64 = 0x10_4022;
+const EEXIST: i64 = -17;
 
 /// 1 once this process may have mapped more than one block.
 pub fn many() -> *mut u64 {
@@ -57,9 +61,13 @@ pub unsafe fn keep_one(p: *mut Private) {
     unsafe {
         let (start, own, end) = (base() + BLOCKS, of(p), base() + REGION_LEN);
         for (from, to) in [(start, own), (own + BLOCK_LEN, end)] {
-            if from < to {
-                sys::call(MMAP, [from, to - from, 0, NOTHING, u64::MAX, 0]);
+            if from >= to {
+                continue;
             }
+            match *((base() + FREE_REST) as *const u64) {
+                0 => sys::call(MMAP, [from, to - from, 0, NOTHING, u64::MAX, 0]),
+                _ => sys::call(MUNMAP, [from, to - from, 0, 0, 0, 0]),
+            };
         }
         *many() = 0;
     }
@@ -89,7 +97,10 @@ pub unsafe fn want(p: *mut Private, slot: u64) -> Result<(), i64> {
         // Before the map: a child that has a copy of the map sees this, too, and drops it.
         (*many().cast::<AtomicU64>()).store(1, SeqCst);
         let at = base() + block(slot);
-        let r = sys::call(MPROTECT, [at, SHARED, 3, 0, 0, 0]);
+        let r = match sys::call(MMAP, [at, SHARED, 3, PRIVATE_HERE, u64::MAX, 0]) {
+            EEXIST => sys::call(MPROTECT, [at, SHARED, 3, 0, 0, 0]),
+            r => r,
+        };
         let r = if r < 0 { r } else { map(p, slot) };
         if r < 0 { Err(r) } else { Ok(()) }
     }
