@@ -8,6 +8,7 @@ use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_DATA, SEEK_HOLE};
 use host::HostFd;
 use host::rustix::fs::Statx;
+use kernel::buffer::with_buffer;
 use kernel::ipc::host_stream::{Object, Stream};
 use kernel::locks::Leaf;
 use kernel::vfs::{
@@ -58,8 +59,15 @@ impl FileSystemOps for HostFs {
 /// Bytes that are moved at once.
 const CHUNK: usize = 64 << 10;
 
-fn read_with(to: &mut dyn Sink, mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>) -> Op<usize> {
-    let mut buffer = vec![0; to.left().min(CHUNK)];
+fn read_with(to: &mut dyn Sink, read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>) -> Op<usize> {
+    with_buffer(to.left().min(CHUNK), |buffer| read_by(buffer, to, read))
+}
+
+fn read_by(
+    buffer: &mut [u8],
+    to: &mut dyn Sink,
+    mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>,
+) -> Op<usize> {
     let mut done = 0;
     while to.left() > 0 {
         let want = to.left().min(buffer.len());
@@ -79,11 +87,18 @@ fn read_with(to: &mut dyn Sink, mut read: impl FnMut(&mut [u8], u64) -> Result<u
     Ok(done)
 }
 
-fn write_with(from: &mut dyn Source, mut write: impl FnMut(&[u8], u64) -> Result<usize, Errno>) -> Op<usize> {
-    let mut buffer = vec![0; from.left().min(CHUNK)];
+fn write_with(from: &mut dyn Source, write: impl FnMut(&[u8], u64) -> Result<usize, Errno>) -> Op<usize> {
+    with_buffer(from.left().min(CHUNK), |buffer| write_by(buffer, from, write))
+}
+
+fn write_by(
+    buffer: &mut [u8],
+    from: &mut dyn Source,
+    mut write: impl FnMut(&[u8], u64) -> Result<usize, Errno>,
+) -> Op<usize> {
     let mut done = 0;
     while from.left() > 0 {
-        let got = match from.take(&mut buffer) {
+        let got = match from.take(buffer) {
             Ok(0) => break,
             Ok(got) => got,
             Err(stop) if done == 0 => return Err(stop),

@@ -5,6 +5,7 @@
 //! and a test enforces it.
 
 pub mod bpf;
+pub mod buffer;
 pub mod call;
 pub mod cred;
 pub mod fd;

@@ -14,6 +14,8 @@ use crate::thread::Thread;
 
 /// Pieces start at multiples of this in the window.
 const ALIGN: usize = 16;
+/// The first one starts there or later: the stub copies slowly to a place in a page up to a cache line behind its source's, and guests' buffers begin at a page or 16 bytes behind.
+const FIRST: usize = 256;
 
 struct Open {
     thread: Arc<Thread>,
@@ -97,7 +99,7 @@ pub(crate) fn write(space: &Space, addr: u64, from: &[u8]) -> bool {
         if meets(addr, from.len(), open.given.in_addr, open.given.in_len as usize) {
             open.given.in_len = 0;
         }
-        let at = open.used.next_multiple_of(ALIGN);
+        let at = open.used.next_multiple_of(ALIGN).max(FIRST);
         let fits = within(addr, from.len(), open.given.out_addr, open.given.out_len).is_some()
             && at + from.len() <= WINDOW_LEN as usize
             && open.out.len() < MAX_OUTS;

@@ -2,6 +2,7 @@
 
 use abi::Errno;
 use abi::fds::*;
+use kernel::buffer::with_buffer;
 use kernel::mm::{Mm, UserBuffers};
 use kernel::task::Task;
 use kernel::{Args, Call, Op, Ret, Sink, Source, fail};
@@ -63,7 +64,10 @@ fn run(call: &Call<'_>, from: &mut UserBuffers, to: &mut UserBuffers) -> Op<Ret>
 
 /// Moves as much as both have; what was moved before a fault counts.
 fn copy(from: &mut UserBuffers, to: &mut UserBuffers) -> Op<usize> {
-    let mut buffer = vec![0; CHUNK.min(Source::left(from)).min(Sink::left(to))];
+    with_buffer(CHUNK.min(Source::left(from)).min(Sink::left(to)), |buffer| copy_by(buffer, from, to))
+}
+
+fn copy_by(buffer: &mut [u8], from: &mut UserBuffers, to: &mut UserBuffers) -> Op<usize> {
     let mut done = 0;
     loop {
         let want = buffer.len().min(Source::left(from)).min(Sink::left(to));

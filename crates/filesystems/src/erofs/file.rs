@@ -8,6 +8,7 @@ use super::node::NodeOps;
 use abi::Errno;
 use abi::fs::{SEEK_DATA, SEEK_END, SEEK_HOLE};
 use host::{HostFd, file, memory};
+use kernel::buffer::with_buffer;
 use kernel::cred::Cap;
 use kernel::io::{Io, Sink};
 use kernel::locks::Leaf;
@@ -36,27 +37,28 @@ impl FileOps for OpenFile {
         let Some(start) = at else { return fail(Errno::EINVAL) };
         let NodeOps { shared, meta, .. } = &self.0;
         let left = meta.size.saturating_sub(start);
-        let mut buffer = vec![0; to.left().min(CHUNK).min(usize::try_from(left).unwrap_or(CHUNK))];
-        let mut done = 0;
-        while to.left() > 0 && !buffer.is_empty() {
-            let want = to.left().min(buffer.len());
-            let part = buffer.get_mut(..want).unwrap_or_default();
-            let got = match shared.image.read_data(meta, start.saturating_add(done as u64), part) {
-                Ok(got) => got,
-                Err(_) if done > 0 => break,
-                Err(stop) => return Err(stop),
-            };
-            let put = if got > 0 { to.put(part.get(..got).unwrap_or_default()) } else { Ok(0) };
-            let put = match put {
-                Err(_) if done > 0 => break,
-                other => other?,
-            };
-            done += put;
-            if put < want {
-                break;
+        with_buffer(to.left().min(CHUNK).min(usize::try_from(left).unwrap_or(CHUNK)), |buffer| {
+            let mut done = 0;
+            while to.left() > 0 && !buffer.is_empty() {
+                let want = to.left().min(buffer.len());
+                let part = buffer.get_mut(..want).unwrap_or_default();
+                let got = match shared.image.read_data(meta, start.saturating_add(done as u64), part) {
+                    Ok(got) => got,
+                    Err(_) if done > 0 => break,
+                    Err(stop) => return Err(stop),
+                };
+                let put = if got > 0 { to.put(part.get(..got).unwrap_or_default()) } else { Ok(0) };
+                let put = match put {
+                    Err(_) if done > 0 => break,
+                    other => other?,
+                };
+                done += put;
+                if put < want {
+                    break;
+                }
             }
-        }
-        Ok(done)
+            Ok(done)
+        })
     }
 
     fn seek(&self, _io: &mut Io<'_>, offset: i64, whence: u32, _from: u64) -> Op<u64> {

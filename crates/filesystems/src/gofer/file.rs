@@ -9,20 +9,16 @@ use abi::fs::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use fsproto::OpenHow;
 use host::{HostFd, file};
 use kernel::block_in_place;
+use kernel::buffer::with_buffer;
 use kernel::io::{Io, Sink, Source};
 use kernel::op::{Op, Stop, fail};
 use kernel::vfs::{Backing, FileOps, Mappable, Rights};
 use std::any::Any;
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes that go through the kernel process at a time.
 const CHUNK: usize = 128 << 10;
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Opens a regular file.
 pub(crate) fn open(node: &Arc<Node>, flags: OpenFlags) -> Op<Arc<dyn FileOps>> {
@@ -85,7 +81,7 @@ impl FileOps for OpenFile {
     fn read(&self, _io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
         let Some(start) = at else { return fail(Errno::EINVAL) };
         let end = self.node.end();
-        with_buffer(|buffer| {
+        with_buffer(to.left().min(CHUNK), |buffer| {
             let mut total = 0;
             while to.left() > 0 {
                 let at = start.saturating_add(total as u64);
@@ -116,7 +112,7 @@ impl FileOps for OpenFile {
     fn write(&self, _io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
         let Some(start) = at else { return fail(Errno::EINVAL) };
         let _writing = self.node.writing();
-        with_buffer(|buffer| {
+        with_buffer(from.left().min(CHUNK), |buffer| {
             let mut total = 0;
             while from.left() > 0 {
                 let want = from.left().min(buffer.len());
@@ -240,13 +236,4 @@ impl Drop for OpenFile {
             let _ = self.node.refresh(&self.fd);
         }
     }
-}
-
-/// A buffer of this thread's. A call within a call (a sink that reads a file) gets one of its own.
-fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut buffer = BUFFER.take();
-    buffer.resize(CHUNK, 0);
-    let result = work(&mut buffer);
-    BUFFER.set(buffer);
-    result
 }

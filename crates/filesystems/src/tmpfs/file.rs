@@ -9,32 +9,17 @@ use abi::Errno;
 use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use host::file;
 use kernel::block_in_place;
+use kernel::buffer::with_buffer;
 use kernel::cred::Cap;
 use kernel::io::{Io, Sink, Source};
 use kernel::op::{Op, fail};
 use kernel::vfs::{Backing, FileOps, Mappable, Rights};
 use std::any::Any;
-use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes copied at a time.
 const CHUNK: usize = 128 << 10;
-
-thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs `f` with a buffer of `len` bytes, whatever is in it.
-fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut buffer = BUFFER.take();
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    let result = f(buffer.get_mut(..len).unwrap_or_default());
-    BUFFER.set(buffer);
-    result
-}
 
 pub(super) struct OpenFile {
     pub node: Arc<Node>,

@@ -3,6 +3,7 @@
 //! Donated standard streams (crate `devices`) and FIFOs of the host that a gofer opened. A description that others share is never changed, O_NONBLOCK
 //! included. Locks: `Leaf` around a byte that was read to find out whether anybody writes.
 
+use crate::buffer::with_buffer;
 use crate::io::{Io, Sink, Source, UserMemory};
 use crate::locks::Leaf;
 use crate::op::{Op, Stop, fail};
@@ -200,26 +201,51 @@ impl FileOps for Stream {
         Position::Stream
     }
     fn read(&self, io: &mut Io<'_>, _at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
-        let mut buffer = vec![0; to.left().min(CHUNK)];
-        if buffer.is_empty() {
+        if to.left() == 0 {
             return Ok(0);
         }
         let object = self.0.clone();
-        let count = io.wait_for(&object.queue, Events::IN, || match object.read_some(&mut buffer) {
-            Ok(count) => Ok(Some(count)),
-            Err(Errno::EAGAIN) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        })?;
-        match buffer.get(..count) {
-            Some(data) if !data.is_empty() => to.put(data),
-            _ => Ok(0),
-        }
+        with_buffer(to.left().min(CHUNK), |buffer| {
+            let count = io.wait_for(&object.queue, Events::IN, || match object.read_some(buffer) {
+                Ok(count) => Ok(Some(count)),
+                Err(Errno::EAGAIN) => Ok(None),
+                Err(errno) => Err(errno.into()),
+            })?;
+            match buffer.get(..count) {
+                Some(data) if !data.is_empty() => to.put(data),
+                _ => Ok(0),
+            }
+        })
     }
     fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
-        let mut buffer = vec![0; from.left().min(CHUNK)];
+        with_buffer(from.left().min(CHUNK), |buffer| self.write_by(buffer, io, from))
+    }
+    fn ready(&self, want: Events) -> Events {
+        self.0.ready(want)
+    }
+    fn queue(&self) -> Option<&Queue> {
+        self.0.watch.is_some().then_some(&self.0.queue)
+    }
+    fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
+        if cmd == abi::ioctl::FIONREAD {
+            let count = host::rustix::io::ioctl_fionread(&self.0.fd).map_err(host::errno)?;
+            return memory.write(arg, &(count as i32).to_le_bytes()).map(|()| 0);
+        }
+        self.0.terminal_ioctl(memory, cmd, arg)
+    }
+    fn label(&self) -> Option<String> {
+        Some(self.0.label())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Stream {
+    fn write_by(&self, buffer: &mut [u8], io: &mut Io<'_>, from: &mut dyn Source) -> Op<usize> {
         let mut done = 0;
         while from.left() > 0 {
-            let got = match from.take(&mut buffer) {
+            let got = match from.take(buffer) {
                 Ok(got) => got,
                 Err(stop) if done == 0 => return Err(stop),
                 Err(_) => break,
@@ -256,25 +282,6 @@ impl FileOps for Stream {
             }
         }
         Ok(done)
-    }
-    fn ready(&self, want: Events) -> Events {
-        self.0.ready(want)
-    }
-    fn queue(&self) -> Option<&Queue> {
-        self.0.watch.is_some().then_some(&self.0.queue)
-    }
-    fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
-        if cmd == abi::ioctl::FIONREAD {
-            let count = host::rustix::io::ioctl_fionread(&self.0.fd).map_err(host::errno)?;
-            return memory.write(arg, &(count as i32).to_le_bytes()).map(|()| 0);
-        }
-        self.0.terminal_ioctl(memory, cmd, arg)
-    }
-    fn label(&self) -> Option<String> {
-        Some(self.0.label())
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
