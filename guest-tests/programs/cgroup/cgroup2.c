@@ -421,24 +421,82 @@ TEST(no_processes_between_groups)
     EQ(error, EBUSY);
 }
 
-TEST(limits_that_cannot_be_kept_cannot_be_set)
+static long long field(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    CHECK(at);
+    return atoll(at + strlen(key));
+}
+static pid_t busy_in(const char *group)
+{
+    pid_t pid = OK(fork());
+    if (pid)
+        return pid;
+    OK(put(at(group, "cgroup.procs"), "0"));
+    for (volatile unsigned long i = 0;; i++)
+        ;
+}
+
+TEST(cpu_time_is_limited)
 {
     set_up();
     need("cpu");
     OK(put("cgroup.subtree_control", "+cpu"));
     OK(put(at("", "cgroup.subtree_control"), "+cpu"));
-    char first[100], below[100];
-    strcpy(first, text_of(at("", "cpu.max")));
-    strcpy(below, text_of(at("a", "cpu.max")));
-    int max = put(at("a", "cpu.max"), "max"), quota = put(at("a", "cpu.max"), "10000 100000"), error = errno;
+    pid_t cleaner = FORK({
+        STREQ(text_of(at("", "cpu.max")), "max 100000\n");
+        STREQ(text_of(at("a", "cpu.max")), "max 100000\n");
+        FAILS(EINVAL, put(at("a", "cpu.max"), "500 100000"));
+        FAILS(EINVAL, put(at("a", "cpu.max"), "10000 500"));
+        FAILS(EINVAL, put(at("a", "cpu.max"), "10000 2000000"));
+        FAILS(EINVAL, put(at("a", "cpu.max"), "some"));
+        OK(put(at("a", "cpu.max"), "10000 50000"));
+        STREQ(text_of(at("a", "cpu.max")), "10000 50000\n");
+        OK(put(at("a", "cpu.max"), "5000"));
+        STREQ(text_of(at("a", "cpu.max")), "5000 50000\n");
+        EQ(field(text_of(at("a", "cpu.stat")), "nr_throttled "), 0);
+
+        // Two of them want ten times as much, or more.
+        struct timespec begin, end_;
+        pid_t one = busy_in("a"), two = busy_in("a");
+        EVENTUALLY(field(text_of(at("a", "cpu.stat")), "nr_throttled ") > 0);
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        long long used = field(text_of(at("a", "cpu.stat")), "usage_usec ");
+        usleep(1000000);
+        used = field(text_of(at("a", "cpu.stat")), "usage_usec ") - used;
+        clock_gettime(CLOCK_MONOTONIC, &end_);
+        long long passed = (end_.tv_sec - begin.tv_sec) * 1000000LL + (end_.tv_nsec - begin.tv_nsec) / 1000;
+        CHECK(used < passed / 5); // a tenth, and two periods
+        const char *stat = text_of(at("a", "cpu.stat"));
+        CHECK(field(stat, "nr_periods ") >= field(stat, "nr_throttled "));
+        CHECK(field(stat, "throttled_usec ") > 0);
+        EQ(field(text_of(at("b", "cpu.stat")), "nr_periods "), 0);
+
+        // Who leaves is free, and SIGKILL gets through to who is held.
+        write_pid(at("b", "cgroup.procs"), one);
+        used = field(text_of(at("b", "cpu.stat")), "usage_usec ");
+        EVENTUALLY(field(text_of(at("b", "cpu.stat")), "usage_usec ") > used + 200000);
+        OK(put(at("a", "cpu.max"), "1000 1000000"));
+        usleep(100000);
+        end(two);
+        // The limit of a group above holds, too; until it is taken away.
+        OK(put(at("", "cpu.max"), "1000 1000000"));
+        EVENTUALLY(field(text_of(at("", "cpu.stat")), "throttled_usec ") > 0);
+        used = field(text_of(at("b", "cpu.stat")), "usage_usec ");
+        usleep(200000);
+        CHECK(field(text_of(at("b", "cpu.stat")), "usage_usec ") < used + 100000);
+        OK(put(at("", "cpu.max"), "max"));
+        used = field(text_of(at("b", "cpu.stat")), "usage_usec ");
+        EVENTUALLY(field(text_of(at("b", "cpu.stat")), "usage_usec ") > used + 200000);
+        end(one);
+    });
+    int status;
+    OK(waitpid(cleaner, &status, 0));
     OK(put(at("", "cgroup.subtree_control"), "-cpu"));
     int gone = access(at("a", "cpu.max"), F_OK);
     OK(put("cgroup.subtree_control", "-cpu"));
     clean_relative();
-    STREQ(first, "max 100000\n");
-    STREQ(below, "max 100000\n");
-    EQ(max, 0);
-    CHECK(quota == 0 || error == EOPNOTSUPP);
+    EQ(status, 0);
     EQ(gone, -1);
 }
 

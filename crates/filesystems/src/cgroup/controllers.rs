@@ -1,18 +1,17 @@
 //! Files of the controllers: cpu, cpuset, memory, pids. cgroups(7).
 //!
-//! Limits of the container's own group are the runtime's and are only shown. Below it tasks and memory can be limited; processors are the host's to divide, so there their time is counted only: `cpu.max` says `max`
-//! and takes nothing else.
+//! Limits of the container's own group are the runtime's and are only shown. Below it CPU time, tasks and memory can be limited. There is no cpu.weight: who gets a processor that two want is the host's decision.
 
 use super::{Row, limit, refuse, row, text};
 use crate::proc::cpu;
 use abi::Errno;
 use kernel::task::Task;
-use kernel::task::cgroup::{Cgroup, Controllers, EventFile, MAX};
+use kernel::task::cgroup::{Cgroup, Controllers, EventFile, MAX, USUAL_PERIOD};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
 
 pub(super) static ROWS: &[Row] = &[
-    row("cpu.max", 0o444, Controllers::CPU, cpu_max, only_max),
+    row("cpu.max", 0o644, Controllers::CPU, cpu_max, set_cpu_max),
     row("cpuset.cpus.effective", 0o444, Controllers::CPUSET, cpus, refuse),
     row("cpuset.mems.effective", 0o444, Controllers::CPUSET, |_, _| text(0), refuse),
     row("memory.current", 0o444, Controllers::MEMORY, |_, g| text(g.memory().total()), refuse),
@@ -28,19 +27,33 @@ pub(super) static ROWS: &[Row] = &[
     row("pids.peak", 0o444, Controllers::PIDS, |_, g| text(g.pids().1), refuse),
 ];
 
-/// A limit that is not there is not taken away.
-fn only_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+/// Quota and period in µs. The container's quota is kept as thousandths of a processor.
+fn cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    let (quota, period) = if group.is_container() {
+        let quota = |millis: u64| millis.saturating_mul(USUAL_PERIOD / 1000);
+        (group.limits().cpu_millis.map_or(MAX, quota), USUAL_PERIOD)
+    } else {
+        group.cpu_max()
+    };
+    text(format_args!("{} {period}", limit(quota)))
+}
+
+/// The quota, and the period where it is another from now on.
+fn set_cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
     if group.is_container() {
         return fail(Errno::EPERM);
     }
-    if value == "max" { Ok(()) } else { fail(Errno::EOPNOTSUPP) }
+    let mut words = value.split_ascii_whitespace();
+    let quota = match words.next() {
+        Some("max") => MAX,
+        word => number(word)?,
+    };
+    let period = words.next().map_or(Ok(group.cpu_max().1), |word| number(Some(word)))?;
+    group.set_cpu_max(quota, period)
 }
 
-/// Quota and period in µs. The container's quota is kept as thousandths of a processor.
-fn cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
-    const PERIOD: u64 = 100_000;
-    let quota = group.limits().cpu_millis.map_or(MAX, |millis| millis.saturating_mul(PERIOD / 1000));
-    text(format_args!("{} {PERIOD}", limit(quota)))
+fn number(word: Option<&str>) -> Op<u64> {
+    Ok(word.and_then(|word| word.parse().ok()).ok_or(Errno::EINVAL)?)
 }
 
 fn cpus(io: &mut Io<'_>, _group: &Arc<Cgroup>) -> Op<Vec<u8>> {

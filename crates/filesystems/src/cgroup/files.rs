@@ -2,7 +2,7 @@
 
 use super::{Row, limit, refuse, row, text};
 use abi::Errno;
-use kernel::task::cgroup::{Cgroup, Controllers, EventFile, MAX};
+use kernel::task::cgroup::{Cgroup, Controllers, CpuLimits, EventFile, MAX};
 use kernel::task::{PidNs, Task, ThreadGroup};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
@@ -40,10 +40,15 @@ fn stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     text(format_args!("nr_descendants {}\nnr_dying_descendants 0", group.subtree().len() - 1))
 }
 
-/// The stub's time is the guest's: user and system time are not told apart.
+/// The stub's time is the guest's: user and system time are not told apart. What became of a limit is told where there can be one.
 fn cpu_stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     let usage = group.cpu_time() / 1000;
-    text(format_args!("usage_usec {usage}\nuser_usec {usage}\nsystem_usec 0"))
+    let used = format!("usage_usec {usage}\nuser_usec {usage}\nsystem_usec 0");
+    if group.is_container() || !group.controllers().contains(Controllers::CPU) {
+        return text(used);
+    }
+    let CpuLimits { periods, throttled, held } = group.cpu_limits();
+    text(format_args!("{used}\nnr_periods {periods}\nnr_throttled {throttled}\nthrottled_usec {}", held / 1000))
 }
 
 /// EINVAL for what is no number, ERANGE beyond `max`.

@@ -202,11 +202,14 @@ impl Task {
     fn park_frozen(self: &Arc<Self>, mut run: Box<Run>) -> Option<Box<Run>> {
         run.timer = None;
         let again = self.wait(run);
+        let frozen = self.is_frozen_with_cgroup();
         if again.is_none() {
-            if let Some(thread) = self.thread() {
+            if (frozen || self.group.container.freezer.is_frozen())
+                && let Some(thread) = self.thread()
+            {
                 thread.park();
             }
-            if self.group.cgroup_frozen.load(Acquire) {
+            if frozen {
                 self.group.cgroup().halted();
             }
         }

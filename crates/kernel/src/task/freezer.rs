@@ -3,6 +3,7 @@
 //! A frozen task waits before whatever it was about to do next (`drive`), registered on nothing but the freezer, with its host thread parked. A call that waited is run
 //! again when it thaws, with its old deadline; only SIGKILL gets through. Neighbours: `attention` (stops, which guests see). Owns no locks.
 
+use super::cgroup::halt::FROZEN;
 use super::drive::Run;
 use super::{GroupState, Task, ThreadGroup};
 use crate::signal::{SIGKILL, bit};
@@ -53,9 +54,9 @@ impl ThreadGroup {
 }
 
 impl Task {
-    /// Nothing of it may run now.
+    /// Nothing of it may run now: it is frozen, or its control group has used up its CPU time.
     pub(super) fn is_frozen(&self) -> bool {
-        (self.group.container.freezer.is_frozen() || self.group.cgroup_frozen.load(SeqCst))
+        (self.group.container.freezer.is_frozen() || self.group.cgroup_halts.load(SeqCst) != 0)
             && !self.group.is_exiting()
             && !self.is_dying()
             && !self.is_being_killed()
@@ -63,7 +64,11 @@ impl Task {
 
     /// It has come to the halt that its control group wants.
     pub(super) fn is_halted(&self) -> bool {
-        self.group.cgroup_frozen.load(SeqCst) && self.is_at_rest()
+        self.is_frozen_with_cgroup() && self.is_at_rest()
+    }
+
+    pub(super) fn is_frozen_with_cgroup(&self) -> bool {
+        self.group.cgroup_halts.load(SeqCst) & FROZEN != 0
     }
 
     fn is_being_killed(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::vfs::Executed;
 use crate::wait::Queue;
 use lock::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// How a process or thread ended.
@@ -87,9 +87,9 @@ pub struct ThreadGroup {
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to.
     pub container: Arc<Container>,
-    /// Where it is among the control groups, and whether that is frozen: `cgroup` changes both.
+    /// Where it is among the control groups, and what holds it there (`cgroup::halt`): `cgroup` changes both.
     pub(super) cgroup: Mutex<Arc<Cgroup>, Leaf>,
-    pub(super) cgroup_frozen: AtomicBool,
+    pub(super) cgroup_halts: AtomicU8,
 }
 
 /// Actions, shared pending signals, stop state.
@@ -183,7 +183,7 @@ impl ThreadGroup {
             sem_undo: Mutex::new(None),
             container,
             cgroup: Mutex::new(cgroup),
-            cgroup_frozen: AtomicBool::new(false),
+            cgroup_halts: AtomicU8::new(0),
         })
     }
 

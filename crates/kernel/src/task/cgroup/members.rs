@@ -1,4 +1,4 @@
-//! Processes in groups: coming, moving, going; freezing and killing all at once. cgroups(7).
+//! Processes in groups: coming, moving, going; killing all at once. cgroups(7).
 
 use super::{Cgroup, Charge, Controllers, EventFile, TREE};
 use crate::cred::Cred;
@@ -7,7 +7,7 @@ use crate::signal::{SIGKILL, SigInfo};
 use crate::task::{Task, ThreadGroup, send};
 use crate::vfs::{Attr, FileType, access};
 use abi::Errno;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 /// A process of a group.
@@ -130,56 +130,6 @@ impl Cgroup {
         }
     }
 
-    /// Freezes or thaws a process as its group is.
-    fn settle(&self, process: &Arc<ThreadGroup>) {
-        let frozen = self.frozen.load(SeqCst);
-        if process.cgroup_frozen.swap(frozen, SeqCst) == frozen {
-            return;
-        }
-        if frozen {
-            for task in process.tasks() {
-                task.notify();
-            }
-        } else {
-            process.container.freezer.look_again();
-        }
-    }
-
-    /// cgroup.freeze.
-    pub fn freezes(&self) -> bool {
-        self.state.lock().freeze
-    }
-
-    pub fn set_freeze(self: &Arc<Self>, freeze: bool) -> Op<()> {
-        let tree = TREE.lock();
-        self.alive()?;
-        self.state.lock().freeze = freeze;
-        let mut changed = Vec::new();
-        // From the outside inwards, so that the one above has its state.
-        for group in self.subtree() {
-            let above = group.parent().is_some_and(|p| p.frozen.load(SeqCst));
-            let frozen = group.freezes() || above;
-            if group.frozen.swap(frozen, SeqCst) != frozen {
-                changed.push(group);
-            }
-        }
-        drop(tree);
-        for group in &changed {
-            for process in group.processes() {
-                group.settle(&process);
-            }
-        }
-        tell(changed);
-        Ok(())
-    }
-
-    /// Whether all tasks in it and below have come to a halt because it is frozen.
-    pub fn is_frozen(self: &Arc<Self>) -> bool {
-        let halted = |task: &Arc<Task>| task.has_ended() || task.is_halted();
-        self.frozen.load(SeqCst)
-            && self.subtree().iter().flat_map(|g| g.processes()).all(|p| p.tasks().iter().all(halted))
-    }
-
     /// A task of it has come to a halt, or goes on: cgroup.events of all above may say something else.
     pub(in crate::task) fn halted(self: &Arc<Self>) {
         for group in self.ancestry() {
@@ -205,7 +155,7 @@ impl Cgroup {
     }
 }
 
-fn tell(changed: Vec<Arc<Cgroup>>) {
+pub(super) fn tell(changed: Vec<Arc<Cgroup>>) {
     for group in changed {
         group.tell(EventFile::Cgroup);
     }

@@ -2,18 +2,15 @@
 //!
 //! The host knows nothing of these groups. While there are limits, one thread looks at what their processes use, the more often the nearer that is to a limit, and ends the process that uses most where one is
 //! passed, as Linux' OOM killer does. So a group can be above its limit for some milliseconds. Counted is what `usage` counts: files in memory as far as they are mapped.
-//! Neighbours: `usage`. Owns the lock of the list of limited groups.
+//! Neighbours: `usage`, `watch`. Locks: none.
 
+use super::watch::Watch;
 use super::{Cgroup, EventFile, MAX};
-use crate::locks::Leaf;
-use crate::op::{Op, fail};
+use crate::op::Op;
 use crate::signal::{SIGKILL, SigInfo};
 use crate::task::{ThreadGroup, send};
-use abi::Errno;
-use lock::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
-use std::thread::Thread;
 use std::time::Duration;
 
 /// Between two looks.
@@ -46,12 +43,7 @@ pub struct MemoryEvents {
     pub oom_group_kill: u64,
 }
 
-struct Watch {
-    limited: Vec<Weak<Cgroup>>,
-    thread: Option<Thread>,
-}
-
-static WATCH: Mutex<Watch, Leaf> = Mutex::new(Watch { limited: Vec::new(), thread: None });
+static WATCH: Watch = Watch::new("memory", |group| group.memory_max() != MAX, Cgroup::keep_limit);
 
 impl Limit {
     pub fn new() -> Limit {
@@ -92,19 +84,7 @@ impl Cgroup {
         if bytes == MAX {
             return Ok(());
         }
-        let mut watch = WATCH.lock();
-        if !watch.limited.iter().any(|group| std::ptr::eq(group.as_ptr(), Arc::as_ptr(self))) {
-            watch.limited.push(Arc::downgrade(self));
-        }
-        if let Some(thread) = &watch.thread {
-            thread.unpark();
-            return Ok(());
-        }
-        match std::thread::Builder::new().name("memory".into()).stack_size(256 << 10).spawn(keep_limits) {
-            Ok(started) => watch.thread = Some(started.thread().clone()),
-            Err(_) => return fail(Errno::EAGAIN),
-        }
-        Ok(())
+        WATCH.add(self)
     }
 
     pub fn oom_group(&self) -> bool {
@@ -171,31 +151,4 @@ impl Cgroup {
 fn resident(process: &Arc<ThreadGroup>) -> u64 {
     let mm = process.tasks().iter().find_map(|task| task.mm());
     mm.and_then(|mm| mm.space().pages()).map_or(0, |[_, resident, ..]| resident * 4096)
-}
-
-/// Body of the thread; it ends when there are no limits any more.
-fn keep_limits() {
-    loop {
-        let mut groups: Vec<Arc<Cgroup>> = Vec::new();
-        {
-            let mut watch = WATCH.lock();
-            watch.limited.retain(|group| {
-                let group = group.upgrade();
-                let limited = group.as_ref().is_some_and(|group| group.memory_max() != MAX);
-                groups.extend(group); // let go of without the lock
-                limited
-            });
-            if watch.limited.is_empty() {
-                watch.thread = None;
-                return;
-            }
-        }
-        let delay = groups.iter().map(Cgroup::keep_limit).min().unwrap_or(LONGEST);
-        drop(groups);
-        platform::flush();
-        while crate::wait::drain() {
-            platform::flush();
-        }
-        std::thread::park_timeout(delay);
-    }
 }

@@ -1,15 +1,19 @@
 //! Control groups: which process is in which, and what holds for a group as a whole. cgroups(7), cgroup_namespaces(7).
 //!
 //! A container has a tree of groups; its own group is the top, which the guest sees as the root of its hierarchy. Neighbours: `pids` (the
-//! controller that counts tasks), `usage` (what the members use), `memory` (what they may use of it), `device` (what they may open), `freezer`. The files are in crate `filesystems`. Locks: `CgroupTree` for
+//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `device` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
 //! all changes of trees and members, then a group's own `Leaf`.
 
+mod bandwidth;
 mod device;
+pub(super) mod halt;
 mod members;
 mod memory;
 mod pids;
 mod usage;
+mod watch;
 
+pub use bandwidth::{CpuLimits, USUAL_PERIOD};
 pub use memory::MemoryEvents;
 pub use pids::Charge;
 pub use usage::MemoryUse;
@@ -22,7 +26,8 @@ use crate::wait::{Events, Queue};
 use abi::Errno;
 use lock::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock, Weak};
 
 pub(super) static TREE: Mutex<(), CgroupTree> = Mutex::new(());
@@ -70,8 +75,9 @@ pub struct Cgroup {
     state: Mutex<State, Leaf>,
     pids: pids::Count,
     memory: memory::Limit,
-    /// Frozen by itself or with a group above.
-    frozen: AtomicBool,
+    cpu: bandwidth::Bandwidth,
+    /// What holds its tasks, its own reasons and those of groups above.
+    halts: AtomicU8,
     /// How often cgroup.kill was written.
     kills: AtomicU64,
     /// Changes with what cgroup.events says.
@@ -97,7 +103,8 @@ struct State {
     live: usize,
     removed: bool,
     subtree_control: Controllers,
-    freeze: bool,
+    /// Its own reasons to hold its tasks (`halt`).
+    halts: u8,
     max_depth: u64,
     max_descendants: u64,
     limits: HostLimits,
@@ -110,14 +117,14 @@ struct State {
 }
 
 impl Cgroup {
-    fn new(name: &[u8], parent: Option<&Arc<Cgroup>>, owner: (u32, u32), frozen: bool) -> Arc<Cgroup> {
+    fn new(name: &[u8], parent: Option<&Arc<Cgroup>>, owner: (u32, u32), halts: u8) -> Arc<Cgroup> {
         let state = State {
             children: BTreeMap::new(),
             members: HashMap::new(),
             live: 0,
             removed: false,
             subtree_control: Controllers::empty(),
-            freeze: false,
+            halts: 0,
             max_depth: MAX,
             max_descendants: MAX,
             limits: HostLimits::default(),
@@ -134,7 +141,8 @@ impl Cgroup {
             state: Mutex::new(state),
             pids: pids::Count::new(),
             memory: memory::Limit::new(),
-            frozen: AtomicBool::new(frozen),
+            cpu: bandwidth::Bandwidth::new(),
+            halts: AtomicU8::new(halts),
             kills: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             changed: Queue::new(),
@@ -144,7 +152,7 @@ impl Cgroup {
 
     /// The group of a new container.
     pub fn container(limits: HostLimits, pids: Option<u64>) -> Arc<Cgroup> {
-        let group = Self::new(b"", None, (0, 0), false);
+        let group = Self::new(b"", None, (0, 0), 0);
         group.state.lock().limits = limits;
         group.set_pids_max(pids.unwrap_or(MAX));
         group
@@ -204,7 +212,7 @@ impl Cgroup {
                 return fail(Errno::EAGAIN);
             }
         }
-        let child = Self::new(name, Some(self), owner, self.frozen.load(Relaxed));
+        let child = Self::new(name, Some(self), owner, self.halts.load(SeqCst));
         let mut state = self.state.lock();
         if state.children.contains_key(name) {
             return fail(Errno::EEXIST);
@@ -225,6 +233,7 @@ impl Cgroup {
             }
             state.removed = true;
             child.memory.lift();
+            child.cpu.lift();
         }
         let gone = {
             let mut state = self.state.lock();
