@@ -1,5 +1,8 @@
 //! tmpfs, overlay, gofer, fuse, proc, sys, dev, devpts, mqueue, cgroup and the rest.
 
+// So deep is the proof that what leads from a control group to inodes and back may be shared between threads.
+#![recursion_limit = "256"]
+
 mod cgroup;
 mod dev;
 mod devpts;

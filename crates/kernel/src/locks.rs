@@ -43,6 +43,8 @@ lock::lock_class! {
     pub TaskFields = 60;
     /// The record of the call that a task is in.
     pub TaskRecord = 8;
+    /// Where a namespace's hierarchies of control groups are mounted.
+    pub CgroupMounts = 11;
     /// Trees of control groups and who is in them.
     pub CgroupTree = 47;
     /// A terminal's link to session and foreground group.

@@ -78,11 +78,12 @@ fn program(call: &Call<'_>, fd: u32) -> Op<Arc<Program>> {
     Ok(call.file(fd.into())?.ops_as::<BpfProg>().ok_or(Errno::EINVAL)?.0.clone())
 }
 
-/// The control group of a folder.
+/// The control group of a folder: only those of version 2 take programs.
 fn group(call: &Call<'_>, fd: u32) -> Op<Arc<Cgroup>> {
     let file = call.file(fd.into())?;
     let inode = file.inode.as_ref().ok_or(Errno::EBADF)?;
-    Ok(inode.ops.stands_for().and_then(|any| any.downcast().ok()).ok_or(Errno::EBADF)?)
+    let group: Option<Arc<Cgroup>> = inode.ops.stands_for().and_then(|any| any.downcast().ok());
+    Ok(group.filter(|group| group.hierarchy.is_two()).ok_or(Errno::EBADF)?)
 }
 
 fn load(call: &mut Call<'_>, ask: BpfLoad) -> Op<Ret> {

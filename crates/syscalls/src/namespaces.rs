@@ -46,7 +46,7 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
         ns.ipc = IpcNs::new(owner.clone());
     }
     if flags.contains(F::NEWCGROUP) {
-        ns.cgroup = CgroupNs::new(owner.clone(), call.task.group.cgroup());
+        ns.cgroup = CgroupNs::of(owner.clone(), &call.task.group);
     }
     if flags.contains(F::NEWNET) {
         ns.net = NetNs::new(owner.clone());

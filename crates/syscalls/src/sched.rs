@@ -58,10 +58,7 @@ pub fn sys_sched_setaffinity(call: &mut Call<'_>, [pid, size, at, ..]: Args) -> 
     if cpus.is_empty() {
         return fail(Errno::EINVAL);
     }
-    if let Some(thread) = task.thread() {
-        thread.set_affinity(&cpus)?;
-    }
-    task.set_affinity(cpus);
+    task.ask_for_cpus(cpus)?;
     Ok(().into())
 }
 

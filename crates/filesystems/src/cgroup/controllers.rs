@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 pub(super) static ROWS: &[Row] = &[
     row("cpu.max", 0o644, Controllers::CPU, cpu_max, set_cpu_max),
-    row("cpuset.cpus.effective", 0o444, Controllers::CPUSET, cpus, refuse),
+    row("cpuset.cpus", 0o644, Controllers::CPUSET, cpus, set_cpus).nested(),
+    row("cpuset.cpus.effective", 0o444, Controllers::CPUSET, effective_cpus, refuse),
+    row("cpuset.mems", 0o644, Controllers::CPUSET, mems, set_mems).nested(),
     row("cpuset.mems.effective", 0o444, Controllers::CPUSET, |_, _| text(0), refuse),
     row("memory.current", 0o444, Controllers::MEMORY, |_, g| text(g.memory().total()), refuse),
     row("memory.events", 0o444, Controllers::MEMORY, memory_events, refuse).telling(EventFile::Memory).nested(),
@@ -56,9 +58,35 @@ fn number(word: Option<&str>) -> Op<u64> {
     Ok(word.and_then(|word| word.parse().ok()).ok_or(Errno::EINVAL)?)
 }
 
-fn cpus(io: &mut Io<'_>, _group: &Arc<Cgroup>) -> Op<Vec<u8>> {
-    let count = Task::of(io).ok_or(Errno::ESRCH)?.kernel.cpus;
-    text(cpu::list(&(0..count).collect::<Vec<_>>()))
+/// How many processors there are.
+fn count(io: &Io<'_>) -> Op<usize> {
+    Ok(Task::of(io).ok_or(Errno::ESRCH)?.kernel.cpus)
+}
+
+pub(super) fn cpus(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    text(cpu::list(&group.cpus(count(io)?)))
+}
+
+pub(super) fn set_cpus(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    let count = count(io)?;
+    group.set_cpus(cpu::parse(value, count)?, count)
+}
+
+pub(super) fn effective_cpus(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    text(cpu::list(&group.effective_cpus(count(io)?)))
+}
+
+/// There is one node.
+pub(super) fn mems(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    text(if group.has_mems() { "0" } else { "" })
+}
+
+pub(super) fn set_mems(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    let nodes = cpu::parse(value, 64)?;
+    if nodes.iter().any(|node| *node != 0) {
+        return fail(Errno::EINVAL);
+    }
+    group.set_mems(!nodes.is_empty())
 }
 
 /// In whole pages.

@@ -25,9 +25,7 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 fn names(controllers: Controllers) -> Op<Vec<u8>> {
-    let names = Controllers::NAMES.iter().filter(|(_, c)| controllers.contains(*c)).map(|(name, _)| *name);
-    let names: Vec<_> = names.collect();
-    if names.is_empty() { Ok(Vec::new()) } else { text(names.join(" ")) }
+    if controllers.is_empty() { Ok(Vec::new()) } else { text(controllers.names().join(" ")) }
 }
 
 fn events(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
@@ -93,9 +91,10 @@ fn set_subtree_control(_io: &mut Io<'_>, group: &Arc<Cgroup>, words: &str) -> Op
             (_, Some(name)) => (false, name),
             _ => return fail(Errno::EINVAL),
         };
-        let (_, controller) = Controllers::NAMES.iter().find(|(n, _)| *n == name).ok_or(Errno::EINVAL)?;
-        enable.set(*controller, on);
-        disable.set(*controller, !on);
+        let controller =
+            Controllers::named(name).filter(|c| Controllers::of_two().contains(*c)).ok_or(Errno::EINVAL)?;
+        enable.set(controller, on);
+        disable.set(controller, !on);
     }
     group.set_subtree_control(enable, disable)
 }

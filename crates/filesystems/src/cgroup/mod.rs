@@ -5,6 +5,7 @@
 
 mod controllers;
 mod files;
+pub mod proc;
 
 use crate::pseudo::{Content, Folder, Kind, Listed, Node, Owned, PseudoFs};
 use abi::Errno;
@@ -34,7 +35,7 @@ fn option(option: &[u8]) -> Op<()> {
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     args.data.split(|b| *b == b',').filter(|o| !o.is_empty()).try_for_each(option)?;
     let ns = Namespaces::of(io).ok_or(Errno::EINVAL)?.cgroup;
-    Ok(ns.mounted(|| {
+    Ok(ns.mounted(&ns.root.hierarchy, || {
         let kind = Kind {
             name: "cgroup2",
             magic: CGROUP2_SUPER_MAGIC.into(),
@@ -232,15 +233,4 @@ impl Owned for File {
         set_attr(&self.group, self.row.name.as_bytes(), self.row.perm, change);
         Ok(())
     }
-}
-
-/// The rows of /proc/cgroups: all controllers are in the hierarchy of version 2, whose number is 0. CPU time is counted without a controller.
-pub fn proc_cgroups(io: &Io<'_>) -> Op<Vec<u8>> {
-    let root = Namespaces::of(io).ok_or(Errno::ESRCH)?.cgroup.root.clone();
-    let count = root.ancestry().last().map_or(1, |top| top.subtree().len());
-    let mut out = String::from("#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
-    for name in ["cpuset", "cpu", "cpuacct", "memory", "pids"] {
-        out.push_str(&format!("{name}\t0\t{count}\t1\n"));
-    }
-    Ok(out.into())
 }

@@ -1,5 +1,8 @@
 //! Sets of processors as proc and sysfs write them. cpuset(7) "FORMATS".
 
+use abi::Errno;
+use kernel::{Op, fail};
+
 /// Words of 32 bits in hexadecimal, highest first, commas between.
 pub fn mask(cpus: &[usize]) -> String {
     let words = cpus.iter().max().map_or(1, |last| last / 32 + 1);
@@ -30,6 +33,24 @@ pub fn list(cpus: &[usize]) -> String {
     parts.join(",")
 }
 
+/// Reads ranges; those beyond `count` are ERANGE.
+pub fn parse(text: &str, count: usize) -> Op<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for part in text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| Errno::EINVAL);
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return fail(Errno::EINVAL);
+        }
+        if last >= count {
+            return fail(Errno::ERANGE);
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(cpus)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -41,5 +62,11 @@ mod tests {
         assert_eq!(mask(&[33]), "2,00000000");
         assert_eq!(list(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
         assert_eq!(list(&[]), "");
+        assert_eq!(parse("0-2,5", 8), Ok(vec![0, 1, 2, 5]));
+        assert_eq!(parse("", 8), Ok(vec![]));
+        assert_eq!(parse("8", 8), fail(Errno::ERANGE));
+        assert_eq!(parse("2-1", 8), fail(Errno::EINVAL));
+        assert_eq!(parse("0-4294967295", 8), fail(Errno::ERANGE));
+        assert_eq!(parse("x", 8), fail(Errno::EINVAL));
     }
 }

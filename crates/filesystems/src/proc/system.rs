@@ -33,7 +33,7 @@ pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
     text("diskstats", |_, _| Ok(Vec::new()));
     text("modules", |_, _| Ok(Vec::new()));
     text("misc", |_, _| Ok(Vec::new()));
-    text("cgroups", |io, _| crate::cgroup::proc_cgroups(io));
+    text("cgroups", |io, _| crate::cgroup::proc::cgroups(io));
     text("locks", |io, k| locks::locks(io, k));
     let kernel = kernel.clone();
     tree.add("kmsg", Node { perm: 0o400, ..Node::text(move |io: &mut Io<'_>| kmsg(io, &kernel)) });

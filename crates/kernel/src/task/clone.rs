@@ -3,7 +3,7 @@
 //! The kernel's half is made first (`Task::clone_task`); then the stub forks or starts the host thread, and `Task::born` joins the two.
 //! Where the host refuses, `abandon` takes the kernel's half back.
 
-use super::cgroup::{Cgroup, Charge};
+use super::cgroup::{Cgroup, Charge, Controllers};
 use super::drive::{Phase, Run};
 use super::{
     FsContext, GroupState, Limits, Links, Mask, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup,
@@ -104,7 +104,7 @@ impl Task {
         };
         let cgroup = self.group.cgroup();
         let kills = cgroup.kills();
-        let pid = Pid::new(&ns, Charge::new(&cgroup)?)?;
+        let pid = Pid::new(&ns, Charge::new(&self.group.cgroup_of(Controllers::PIDS))?)?;
         let shared = |on: bool| flags.contains(if on { CloneFlags::FILES } else { CloneFlags::FS });
         let files = if shared(true) { self.files() } else { Arc::new(self.files().copy()) };
         let fs = if shared(false) { self.fs() } else { Arc::new(self.fs().copy()) };
@@ -136,6 +136,7 @@ impl Task {
                 clear_tid: if flags.contains(CloneFlags::CHILD_CLEARTID) { spec.child_tid } else { 0 },
                 sched: mine.sched.inherited(),
                 affinity: mine.affinity.clone(),
+                affinity_asked: mine.affinity_asked.clone(),
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
                 vfork_parent: flags.contains(CloneFlags::VFORK).then(Queue::new),
@@ -151,10 +152,11 @@ impl Task {
         }
         // The parent, or the thread's process, may have been moved since the task was counted.
         if !thread {
-            self.group.cgroup().enter(&task.group);
+            cgroup.enter(&task.group, Some(&self.group));
         }
+        task.pid.charge_to(&task.group.cgroup_of(Controllers::PIDS));
+        task.place();
         let place = task.group.cgroup();
-        task.pid.charge_to(&place);
         if place.kills() != kills && Arc::ptr_eq(&place, &cgroup) {
             super::send(&task.group, None, crate::signal::SigInfo::kernel(crate::signal::SIGKILL));
         }
@@ -268,6 +270,7 @@ impl Task {
             clear_tid: 0,
             sched: Default::default(),
             affinity: (0..kernel.cpus).collect(),
+            affinity_asked: None,
             timer_slack: 50_000,
             personality: 0,
             vfork_parent: None,
@@ -280,7 +283,8 @@ impl Task {
         drop(links);
         task.group.pid.set_group(&task.group);
         task.group.watch_cpu_limit();
-        cgroup.enter(&task.group);
+        cgroup.enter(&task.group, None);
+        task.pid.charge_to(&task.group.cgroup_of(Controllers::PIDS));
         kernel.platform.fresh(task.clone(), task.group.container.nursery.as_ref());
         Ok(task)
     }
@@ -303,6 +307,7 @@ impl Task {
                 clear_tid: 0,
                 sched: mine.sched,
                 affinity: mine.affinity.clone(),
+                affinity_asked: mine.affinity_asked.clone(),
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
                 vfork_parent: None,
@@ -371,9 +376,10 @@ impl Task {
             let mask = mine.mask.get();
             mine.mask.set(mask);
             drop(mine);
-            if cpus.len() < self.kernel.cpus {
-                let _ = thread.set_affinity(&cpus);
-            }
+        }
+        // The parent's thread may have been elsewhere when this one began.
+        if cpus.len() < self.kernel.cpus {
+            let _ = thread.set_affinity(&cpus);
         }
         self.show_ids();
         let _ = self.claim_from_user();

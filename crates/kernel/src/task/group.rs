@@ -3,6 +3,7 @@
 //! Locks: `ProcessSignals` for `signals`; `GroupLinks` for `links` (taken one group at a time, under `TaskTree` when several
 //! groups change together).
 
+use super::cgroup::Places;
 use super::{Cgroup, Container, CpuLimit, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
@@ -88,7 +89,7 @@ pub struct ThreadGroup {
     /// The container that it belongs to.
     pub container: Arc<Container>,
     /// Where it is among the control groups, and what holds it there (`cgroup::halt`): `cgroup` changes both.
-    pub(super) cgroup: Mutex<Arc<Cgroup>, Leaf>,
+    pub(super) cgroups: Mutex<Places, Leaf>,
     pub(super) cgroup_halts: AtomicU8,
 }
 
@@ -182,7 +183,7 @@ impl ThreadGroup {
             cpu_limit: OnceLock::new(),
             sem_undo: Mutex::new(None),
             container,
-            cgroup: Mutex::new(cgroup),
+            cgroups: Mutex::new(Places { two: cgroup, one: Vec::new() }),
             cgroup_halts: AtomicU8::new(0),
         })
     }

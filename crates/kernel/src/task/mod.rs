@@ -121,6 +121,8 @@ struct Fields {
     clear_tid: u64,
     sched: Sched,
     affinity: Vec<usize>,
+    /// What sched_setaffinity(2) asked for, of which the control group may allow less.
+    affinity_asked: Option<Vec<usize>>,
     timer_slack: u64,
     personality: u32,
     /// Of a vfork child: who waits for its exec or exit.
@@ -221,8 +223,25 @@ impl Task {
     pub fn affinity(&self) -> Vec<usize> {
         self.fields.lock().affinity.clone()
     }
-    pub fn set_affinity(&self, cpus: Vec<usize>) {
-        self.fields.lock().affinity = cpus;
+    /// It runs on `cpus`, and asked for others besides.
+    fn set_affinity(&self, cpus: Vec<usize>, asked: Vec<usize>) {
+        let mut fields = self.fields.lock();
+        fields.affinity = cpus;
+        fields.affinity_asked = Some(asked);
+    }
+    /// Its group has these processors: where it runs now, if that is somewhere else.
+    fn allow_cpus(&self, allowed: &[usize]) -> Option<Vec<usize>> {
+        let mut fields = self.fields.lock();
+        let asked = |cpu: &usize| fields.affinity_asked.as_ref().is_none_or(|asked| asked.contains(cpu));
+        let mut cpus: Vec<usize> = allowed.iter().copied().filter(asked).collect();
+        if cpus.is_empty() {
+            cpus = allowed.into();
+        }
+        if cpus == fields.affinity {
+            return None;
+        }
+        fields.affinity = cpus.clone();
+        Some(cpus)
     }
     /// ns, prctl(2) PR_SET_TIMERSLACK; kept and shown, the host's timers decide.
     pub fn timer_slack(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::Target;
 use crate::pseudo::parse_number;
 use abi::Errno;
 use kernel::cred::Cap;
-use kernel::task::{Limits, Namespaces, Task, ThreadGroup};
+use kernel::task::{Limits, Task, ThreadGroup};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,17 +18,8 @@ pub fn arch_status(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
     Ok(Vec::new())
 }
 
-/// The path as seen from the reader's cgroup namespace.
 pub fn cgroup(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    let root = Namespaces::of(io).ok_or(Errno::ESRCH)?.cgroup.root.clone();
-    let group = t.group.cgroup();
-    let mut line = b"0::".to_vec();
-    line.extend(group.path_from(&root));
-    if group.alive().is_err() {
-        line.extend_from_slice(b" (deleted)");
-    }
-    line.push(b'\n');
-    Ok(line)
+    crate::cgroup::proc::of_process(io, &t.group)
 }
 
 pub fn children(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {

@@ -13,22 +13,38 @@ use std::sync::atomic::Ordering::SeqCst;
 pub(in crate::task) const FROZEN: u8 = 1;
 pub(super) const THROTTLED: u8 = 2;
 
-impl Cgroup {
-    /// Holds a process, or lets it go, as its group is.
-    pub(super) fn settle(&self, process: &Arc<ThreadGroup>) {
-        let halts = self.halts.load(SeqCst);
-        let before = process.cgroup_halts.swap(halts, SeqCst);
-        let new = halts & !before;
-        if new != 0 {
-            // Who waits in a call does not run: only a freeze wants to hear of it.
-            let told = |task: &Arc<Task>| new & FROZEN != 0 || task.is_at_user();
-            process.tasks().into_iter().filter(told).for_each(|task| task.notify());
-        }
-        if before & !halts != 0 {
-            process.container.freezer.look_again();
-        }
-    }
+/// What a process' new groups mean for it, to be told when no lock is held.
+#[must_use]
+pub(super) struct Settled {
+    process: Arc<ThreadGroup>,
+    new: u8,
+    freed: bool,
+}
 
+impl ThreadGroup {
+    /// Notes what holds it where it is now; where it may run is told with the rest. Under the lock of the trees.
+    pub(super) fn settle(self: &Arc<Self>) -> Settled {
+        let halts = self.places().all().fold(0, |all, group| all | group.halts.load(SeqCst));
+        let before = self.cgroup_halts.swap(halts, SeqCst);
+        Settled { process: self.clone(), new: halts & !before, freed: before & !halts != 0 }
+    }
+}
+
+impl Settled {
+    pub fn tell(self) {
+        if self.new != 0 {
+            // Who waits in a call does not run: only a freeze wants to hear of it.
+            let told = |task: &Arc<Task>| self.new & FROZEN != 0 || task.is_at_user();
+            self.process.tasks().into_iter().filter(told).for_each(|task| task.notify());
+        }
+        if self.freed {
+            self.process.container.freezer.look_again();
+        }
+        self.process.place();
+    }
+}
+
+impl Cgroup {
     /// Holds the group and those below for a reason, or gives that reason up.
     pub(super) fn set_halt(self: &Arc<Self>, reason: u8, on: bool) {
         let tree = TREE.lock();
@@ -48,12 +64,10 @@ impl Cgroup {
                 changed.push(group);
             }
         }
+        let settled: Vec<_> =
+            changed.iter().flat_map(|group| group.processes()).map(|process| process.settle()).collect();
         drop(tree);
-        for group in &changed {
-            for process in group.processes() {
-                group.settle(&process);
-            }
-        }
+        settled.into_iter().for_each(Settled::tell);
         if reason == FROZEN {
             tell(changed);
         }

@@ -27,13 +27,23 @@ impl Cgroup {
         self.state.lock().members.values().filter_map(|m| m.process.upgrade()).collect()
     }
 
-    /// A new process. Its group is its parent's as it is now, whatever it was when the call began.
-    pub(in crate::task) fn enter(self: &Arc<Self>, process: &Arc<ThreadGroup>) {
+    /// A new process. Its groups are its parent's as they are now, whatever they were when the call began; without a parent, `self` and the roots of all other hierarchies.
+    pub(in crate::task) fn enter(self: &Arc<Self>, process: &Arc<ThreadGroup>, parent: Option<&ThreadGroup>) {
         let tree = TREE.lock();
         let mut changed = Vec::new();
-        self.add(process, 0, &mut changed);
+        let places: Vec<_> = match (parent, self.hierarchy.all()) {
+            (Some(parent), _) => parent.places().all().cloned().collect(),
+            (None, Some(all)) => {
+                all.roots().into_iter().map(|root| if root.hierarchy.is_two() { self.clone() } else { root }).collect()
+            }
+            (None, None) => vec![self.clone()],
+        };
+        for group in &places {
+            group.add(process, 0, &mut changed);
+        }
+        let settled = process.settle();
         drop(tree);
-        self.settle(process);
+        settled.tell();
         tell(changed);
     }
 
@@ -41,8 +51,9 @@ impl Cgroup {
     pub(in crate::task) fn leave(process: &Arc<ThreadGroup>) {
         let tree = TREE.lock();
         let mut changed = Vec::new();
-        let group = process.cgroup();
-        group.take(process, &mut changed);
+        for group in process.places().all() {
+            group.take(process, &mut changed);
+        }
         drop(tree);
         tell(changed);
     }
@@ -52,12 +63,13 @@ impl Cgroup {
         if Controllers::THREADED.contains(self.subtree_control()) { Ok(()) } else { fail(Errno::EBUSY) }
     }
 
-    /// Moves a process here.
+    /// Moves a process here, from another group of the same hierarchy.
     pub fn attach(self: &Arc<Self>, process: &Arc<ThreadGroup>) -> Op<()> {
         let tree = TREE.lock();
         self.alive()?;
         self.may_hold_processes()?;
-        let from = process.cgroup();
+        self.may_run_tasks()?;
+        let from = process.cgroup_in(&self.hierarchy).ok_or(Errno::ESRCH)?;
         if Arc::ptr_eq(&from, self) {
             return Ok(());
         }
@@ -67,12 +79,10 @@ impl Cgroup {
             return fail(Errno::ESRCH);
         }
         self.add(process, process.cpu_time(), &mut changed);
-        let tasks = process.tasks();
-        for task in &tasks {
-            task.pid.charge_to(self);
-        }
+        process.recharge();
+        let settled = process.settle();
         drop(tree);
-        self.settle(process);
+        settled.tell();
         tell(changed);
         Ok(())
     }
@@ -89,17 +99,17 @@ impl Cgroup {
         Ok(())
     }
 
-    fn add(self: &Arc<Self>, process: &Arc<ThreadGroup>, cpu: u64, changed: &mut Vec<Arc<Cgroup>>) {
+    pub(super) fn add(self: &Arc<Self>, process: &Arc<ThreadGroup>, cpu: u64, changed: &mut Vec<Arc<Cgroup>>) {
         let process_of = Arc::downgrade(process);
         let known = self.state.lock().members.insert(key(process), Member { process: process_of, cpu });
-        process.set_cgroup(self);
+        process.set_place(self);
         if known.is_none() {
             self.count(true, changed);
         }
     }
 
     /// False: it was no member.
-    fn take(self: &Arc<Self>, process: &Arc<ThreadGroup>, changed: &mut Vec<Arc<Cgroup>>) -> bool {
+    pub(super) fn take(self: &Arc<Self>, process: &Arc<ThreadGroup>, changed: &mut Vec<Arc<Cgroup>>) -> bool {
         let now = process.cpu_time();
         let gone = {
             let mut state = self.state.lock();
@@ -158,18 +168,6 @@ impl Cgroup {
 pub(super) fn tell(changed: Vec<Arc<Cgroup>>) {
     for group in changed {
         group.tell(EventFile::Cgroup);
-    }
-}
-
-impl ThreadGroup {
-    /// The group that the process is in, or was in when it ended.
-    pub fn cgroup(&self) -> Arc<Cgroup> {
-        self.cgroup.lock().clone()
-    }
-
-    fn set_cgroup(&self, group: &Arc<Cgroup>) {
-        let old = std::mem::replace(&mut *self.cgroup.lock(), group.clone());
-        drop(old);
     }
 }
 

@@ -1,24 +1,29 @@
 //! Control groups: which process is in which, and what holds for a group as a whole. cgroups(7), cgroup_namespaces(7).
 //!
 //! A container has a tree of groups; its own group is the top, which the guest sees as the root of its hierarchy. Neighbours: `pids` (the
-//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `device` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
+//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `cpuset` (where they may run), `device` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
 //! all changes of trees and members, then a group's own `Leaf`.
 
 mod bandwidth;
+mod cpuset;
 mod device;
 pub(super) mod halt;
+mod hierarchy;
 mod members;
 mod memory;
+mod ns;
 mod pids;
 mod usage;
 mod watch;
 
 pub use bandwidth::{CpuLimits, USUAL_PERIOD};
+pub(super) use hierarchy::Places;
+pub use hierarchy::{Hierarchies, Hierarchy, Mounted, Wanted};
 pub use memory::MemoryEvents;
+pub use ns::CgroupNs;
 pub use pids::Charge;
 pub use usage::MemoryUse;
 
-use crate::cred::UserNs;
 use crate::locks::{CgroupTree, Leaf};
 use crate::op::{Op, fail};
 use crate::vfs::{Inode, notify};
@@ -28,7 +33,7 @@ use lock::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 pub(super) static TREE: Mutex<(), CgroupTree> = Mutex::new(());
 
@@ -41,19 +46,45 @@ pub const MAX: u64 = u64::MAX;
 
 bitflags::bitflags! {
     /// Controllers.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Controllers: u32 {
         const CPUSET = 1;
         const CPU = 2;
         const MEMORY = 4;
         const PIDS = 8;
+        // Of version 1 alone.
+        const CPUACCT = 16;
+        const DEVICES = 32;
+        const FREEZER = 64;
     }
 }
 
 impl Controllers {
     /// Their names, in the order in which cgroup.controllers has them.
-    pub const NAMES: [(&'static str, Controllers); 4] =
-        [("cpuset", Self::CPUSET), ("cpu", Self::CPU), ("memory", Self::MEMORY), ("pids", Self::PIDS)];
+    pub const NAMES: [(&'static str, Controllers); 7] = [
+        ("cpuset", Self::CPUSET),
+        ("cpu", Self::CPU),
+        ("cpuacct", Self::CPUACCT),
+        ("memory", Self::MEMORY),
+        ("devices", Self::DEVICES),
+        ("freezer", Self::FREEZER),
+        ("pids", Self::PIDS),
+    ];
+
+    /// Those that version 2 has files for.
+    pub const fn of_two() -> Controllers {
+        Self::CPUSET.union(Self::CPU).union(Self::MEMORY).union(Self::PIDS)
+    }
+
+    /// Their names.
+    pub fn names(self) -> Vec<&'static str> {
+        Self::NAMES.iter().filter(|(_, one)| self.contains(*one)).map(|(name, _)| *name).collect()
+    }
+
+    pub fn named(name: &str) -> Option<Controllers> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, controller)| *controller)
+    }
+
     /// Those that may act between threads of one process: they don't ask for groups without members of their own.
     const THREADED: Controllers = Self::CPUSET.union(Self::CPU).union(Self::PIDS);
 }
@@ -71,6 +102,7 @@ pub struct HostLimits {
 pub struct Cgroup {
     pub id: u64,
     pub name: Box<[u8]>,
+    pub hierarchy: Arc<Hierarchy>,
     parent: Option<Weak<Cgroup>>,
     state: Mutex<State, Leaf>,
     pids: pids::Count,
@@ -105,10 +137,13 @@ struct State {
     subtree_control: Controllers,
     /// Its own reasons to hold its tasks (`halt`).
     halts: u8,
+    /// cgroup.clone_children of version 1.
+    clone_children: bool,
     max_depth: u64,
     max_descendants: u64,
     limits: HostLimits,
     devices: device::Devices,
+    cpuset: cpuset::Cpuset,
     /// CPU time of members that left and of groups that were removed, ns.
     cpu: u64,
     owner: (u32, u32),
@@ -117,7 +152,13 @@ struct State {
 }
 
 impl Cgroup {
-    fn new(name: &[u8], parent: Option<&Arc<Cgroup>>, owner: (u32, u32), halts: u8) -> Arc<Cgroup> {
+    fn new(
+        name: &[u8],
+        parent: Option<&Arc<Cgroup>>,
+        owner: (u32, u32),
+        halts: u8,
+        hierarchy: Arc<Hierarchy>,
+    ) -> Arc<Cgroup> {
         let state = State {
             children: BTreeMap::new(),
             members: HashMap::new(),
@@ -125,10 +166,12 @@ impl Cgroup {
             removed: false,
             subtree_control: Controllers::empty(),
             halts: 0,
+            clone_children: false,
             max_depth: MAX,
             max_descendants: MAX,
             limits: HostLimits::default(),
             devices: device::Devices::default(),
+            cpuset: cpuset::Cpuset::default(),
             cpu: 0,
             owner,
             attrs: BTreeMap::new(),
@@ -137,6 +180,7 @@ impl Cgroup {
         Arc::new(Cgroup {
             id: crate::unique_id(),
             name: name.into(),
+            hierarchy,
             parent: parent.map(Arc::downgrade),
             state: Mutex::new(state),
             pids: pids::Count::new(),
@@ -152,7 +196,11 @@ impl Cgroup {
 
     /// The group of a new container.
     pub fn container(limits: HostLimits, pids: Option<u64>) -> Arc<Cgroup> {
-        let group = Self::new(b"", None, (0, 0), 0);
+        let hierarchy = Hierarchy::two();
+        let group = Self::new(b"", None, (0, 0), 0, hierarchy.clone());
+        if let Some(all) = hierarchy.all() {
+            all.set_two(&group);
+        }
         group.state.lock().limits = limits;
         group.set_pids_max(pids.unwrap_or(MAX));
         group
@@ -212,7 +260,7 @@ impl Cgroup {
                 return fail(Errno::EAGAIN);
             }
         }
-        let child = Self::new(name, Some(self), owner, self.halts.load(SeqCst));
+        let child = Self::new(name, Some(self), owner, self.halts.load(SeqCst), self.hierarchy.clone());
         let mut state = self.state.lock();
         if state.children.contains_key(name) {
             return fail(Errno::EEXIST);
@@ -247,8 +295,9 @@ impl Cgroup {
     /// Controllers whose files it has, and that it may enable below.
     pub fn controllers(&self) -> Controllers {
         match self.parent() {
+            _ if !self.hierarchy.is_two() => self.hierarchy.controllers(),
             Some(parent) => parent.subtree_control(),
-            None if self.is_container() => Controllers::all(),
+            None if self.is_container() => self.hierarchy.controllers(),
             None => Controllers::empty(),
         }
     }
@@ -285,6 +334,15 @@ impl Cgroup {
 
     pub fn set_limits(&self, limits: HostLimits) {
         self.state.lock().limits = limits;
+    }
+
+    /// cgroup.clone_children of version 1.
+    pub fn clone_children(&self) -> bool {
+        self.state.lock().clone_children
+    }
+
+    pub fn set_clone_children(&self, on: bool) {
+        self.state.lock().clone_children = on;
     }
 
     /// cgroup.max.depth and cgroup.max.descendants.
@@ -386,26 +444,6 @@ impl Drop for Cgroup {
                 below.extend(std::mem::take(&mut last.state.get_mut().children).into_values());
             }
         }
-    }
-}
-
-/// Which group a process takes for the root of all: cgroup_namespaces(7).
-pub struct CgroupNs {
-    pub id: u64,
-    pub owner: Arc<UserNs>,
-    pub root: Arc<Cgroup>,
-    /// The file system's root as mounted in this namespace.
-    mounted: OnceLock<Arc<Inode>>,
-}
-
-impl CgroupNs {
-    pub fn new(owner: Arc<UserNs>, root: Arc<Cgroup>) -> Arc<CgroupNs> {
-        Arc::new(CgroupNs { id: crate::unique_id(), owner, root, mounted: OnceLock::new() })
-    }
-
-    /// The root inode of its file system, made by `make` when first mounted.
-    pub fn mounted(&self, make: impl FnOnce() -> Arc<Inode>) -> Arc<Inode> {
-        self.mounted.get_or_init(make).clone()
     }
 }
 
