@@ -1,59 +1,7 @@
 // Control groups, version 2. cgroups(7), cgroup_namespaces(7)
 #include "check.h"
+#include "groups.h"
 #include <sys/inotify.h>
-#include <sys/mount.h>
-#include <sys/statfs.h>
-#ifndef CLONE_NEWCGROUP
-#define CLONE_NEWCGROUP 0x02000000
-#endif
-
-static char top[64]; // the case's own group
-
-static const char *at(const char *group, const char *file)
-{
-    static char paths[8][400];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s%s%s", top, group, *group && *file ? "/" : "", file);
-    return path;
-}
-
-static char *text_of(const char *path)
-{
-    static char texts[4][4096];
-    static int next;
-    char *text = texts[next++ % 4];
-    int fd = OK(open(path, O_RDONLY));
-    ssize_t count = OK(read(fd, text, sizeof texts[0] - 1));
-    text[count] = 0;
-    close(fd);
-    return text;
-}
-
-static int put(const char *path, const char *text)
-{
-    int fd = OK(open(path, O_WRONLY));
-    int result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1, error = errno;
-    close(fd);
-    errno = error;
-    return result;
-}
-
-static void write_pid(const char *path, pid_t pid)
-{
-    char text[20];
-    snprintf(text, sizeof text, "%d\n", pid);
-    OK(put(path, text));
-}
-
-static int has_line(const char *text, const char *line)
-{
-    size_t length = strlen(line);
-    for (const char *p = text; (p = strstr(p, line)); p++)
-        if ((p == text || p[-1] == '\n') && (p[length] == '\n' || !p[length]))
-            return 1;
-    return 0;
-}
 
 static void set_up(void)
 {
@@ -78,34 +26,6 @@ static void set_up(void)
         clean_relative();                                                                                              \
         _exit(WIFEXITED(status_) ? WEXITSTATUS(status_) : 1);                                                          \
     }
-
-static void clean_relative(void)
-{
-    char path[100];
-    const char *below[] = {"a/b", "a", "b", "m", ""};
-    for (int i = 0; i < 200; i++) {
-        for (int k = 0; k < 5; k++)
-            snprintf(path, sizeof path, "%s/%s", top, below[k]), rmdir(path);
-        if (access(top, F_OK))
-            return;
-        usleep(10000);
-    }
-}
-
-static pid_t sleeper(void)
-{
-    pid_t pid = OK(fork());
-    if (!pid)
-        for (;;)
-            pause();
-    return pid;
-}
-
-static void end(pid_t pid)
-{
-    kill(pid, SIGKILL);
-    OK(waitpid(pid, NULL, 0));
-}
 
 TEST(files)
 {
@@ -421,22 +341,6 @@ TEST(no_processes_between_groups)
     EQ(error, EBUSY);
 }
 
-static long long field(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-    CHECK(at);
-    return atoll(at + strlen(key));
-}
-static pid_t busy_in(const char *group)
-{
-    pid_t pid = OK(fork());
-    if (pid)
-        return pid;
-    OK(put(at(group, "cgroup.procs"), "0"));
-    for (volatile unsigned long i = 0;; i++)
-        ;
-}
-
 TEST(cpu_time_is_limited)
 {
     set_up();
@@ -500,6 +404,78 @@ TEST(cpu_time_is_limited)
     EQ(gone, -1);
 }
 
+static int cpus_of(pid_t pid)
+{
+    cpu_set_t set;
+    OK(sched_getaffinity(pid, sizeof set, &set));
+    return CPU_COUNT(&set);
+}
+
+TEST(processors)
+{
+    set_up();
+    need("cpuset");
+    if (strcmp(text_of("cpuset.cpus.effective"), "0-1\n")) {
+        clean_relative();
+        SKIP("for two processors");
+    }
+    OK(put("cgroup.subtree_control", "+cpuset"));
+    OK(put(at("", "cgroup.subtree_control"), "+cpuset"));
+    pid_t cleaner = FORK({
+        OK(mkdir(at("a/b", ""), 0755));
+        OK(put(at("a", "cgroup.subtree_control"), "+cpuset"));
+        STREQ(text_of(at("a", "cpuset.cpus")), "\n");
+        STREQ(text_of(at("a", "cpuset.cpus.effective")), "0-1\n");
+        STREQ(text_of(at("a", "cpuset.mems.effective")), "0\n");
+        FAILS(EINVAL, put(at("a", "cpuset.cpus"), "x"));
+        FAILS(EINVAL, put(at("a", "cpuset.cpus"), "1-0"));
+        OK(put(at("a", "cpuset.mems"), "0"));
+        STREQ(text_of(at("a", "cpuset.mems")), "0\n");
+        pid_t pid = sleeper(), inner = sleeper();
+        write_pid(at("a", "cgroup.procs"), pid);
+        write_pid(at("a/b", "cgroup.procs"), inner);
+        EQ(cpus_of(pid), 2);
+        OK(put(at("a", "cpuset.cpus"), "1"));
+        STREQ(text_of(at("a", "cpuset.cpus")), "1\n");
+        EQ(cpus_of(pid), 1);
+        EQ(cpus_of(inner), 1);
+        STREQ(text_of(at("a/b", "cpuset.cpus.effective")), "1\n");
+        // What is not above is of no effect, and all that is above then.
+        OK(put(at("a/b", "cpuset.cpus"), "0"));
+        STREQ(text_of(at("a/b", "cpuset.cpus")), "0\n");
+        STREQ(text_of(at("a/b", "cpuset.cpus.effective")), "1\n");
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(0, &set);
+        FAILS(EINVAL, sched_setaffinity(pid, sizeof set, &set));
+        OK(put(at("a", "cpuset.cpus"), "0-1"));
+        OK(sched_getaffinity(inner, sizeof set, &set));
+        CHECK(CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set));
+        EQ(cpus_of(pid), 2);
+        WAIT_OK(FORK({
+            OK(put(at("a/b", "cgroup.procs"), "0"));
+            WAIT_OK(FORK({
+                EQ(cpus_of(0), 1);
+                unsigned cpu;
+                OK(syscall(SYS_getcpu, &cpu, NULL, NULL));
+                EQ(cpu, 0);
+            }));
+            OK(put(at("b", "cgroup.procs"), "0"));
+            EQ(cpus_of(0), 2);
+        }));
+        end(pid);
+        end(inner);
+        OK(put(at("a", "cgroup.subtree_control"), "-cpuset"));
+        OK(rmdir(at("a/b", "")));
+    });
+    int status;
+    OK(waitpid(cleaner, &status, 0));
+    OK(put(at("", "cgroup.subtree_control"), "-cpuset"));
+    OK(put("cgroup.subtree_control", "-cpuset"));
+    clean_relative();
+    EQ(status, 0);
+}
+
 TEST(memory_is_counted)
 {
     set_up();
@@ -522,25 +498,6 @@ static void move_all(const char *from, const char *to)
     for (char *pid = strtok(text_of(from), "\n"); pid; pid = strtok(NULL, "\n"))
         OK(put(to, pid));
 }
-// Takes so many MiB, a page after the other, and stays.
-static void take(size_t mib)
-{
-    size_t size = mib << 20;
-    char *p = OK(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    for (size_t at = 0; at < size; at += 4096)
-        p[at] = 1;
-}
-static pid_t hog_in(const char *group, size_t mib)
-{
-    pid_t pid = OK(fork());
-    if (pid)
-        return pid;
-    OK(put(at(group, "cgroup.procs"), "0"));
-    take(mib);
-    for (;;)
-        pause();
-}
-
 TEST(memory_is_limited)
 {
     set_up();

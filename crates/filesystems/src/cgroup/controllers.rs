@@ -22,12 +22,24 @@ pub(super) static ROWS: &[Row] = &[
     row("memory.oom.group", 0o644, Controllers::MEMORY, |_, g| text(u8::from(g.oom_group())), set_oom_group).nested(),
     row("memory.peak", 0o444, Controllers::MEMORY, |_, g| text(g.memory_peak()), refuse).nested(),
     row("memory.stat", 0o444, Controllers::MEMORY, memory_stat, refuse),
-    row("pids.current", 0o444, Controllers::PIDS, |_, g| text(g.pids().0), refuse),
-    row("pids.events", 0o444, Controllers::PIDS, |_, g| text(format_args!("max {}", g.pids().3)), refuse)
-        .telling(EventFile::Pids),
-    row("pids.max", 0o644, Controllers::PIDS, |_, g| text(limit(g.pids().2)), set_pids_max),
-    row("pids.peak", 0o444, Controllers::PIDS, |_, g| text(g.pids().1), refuse),
+    pids_rows::CURRENT,
+    pids_rows::EVENTS,
+    pids_rows::MAX,
+    pids_rows::PEAK,
 ];
+
+/// The same in both versions.
+pub(super) mod pids_rows {
+    use super::{EventFile, Row, limit, refuse, row, set_pids_max, text};
+    use kernel::task::cgroup::Controllers;
+
+    const PIDS: Controllers = Controllers::PIDS;
+    pub const CURRENT: Row = row("pids.current", 0o444, PIDS, |_, g| text(g.pids().0), refuse);
+    pub const EVENTS: Row = row("pids.events", 0o444, PIDS, |_, g| text(format_args!("max {}", g.pids().3)), refuse)
+        .telling(EventFile::Pids);
+    pub const MAX: Row = row("pids.max", 0o644, PIDS, |_, g| text(limit(g.pids().2)), set_pids_max);
+    pub const PEAK: Row = row("pids.peak", 0o444, PIDS, |_, g| text(g.pids().1), refuse);
+}
 
 /// Quota and period in µs. The container's quota is kept as thousandths of a processor.
 fn cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
@@ -54,12 +66,12 @@ fn set_cpu_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
     group.set_cpu_max(quota, period)
 }
 
-fn number(word: Option<&str>) -> Op<u64> {
+pub(super) fn number(word: Option<&str>) -> Op<u64> {
     Ok(word.and_then(|word| word.parse().ok()).ok_or(Errno::EINVAL)?)
 }
 
 /// How many processors there are.
-fn count(io: &Io<'_>) -> Op<usize> {
+pub(super) fn count(io: &Io<'_>) -> Op<usize> {
     Ok(Task::of(io).ok_or(Errno::ESRCH)?.kernel.cpus)
 }
 
@@ -91,11 +103,9 @@ pub(super) fn set_mems(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op
 
 /// In whole pages.
 fn memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
-    let host = || group.limits().memory.map_or(MAX, |bytes| bytes & !4095);
-    text(limit(if group.is_container() { host() } else { group.memory_max() }))
+    text(limit(group.memory_limit()))
 }
 
-/// Bytes, or with a letter K, M, G or T.
 fn set_memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
     if group.is_container() {
         return fail(Errno::EPERM);
@@ -103,6 +113,11 @@ fn set_memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> 
     if value == "max" {
         return group.set_memory_max(MAX);
     }
+    group.set_memory_max(bytes(value)?)
+}
+
+/// Bytes, or with a letter K, M, G or T.
+pub(super) fn bytes(value: &str) -> Op<u64> {
     let digits = value.trim_end_matches(|c: char| "kKmMgGtT".contains(c));
     let shift = match value.strip_prefix(digits) {
         Some("") => 0,
@@ -113,7 +128,7 @@ fn set_memory_max(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> 
         _ => return fail(Errno::EINVAL),
     };
     let number: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
-    group.set_memory_max(number.checked_mul(1 << shift).ok_or(Errno::EINVAL)?)
+    Ok(number.checked_mul(1 << shift).ok_or(Errno::EINVAL)?)
 }
 
 fn memory_events(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {

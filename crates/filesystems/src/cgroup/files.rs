@@ -3,7 +3,7 @@
 use super::{Row, limit, refuse, row, text};
 use abi::Errno;
 use kernel::task::cgroup::{Cgroup, Controllers, CpuLimits, EventFile, MAX};
-use kernel::task::{PidNs, Task, ThreadGroup};
+use kernel::task::{PidNs, Task};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ fn set_subtree_control(_io: &mut Io<'_>, group: &Arc<Cgroup>, words: &str) -> Op
     group.set_subtree_control(enable, disable)
 }
 
-fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
+pub(super) fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
     Task::of(io).ok_or(Errno::ESRCH.into())
 }
 
@@ -109,39 +109,39 @@ fn list(mut numbers: Vec<i32>) -> Op<Vec<u8>> {
 }
 
 /// Numbers as the reader's PID namespace has them, 0 where it has none.
-fn procs(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+pub(super) fn procs(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
     list(group.processes().iter().map(|p| p.pid.number_in(&ns)).collect())
 }
 
-fn threads(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+pub(super) fn threads(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
     list(group.processes().iter().flat_map(|p| p.tasks()).map(|t| t.pid.number_in(&ns)).collect())
 }
 
-/// The process of a number that was written; 0 is the writer's own.
-fn process(io: &Io<'_>, number: &str) -> Op<Arc<ThreadGroup>> {
+/// The task of a number that was written; 0 is the writer itself.
+pub(super) fn target(io: &Io<'_>, number: &str) -> Op<Arc<Task>> {
     let task = caller(io)?;
     let number: i32 = number.parse().map_err(|_| Errno::EINVAL)?;
     if number < 0 {
         return fail(Errno::EINVAL);
     }
     if number == 0 {
-        return Ok(task.group.clone());
+        return Ok(task);
     }
     let ns: Arc<PidNs> = task.pid.ns().ok_or(Errno::ESRCH)?;
-    Ok(ns.task(number).ok_or(Errno::ESRCH)?.group.clone())
+    Ok(ns.task(number).ok_or(Errno::ESRCH)?)
 }
 
 fn move_process(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
-    let process = process(io, value)?;
+    let process = target(io, value)?.group.clone();
     group.may_attach(&io.cred, &process.cgroup())?;
     group.attach(&process)
 }
 
 /// Threads go with their process: there are no groups of threads.
 fn move_thread(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
-    let from = process(io, value)?.cgroup();
+    let from = target(io, value)?.group.cgroup();
     group.may_attach(&io.cred, &from)?;
     if Arc::ptr_eq(&from, group) { Ok(()) } else { fail(Errno::EOPNOTSUPP) }
 }

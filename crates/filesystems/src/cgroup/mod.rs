@@ -1,17 +1,18 @@
-//! cgroup2: control groups as folders. cgroups(7), "Cgroups version 2".
+//! cgroup2 and cgroup: control groups as folders. cgroups(7).
 //!
-//! Groups are `kernel::task::cgroup`'s; this shows the tree below a cgroup namespace's root. What a file says and does is in `files` (of every
-//! group) and `controllers`. Owners and permissions are kept in the group, so that all mounts show the same. Locks: none of its own.
+//! Groups are `kernel::task::cgroup`'s; this shows a hierarchy's tree below a cgroup namespace's root. What a file says and does is in `files` (of every
+//! group of version 2), `controllers`, and `one` (of version 1). Owners and permissions are kept in the group, so that all mounts show the same. Locks: none of its own.
 
 mod controllers;
 mod files;
+mod one;
 pub mod proc;
 
 use crate::pseudo::{Content, Folder, Kind, Listed, Node, Owned, PseudoFs};
 use abi::Errno;
 use abi::fs::CGROUP2_SUPER_MAGIC;
 use kernel::task::Namespaces;
-use kernel::task::cgroup::{Cgroup, Controllers, EventFile};
+use kernel::task::cgroup::{Cgroup, Controllers, EventFile, Mounted};
 use kernel::vfs::{Attr, FileType, FsType, Inode, MountArgs, NewKind, NewNode, SetAttr};
 use kernel::wait::Queue;
 use kernel::{Io, Kernel, Op, fail};
@@ -22,6 +23,7 @@ static TYPE: FsType = FsType { name: "cgroup2", user_mountable: true, nodev: tru
 
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);
+    kernel.register_fs(&one::TYPE);
 }
 
 /// Options that concern the hierarchy as a whole, which a container's namespace is below: as on Linux they change nothing there.
@@ -94,18 +96,22 @@ fn limit(value: u64) -> String {
 
 fn rows(group: &Cgroup) -> impl Iterator<Item = (u64, &'static Row)> {
     let controllers = group.controllers();
-    let all = (0..).zip(files::ROWS.iter().chain(controllers::ROWS));
+    let (files, controlled) =
+        if group.hierarchy.is_two() { (files::ROWS, controllers::ROWS) } else { (one::ROWS, &[][..]) };
+    let all = (0..).zip(files.iter().chain(controlled));
     let top = group.is_container();
     all.filter(move |(_, row)| controllers.contains(row.controller) && !(row.nested && top))
 }
 
 fn folder(group: &Arc<Cgroup>) -> Node {
-    Node::folder(0o755, Group { group: group.clone() }).identified(group.id)
+    Node::folder(0o755, Group { group: group.clone(), _mounted: None }).identified(group.id)
 }
 
 /// A group's folder.
 struct Group {
     group: Arc<Cgroup>,
+    /// The root's, of version 1: its hierarchy stays as long.
+    _mounted: Option<Mounted>,
 }
 
 /// Keys of a listing: files have those of their rows, groups theirs by number after these.
@@ -156,6 +162,9 @@ impl Folder for Group {
         let owner = (io.cred.fsuid, io.cred.fsgid);
         let child = self.group.make(name, owner)?;
         child.set_attr(b"", (owner.0, owner.1, new.perm));
+        if child.clone_children() {
+            child.clone_cpuset(&self.group, controllers::count(io)?);
+        }
         Ok(folder(&child))
     }
 

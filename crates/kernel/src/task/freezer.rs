@@ -62,9 +62,9 @@ impl Task {
             && !self.is_being_killed()
     }
 
-    /// It has come to the halt that its control group wants.
-    pub(super) fn is_halted(&self) -> bool {
-        self.is_frozen_with_cgroup() && self.is_at_rest()
+    /// It has come to the halt that its control group wants for this reason.
+    pub(super) fn is_halted(&self, reason: u8) -> bool {
+        self.group.cgroup_halts.load(SeqCst) & reason != 0 && self.is_at_rest()
     }
 
     pub(super) fn is_frozen_with_cgroup(&self) -> bool {

@@ -277,7 +277,7 @@ impl Caller for Task {
         self.fs().umask()
     }
     fn may_use_device(&self, access_type: u32, major: u32, minor: u32) -> bool {
-        self.group.cgroup().may_use_device(access_type, major, minor)
+        self.group.places().all().all(|group| group.may_use_device(access_type, major, minor))
     }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self

@@ -89,7 +89,7 @@ impl Account {
     /// `used` ns of CPU time by now: whether the group is to be held.
     fn spend(&mut self, now: Instant, used: u64, quota: u64, period: u64) -> bool {
         let spent = used.saturating_sub(self.seen);
-        self.seen = self.seen.max(used);
+        self.seen = used; // an exec in a new host process may make it less
         self.left = self.left.saturating_sub(signed(spent));
         self.active |= spent > 0;
         let passed = (now.saturating_duration_since(self.began).as_nanos() / u128::from(period)) as u64;

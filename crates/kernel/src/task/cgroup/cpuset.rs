@@ -85,8 +85,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// A new group of version 1 has what the one above has, if that wants it.
-    pub(super) fn clone_cpuset(&self, above: &Cgroup, count: usize) {
+    /// A new group of version 1, that has what the one above has (cgroup.clone_children).
+    pub fn clone_cpuset(&self, above: &Cgroup, count: usize) {
         let cpuset = Cpuset { cpus: above.cpus(count), mems: above.has_mems() };
         self.state.lock().cpuset = cpuset;
     }

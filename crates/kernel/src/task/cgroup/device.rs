@@ -112,8 +112,11 @@ impl Cgroup {
         (programs, flags)
     }
 
-    /// Whether its processes may do this with a device (struct bpf_cgroup_dev_ctx): only if all programs say so.
+    /// Whether its processes may do this with a device (struct bpf_cgroup_dev_ctx): only if all programs say so, or the lists of version 1.
     pub fn may_use_device(self: &Arc<Self>, access_type: u32, major: u32, minor: u32) -> bool {
+        if !self.hierarchy.is_two() {
+            return self.device_lists_allow(access_type, major, minor);
+        }
         let (programs, _) = self.device_programs(true);
         programs.iter().all(|program| program.run([access_type, major, minor]) != 0)
     }

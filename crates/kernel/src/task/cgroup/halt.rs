@@ -9,9 +9,10 @@ use crate::task::{Task, ThreadGroup};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// Reasons, as bits: by cgroup.freeze; by cpu.max.
+/// Reasons, as bits: by cgroup.freeze; by cpu.max; by freezer.state of version 1.
 pub(in crate::task) const FROZEN: u8 = 1;
 pub(super) const THROTTLED: u8 = 2;
+pub(in crate::task) const FREEZER: u8 = 4;
 
 /// What a process' new groups mean for it, to be told when no lock is held.
 #[must_use]
@@ -34,7 +35,7 @@ impl Settled {
     pub fn tell(self) {
         if self.new != 0 {
             // Who waits in a call does not run: only a freeze wants to hear of it.
-            let told = |task: &Arc<Task>| self.new & FROZEN != 0 || task.is_at_user();
+            let told = |task: &Arc<Task>| self.new & (FROZEN | FREEZER) != 0 || task.is_at_user();
             self.process.tasks().into_iter().filter(told).for_each(|task| task.notify());
         }
         if self.freed {
@@ -86,8 +87,23 @@ impl Cgroup {
 
     /// Whether all tasks in it and below have come to a halt because it is frozen.
     pub fn is_frozen(self: &Arc<Self>) -> bool {
-        let halted = |task: &Arc<Task>| task.has_ended() || task.is_halted();
-        self.halts.load(SeqCst) & FROZEN != 0
+        self.stands_still(FROZEN)
+    }
+
+    fn stands_still(self: &Arc<Self>, reason: u8) -> bool {
+        let halted = |task: &Arc<Task>| task.has_ended() || task.is_halted(reason);
+        self.halts.load(SeqCst) & reason != 0
             && self.subtree().iter().flat_map(|g| g.processes()).all(|p| p.tasks().iter().all(halted))
+    }
+
+    /// freezer.state: whether it is to be frozen by itself, and by a group above; whether it is.
+    pub fn freezer(self: &Arc<Self>) -> (bool, bool, bool) {
+        let own = self.state.lock().halts & FREEZER != 0;
+        let above = self.parent().is_some_and(|above| above.halts.load(SeqCst) & FREEZER != 0);
+        (own, above, self.stands_still(FREEZER))
+    }
+
+    pub fn set_freezer(self: &Arc<Self>, freeze: bool) {
+        self.set_halt(FREEZER, freeze);
     }
 }

@@ -21,8 +21,6 @@ pub struct Hierarchy {
     controllers: Controllers,
     pub name: Box<[u8]>,
     all: All,
-    /// What runs when a group that wants it has become empty.
-    pub release_agent: Mutex<Vec<u8>, Leaf>,
     mounts: AtomicUsize,
 }
 
@@ -48,7 +46,6 @@ pub struct Wanted {
     pub name: Option<Box<[u8]>>,
     /// A hierarchy without controllers.
     pub none: bool,
-    pub release_agent: Vec<u8>,
     pub clone_children: bool,
 }
 
@@ -65,7 +62,7 @@ pub(in crate::task) struct Places {
 impl Hierarchy {
     fn new(id: u32, controllers: Controllers, name: &[u8], all: All) -> Arc<Hierarchy> {
         let name = name.into();
-        Arc::new(Hierarchy { id, controllers, name, all, release_agent: Mutex::default(), mounts: AtomicUsize::new(0) })
+        Arc::new(Hierarchy { id, controllers, name, all, mounts: AtomicUsize::new(0) })
     }
 
     /// That of version 2 of a new container.
@@ -117,12 +114,16 @@ impl Hierarchies {
     /// Roots of those of version 1, the newest first.
     pub fn one(&self) -> Vec<Arc<Cgroup>> {
         self.sweep();
-        self.one.lock().iter().rev().cloned().collect()
+        self.known().into_iter().rev().collect()
     }
 
     /// Roots of all.
     pub fn roots(&self) -> Vec<Arc<Cgroup>> {
-        self.two().into_iter().chain(self.one.lock().clone()).collect()
+        self.two().into_iter().chain(self.known()).collect()
+    }
+
+    fn known(&self) -> Vec<Arc<Cgroup>> {
+        self.one.lock().clone()
     }
 
     fn taken(&self) -> Controllers {
@@ -134,7 +135,7 @@ impl Hierarchies {
     pub fn find_one(self: &Arc<Self>, wanted: &Wanted, may_make: bool) -> Op<(Arc<Cgroup>, Mounted)> {
         self.sweep();
         let tree = TREE.lock();
-        for root in self.one.lock().iter() {
+        for root in self.known() {
             let hierarchy = &root.hierarchy;
             let named = wanted.name.as_ref().is_some_and(|name| *name == hierarchy.name);
             if wanted.name.is_some() && !named {
@@ -146,7 +147,8 @@ impl Hierarchies {
                 }
                 continue;
             }
-            return Ok((root.clone(), hierarchy.mounted()));
+            let mounted = hierarchy.mounted();
+            return Ok((root, mounted));
         }
         if wanted.controllers.is_empty() && !wanted.none {
             return fail(Errno::EINVAL);
@@ -161,7 +163,6 @@ impl Hierarchies {
         let id = self.last.fetch_add(1, Relaxed) + 1;
         let name = wanted.name.as_deref().unwrap_or_default();
         let hierarchy = Hierarchy::new(id, wanted.controllers, name, All::One(Arc::downgrade(self)));
-        *hierarchy.release_agent.lock() = wanted.release_agent.clone();
         let root = Cgroup::new(b"", None, (0, 0), 0, hierarchy.clone());
         root.set_limits(two.limits());
         root.set_pids_max(two.pids().2);
@@ -179,11 +180,12 @@ impl Hierarchies {
     /// Lets go of what is mounted nowhere and has no groups.
     fn sweep(&self) {
         let gone = |root: &Arc<Cgroup>| root.hierarchy.mounts.load(Relaxed) == 0 && root.children().is_empty();
-        if !self.one.lock().clone().iter().any(gone) {
+        let before = self.known();
+        if !before.iter().any(gone) {
             return;
         }
         let tree = TREE.lock();
-        let (roots, stay) = self.one.lock().clone().into_iter().partition::<Vec<_>, _>(gone);
+        let (roots, stay) = self.known().into_iter().partition::<Vec<_>, _>(gone);
         *self.one.lock() = stay;
         let mut changed = Vec::new();
         let mut settled = Vec::new();

@@ -76,6 +76,11 @@ impl Cgroup {
         self.memory.max.load(Relaxed)
     }
 
+    /// The group's limit, or the host's for the container's own.
+    pub fn memory_limit(&self) -> u64 {
+        if self.is_container() { self.limits().memory.map_or(MAX, |bytes| bytes & !4095) } else { self.memory_max() }
+    }
+
     /// In whole pages. EAGAIN where there can be no thread to keep it.
     pub fn set_memory_max(self: &Arc<Self>, bytes: u64) -> Op<()> {
         let bytes = if bytes == MAX { MAX } else { bytes & !4095 };
@@ -109,6 +114,20 @@ impl Cgroup {
     pub fn memory_peak(self: &Arc<Self>) -> u64 {
         let now = self.memory().total();
         self.memory.peak.fetch_max(now, Relaxed).max(now)
+    }
+
+    /// memory.failcnt of version 1: how often the group's own limit was passed.
+    pub fn memory_failures(&self) -> u64 {
+        self.memory.passed.load(Relaxed)
+    }
+
+    pub fn reset_memory_failures(&self) {
+        self.memory.passed.store(0, Relaxed);
+    }
+
+    pub fn reset_memory_peak(self: &Arc<Self>) {
+        let now = self.memory().total();
+        self.memory.peak.store(now, Relaxed);
     }
 
     /// Looks whether it keeps to its limit; when to look again.

@@ -1,12 +1,13 @@
 //! Control groups: which process is in which, and what holds for a group as a whole. cgroups(7), cgroup_namespaces(7).
 //!
 //! A container has a tree of groups; its own group is the top, which the guest sees as the root of its hierarchy. Neighbours: `pids` (the
-//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `cpuset` (where they may run), `device` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
+//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `cpuset` (where they may run), `device` and `device_list` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
 //! all changes of trees and members, then a group's own `Leaf`.
 
 mod bandwidth;
 mod cpuset;
 mod device;
+mod device_list;
 pub(super) mod halt;
 mod hierarchy;
 mod members;
@@ -143,9 +144,13 @@ struct State {
     max_descendants: u64,
     limits: HostLimits,
     devices: device::Devices,
+    /// Of version 1.
+    device_list: device_list::DeviceList,
     cpuset: cpuset::Cpuset,
     /// CPU time of members that left and of groups that were removed, ns.
     cpu: u64,
+    /// CPU time when cpuacct.usage was set back last.
+    cpu_reset: u64,
     owner: (u32, u32),
     /// Owner, group and permissions of files that were changed; the folder is the empty name.
     attrs: BTreeMap<Box<[u8]>, (u32, u32, u32)>,
@@ -171,8 +176,10 @@ impl Cgroup {
             max_descendants: MAX,
             limits: HostLimits::default(),
             devices: device::Devices::default(),
+            device_list: device_list::DeviceList::default(),
             cpuset: cpuset::Cpuset::default(),
             cpu: 0,
+            cpu_reset: 0,
             owner,
             attrs: BTreeMap::new(),
         };
@@ -261,6 +268,8 @@ impl Cgroup {
             }
         }
         let child = Self::new(name, Some(self), owner, self.halts.load(SeqCst), self.hierarchy.clone());
+        child.inherit_devices(self);
+        child.set_clone_children(self.clone_children());
         let mut state = self.state.lock();
         if state.children.contains_key(name) {
             return fail(Errno::EEXIST);
@@ -309,7 +318,7 @@ impl Cgroup {
     /// cgroup.subtree_control: ENOENT for what it does not have, EBUSY for what a group below has enabled, or where its own members stand in the
     /// way (cgroups(7), "no internal processes").
     pub fn set_subtree_control(&self, enable: Controllers, disable: Controllers) -> Op<()> {
-        let _tree = TREE.lock();
+        let tree = TREE.lock();
         self.alive()?;
         if !self.controllers().contains(enable) {
             return fail(Errno::ENOENT);
@@ -323,8 +332,30 @@ impl Cgroup {
         if !Controllers::THREADED.contains(joined) && !state.members.is_empty() {
             return fail(Errno::EBUSY);
         }
+        let gone = state.subtree_control.difference(new);
         state.subtree_control = new;
+        drop(state);
+        let children = self.children();
+        drop(tree);
+        children.iter().for_each(|child| child.lift_limits(gone));
         Ok(())
+    }
+
+    /// It has these controllers no more. What fails was removed meanwhile.
+    fn lift_limits(self: &Arc<Self>, controllers: Controllers) {
+        if controllers.contains(Controllers::CPU) {
+            let _ = self.set_cpu_max(MAX, USUAL_PERIOD);
+        }
+        if controllers.contains(Controllers::CPUSET) {
+            let _ = self.set_cpus(Vec::new(), 0);
+            let _ = self.set_mems(false);
+        }
+        if controllers.contains(Controllers::MEMORY) {
+            self.memory.lift();
+        }
+        if controllers.contains(Controllers::PIDS) {
+            self.set_pids_max(MAX);
+        }
     }
 
     /// What the host holds the container to; none for groups below.

@@ -3,6 +3,7 @@
 //! Memory is that of the guests' processes by the host's count, a page that several share divided among them, so that the parts add up.
 
 use super::Cgroup;
+use crate::task::ThreadGroup;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -51,20 +52,39 @@ impl Cgroup {
         (ended + living.sum::<u64>(), below)
     }
 
+    /// CPU time since it was set back last: cpuacct.usage.
+    pub fn counted_cpu_time(&self) -> u64 {
+        let before = self.state.lock().cpu_reset;
+        self.cpu_time().saturating_sub(before)
+    }
+
+    pub fn reset_cpu_time(&self) {
+        let now = self.cpu_time();
+        self.state.lock().cpu_reset = now;
+    }
+
     /// Memory of all processes in it and below. May sleep.
     pub fn memory(self: &Arc<Self>) -> MemoryUse {
-        let processes = self.subtree().into_iter().flat_map(|g| g.processes());
-        let spaces = processes.filter_map(|p| p.tasks().iter().find_map(|t| t.mm())).map(|mm| mm.space().clone());
-        // Once for those who share it.
-        let spaces: HashMap<_, _> = spaces.map(|space| (Arc::as_ptr(&space), space)).collect();
-        let mut sum = MemoryUse::default();
-        for space in spaces.values() {
-            let text = platform::block_in_place(|| space.smaps_rollup()).unwrap_or_default();
-            let part = MemoryUse::parse(&text);
-            sum = MemoryUse { anon: sum.anon + part.anon, file: sum.file + part.file, shmem: sum.shmem + part.shmem };
-        }
-        sum
+        memory_of(self.subtree().into_iter().flat_map(|g| g.processes()))
     }
+
+    /// Memory of the processes in this very group. May sleep.
+    pub fn own_memory(&self) -> MemoryUse {
+        memory_of(self.processes().into_iter())
+    }
+}
+
+fn memory_of(processes: impl Iterator<Item = Arc<ThreadGroup>>) -> MemoryUse {
+    let spaces = processes.filter_map(|p| p.tasks().iter().find_map(|t| t.mm())).map(|mm| mm.space().clone());
+    // Once for those who share it.
+    let spaces: HashMap<_, _> = spaces.map(|space| (Arc::as_ptr(&space), space)).collect();
+    let mut sum = MemoryUse::default();
+    for space in spaces.values() {
+        let text = platform::block_in_place(|| space.smaps_rollup()).unwrap_or_default();
+        let part = MemoryUse::parse(&text);
+        sum = MemoryUse { anon: sum.anon + part.anon, file: sum.file + part.file, shmem: sum.shmem + part.shmem };
+    }
+    sum
 }
 
 #[cfg(test)]
