@@ -72,6 +72,8 @@ TEST(mounting)
     OK(statfs("one", &fs));
     EQ(fs.f_type, 0x27e0eb);
     STREQ(path_of(getpid(), name), "/");
+    snprintf(options, sizeof options, " - cgroup none rw,%s\n", name);
+    CHECK(strstr(text_of("/proc/self/mountinfo"), options));
     OK(mkdir("one/x", 0755));
     OK(mount("none", "two", "cgroup", 0, name)); // the same once more
     CHECK(!access("two/x/tasks", F_OK) && !access("two/x/cgroup.procs", F_OK));
@@ -234,6 +236,70 @@ TEST(cpu_time_is_counted)
     FAILS(EINVAL, put(at("a", "cpuacct.usage"), "5"));
     OK(put(at("a", "cpuacct.usage"), "0"));
     STREQ(text_of(at("a", "cpuacct.usage")), "0\n");
+    _exit(0);
+}
+
+static void *start_another(void *of)
+{
+    start(of);
+    return NULL;
+}
+
+static void *burn(void *done)
+{
+    int64_t begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (now_ns(CLOCK_THREAD_CPUTIME_ID) < begin + 50000000)
+        ;
+    *(int *)done = 1;
+    return NULL;
+}
+
+TEST(threads_move_alone)
+{
+    GROUPS("cpuacct");
+    WAIT_OK(FORK({
+        static struct worker one;
+        start(&one);
+        OK(put(at("b", "cgroup.procs"), "0"));
+        CHECK(lists(at("b", "tasks"), one.tid) && lists(at("b", "tasks"), getpid()));
+        write_pid(at("a", "tasks"), one.tid);
+        CHECK(lists(at("a", "tasks"), one.tid) && !lists(at("a", "tasks"), getpid()));
+        CHECK(!lists(at("b", "tasks"), one.tid) && lists(at("b", "tasks"), getpid()));
+        CHECK(lists(at("a", "cgroup.procs"), getpid()) && lists(at("b", "cgroup.procs"), getpid()));
+        char path[60];
+        char wanted[80];
+        snprintf(path, sizeof path, "/proc/self/task/%d/cgroup", one.tid);
+        snprintf(wanted, sizeof wanted, "/%s/a\n", top);
+        CHECK(strstr(text_of(path), wanted));
+        wants_path(getpid(), "cpuacct", "b");
+        FAILS(EBUSY, rmdir(at("a", "")));
+
+        // One that a thread makes is where that is, and so is its time; afterwards, too.
+        int64_t before = atoll(text_of(at("b", "cpuacct.usage")));
+        int done = 0;
+        pthread_t thread;
+        OK(put(at("a", "tasks"), "0")); // the last one: the process is there now
+        CHECK(!*text_of(at("b", "tasks")));
+        write_pid(at("b", "tasks"), one.tid);
+        ZERO(pthread_create(&thread, NULL, burn, &done));
+        ZERO(pthread_join(thread, NULL));
+        CHECK(done && atoll(text_of(at("a", "cpuacct.usage"))) >= 50000000);
+        CHECK(atoll(text_of(at("b", "cpuacct.usage"))) >= before);
+        CHECK(atoll(text_of(at("b", "cpuacct.usage"))) < before + 50000000);
+        static struct worker two;
+        OK(put(at("b", "tasks"), "0"));
+        finish(&one);
+        ZERO(pthread_create(&thread, NULL, start_another, &two));
+        ZERO(pthread_join(thread, NULL));
+        CHECK(lists(at("b", "tasks"), two.tid));
+        write_pid(at("a", "tasks"), two.tid);
+        WAIT_OK(FORK(wants_path(getpid(), "cpuacct", "b")));
+        OK(put("cgroup.procs", "0")); // all of them
+        CHECK(!*text_of(at("a", "tasks")) && !*text_of(at("b", "tasks")));
+        write_pid(at("a", "tasks"), two.tid);
+        finish(&two);
+        EVENTUALLY(!*text_of(at("a", "tasks")));
+    }));
     _exit(0);
 }
 

@@ -285,6 +285,64 @@ TEST(namespaces)
     _exit(0);
 }
 
+TEST(groups_of_threads)
+{
+    GROUPS;
+    OK(mkdir(at("a/b", ""), 0755));
+    pid_t pid = sleeper();
+    write_pid(at("b", "cgroup.procs"), pid);
+    FAILS(EOPNOTSUPP, put(at("b", "cgroup.type"), "threaded")); // it has members
+    FAILS(EOPNOTSUPP, put(at("a", "cgroup.type"), "threaded")); // a domain beside it has
+    write_pid(at("", "cgroup.procs"), pid);
+    OK(put(at("a", "cgroup.type"), "threaded"));
+    STREQ(text_of(at("a", "cgroup.type")), "threaded\n");
+    STREQ(text_of(at("", "cgroup.type")), "domain threaded\n");
+    STREQ(text_of(at("b", "cgroup.type")), "domain invalid\n");
+    STREQ(text_of(at("a/b", "cgroup.type")), "domain invalid\n");
+    FAILS(EOPNOTSUPP, put(at("b", "cgroup.procs"), "0"));
+    FAILS(EOPNOTSUPP, put(at("a/b", "cgroup.procs"), "0"));
+    OK(put(at("a/b", "cgroup.type"), "threaded"));
+    FAILS(EINVAL, put(at("a", "cgroup.type"), "domain"));
+    end(pid);
+    WAIT_OK(FORK({
+        static struct worker one;
+        start(&one);
+        char text[20];
+        snprintf(text, sizeof text, "%d", one.tid);
+        FAILS(EOPNOTSUPP, put(at("a", "cgroup.threads"), text)); // its process is in another domain
+        OK(put(at("", "cgroup.procs"), "0"));
+        OK(put(at("a", "cgroup.threads"), text));
+        CHECK(lists(at("a", "cgroup.threads"), one.tid) && !lists(at("a", "cgroup.threads"), getpid()));
+        CHECK(lists(at("", "cgroup.threads"), getpid()) && !lists(at("", "cgroup.threads"), one.tid));
+        CHECK(lists(at("", "cgroup.procs"), getpid()));
+        int procs = OK(open(at("a", "cgroup.procs"), O_RDONLY));
+        char none[10];
+        FAILS(EOPNOTSUPP, read(procs, none, sizeof none));
+        char path[60];
+        char wanted[80];
+        snprintf(path, sizeof path, "/proc/self/task/%d/cgroup", one.tid);
+        snprintf(wanted, sizeof wanted, "/%s/a\n", top);
+        CHECK(strstr(text_of(path), wanted));
+        snprintf(wanted, sizeof wanted, "/%s\n", top);
+        CHECK(strstr(text_of("/proc/self/cgroup"), wanted));
+        CHECK(has_line(text_of(at("a", "cgroup.events")), "populated 1"));
+        // It freezes alone.
+        OK(put(at("a", "cgroup.freeze"), "1"));
+        EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "frozen 1"));
+        int64_t before = one.count;
+        usleep(20000);
+        EQ(one.count, before);
+        OK(put(at("a/b", "cgroup.threads"), text));
+        EVENTUALLY(has_line(text_of(at("a/b", "cgroup.events")), "frozen 1"));
+        OK(put(at("a", "cgroup.freeze"), "0"));
+        EVENTUALLY(one.count > before);
+        finish(&one);
+        EVENTUALLY(has_line(text_of(at("a", "cgroup.events")), "populated 0"));
+    }));
+    OK(rmdir(at("a/b", "")));
+    _exit(0);
+}
+
 static void need(const char *controller)
 {
     if (!strstr(text_of("cgroup.controllers"), controller)) {

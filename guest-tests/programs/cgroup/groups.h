@@ -58,7 +58,7 @@ static inline void clean_relative(void)
 {
     char path[100];
     const char *below[] = {"a/b", "a", "b", "m", ""};
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 400; i++) {
         for (int k = 0; k < 5; k++)
             snprintf(path, sizeof path, "%s/%s", top, below[k]), rmdir(path);
         if (access(top, F_OK))
@@ -115,4 +115,36 @@ static inline pid_t hog_in(const char *group, size_t mib)
     take(mib);
     for (;;)
         pause();
+}
+
+// A second thread, which counts as long as it runs.
+struct worker {
+    pthread_t thread;
+    volatile pid_t tid;
+    volatile int64_t count;
+    volatile int stop;
+};
+static inline void *work(void *of)
+{
+    struct worker *worker = of;
+    worker->tid = syscall(SYS_gettid);
+    for (; !worker->stop; usleep(worker->stop ? 0 : 10))
+        worker->count++;
+    return NULL;
+}
+static inline void start(struct worker *worker)
+{
+    ZERO(pthread_create(&worker->thread, NULL, work, worker));
+    EVENTUALLY(worker->count > 0);
+}
+static inline void finish(struct worker *worker)
+{
+    worker->stop = 1;
+    ZERO(pthread_join(worker->thread, NULL));
+}
+static inline int lists(const char *path, pid_t number)
+{
+    char line[20];
+    snprintf(line, sizeof line, "%d", number);
+    return has_line(text_of(path), line);
 }

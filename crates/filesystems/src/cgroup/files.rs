@@ -20,7 +20,7 @@ pub(super) static ROWS: &[Row] = &[
     row("cgroup.stat", 0o444, EVERY, stat, refuse),
     row("cgroup.subtree_control", 0o644, EVERY, |_, g| names(g.subtree_control()), set_subtree_control),
     row("cgroup.threads", 0o644, EVERY, threads, move_thread),
-    row("cgroup.type", 0o644, EVERY, |_, _| text("domain"), set_type),
+    row("cgroup.type", 0o644, EVERY, |_, g| text(g.kind()), set_type),
     row("cpu.stat", 0o444, EVERY, cpu_stat, refuse),
 ];
 
@@ -99,7 +99,7 @@ fn set_subtree_control(_io: &mut Io<'_>, group: &Arc<Cgroup>, words: &str) -> Op
     group.set_subtree_control(enable, disable)
 }
 
-pub(super) fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
+fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
     Task::of(io).ok_or(Errno::ESRCH.into())
 }
 
@@ -108,15 +108,28 @@ fn list(mut numbers: Vec<i32>) -> Op<Vec<u8>> {
     Ok(numbers.iter().map(|n| format!("{n}\n")).collect::<String>().into())
 }
 
-/// Numbers as the reader's PID namespace has them, 0 where it has none.
-pub(super) fn procs(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+/// Numbers of processes with a task in one of the groups, as the reader's PID namespace has them, 0 where it has none.
+pub(super) fn list_processes(io: &Io<'_>, groups: &[Arc<Cgroup>]) -> Op<Vec<u8>> {
     let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
-    list(group.processes().iter().map(|p| p.pid.number_in(&ns)).collect())
+    let mut numbers: Vec<i32> = groups.iter().flat_map(|g| g.touched()).map(|p| p.pid.number_in(&ns)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    list(numbers)
+}
+
+/// A domain has the processes of all its threads, which are not told apart below it.
+fn procs(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
+    if group.is_threaded() {
+        return fail(Errno::EOPNOTSUPP);
+    }
+    let mut groups = group.subtree();
+    groups.retain(|below| Arc::ptr_eq(&below.domain(), group));
+    list_processes(io, &groups)
 }
 
 pub(super) fn threads(io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
-    list(group.processes().iter().flat_map(|p| p.tasks()).map(|t| t.pid.number_in(&ns)).collect())
+    list(group.tasks().iter().map(|t| t.pid.number_in(&ns)).collect())
 }
 
 /// The task of a number that was written; 0 is the writer itself.
@@ -139,13 +152,17 @@ fn move_process(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
     group.attach(&process)
 }
 
-/// Threads go with their process: there are no groups of threads.
+/// Within the domain of its process.
 fn move_thread(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
-    let from = target(io, value)?.group.cgroup();
+    let task = target(io, value)?;
+    let from = task.cgroup();
     group.may_attach(&io.cred, &from)?;
-    if Arc::ptr_eq(&from, group) { Ok(()) } else { fail(Errno::EOPNOTSUPP) }
+    if !Arc::ptr_eq(&from.domain(), &group.domain()) {
+        return fail(Errno::EOPNOTSUPP);
+    }
+    group.attach_thread(&task)
 }
 
-fn set_type(_io: &mut Io<'_>, _group: &Arc<Cgroup>, value: &str) -> Op<()> {
-    fail(if value == "threaded" { Errno::EOPNOTSUPP } else { Errno::EINVAL })
+fn set_type(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    if value == "threaded" { group.make_threaded() } else { fail(Errno::EINVAL) }
 }

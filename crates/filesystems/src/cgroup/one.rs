@@ -3,14 +3,14 @@
 //! Neighbours: `controllers` (files that both versions have). Offered is what is kept: no cpu.shares, no swap, no release agents.
 
 use super::controllers::{cpus, effective_cpus, mems, number, pids_rows, set_cpus, set_mems};
-use super::files::{procs, target, threads};
+use super::files::{list_processes, target, threads};
 use super::{Group, Row, refuse, row, text};
 use crate::pseudo::{Kind, Node, PseudoFs};
 use abi::Errno;
 use abi::fs::CGROUP_SUPER_MAGIC;
 use kernel::cred::Cap;
-use kernel::task::Namespaces;
 use kernel::task::cgroup::{Cgroup, Controllers, CpuLimits, Hierarchy, MAX, Wanted};
+use kernel::task::{Namespaces, Task};
 use kernel::vfs::{FsType, Inode, MountArgs};
 use kernel::{Io, Op, fail};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const MEMORY: Controllers = Controllers::MEMORY;
 
 pub(super) static ROWS: &[Row] = &[
     row("cgroup.clone_children", 0o644, EVERY, |_, g| text(u8::from(g.clone_children())), set_clone_children),
-    row("cgroup.procs", 0o644, EVERY, procs, move_process),
+    row("cgroup.procs", 0o644, EVERY, |io, g| list_processes(io, std::slice::from_ref(g)), move_process),
     row("tasks", 0o644, EVERY, threads, move_thread),
     row("cpu.cfs_period_us", 0o644, CPU, |_, g| text(g.cpu_max().1), set_cfs_period),
     row("cpu.cfs_quota_us", 0o644, CPU, cfs_quota, set_cfs_quota),
@@ -101,6 +101,7 @@ fn option(option: &[u8]) -> Op<()> {
     if option == b"none" { Ok(()) } else { wanted(option).map(|_| ()) }
 }
 
+/// As /proc/PID/mountinfo has them, after others.
 fn options(hierarchy: &Hierarchy, clone_children: bool) -> String {
     let mut all: Vec<String> = hierarchy.controllers().names().into_iter().map(String::from).collect();
     if clone_children {
@@ -109,7 +110,7 @@ fn options(hierarchy: &Hierarchy, clone_children: bool) -> String {
     if !hierarchy.name.is_empty() {
         all.push(format!("name={}", String::from_utf8_lossy(&hierarchy.name)));
     }
-    all.join(",")
+    all.iter().map(|option| format!(",{option}")).collect()
 }
 
 /// A hierarchy that is there, or a new one, which only the container's own namespace can make.
@@ -136,21 +137,18 @@ fn set_clone_children(_io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<
 }
 
 /// Besides the right to write the file: root, or the same user. EACCES.
-fn move_process(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+fn movable(io: &Io<'_>, value: &str) -> Op<Arc<Task>> {
     let task = target(io, value)?;
     let (mine, theirs) = (io.cred.euid, task.cred());
-    if mine != 0 && mine != theirs.uid && mine != theirs.suid {
-        return fail(Errno::EACCES);
-    }
-    group.attach(&task.group)
+    if mine != 0 && mine != theirs.uid && mine != theirs.suid { fail(Errno::EACCES) } else { Ok(task) }
 }
 
-/// Threads go with their process.
+fn move_process(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
+    group.attach(&movable(io, value)?.group)
+}
+
 fn move_thread(io: &mut Io<'_>, group: &Arc<Cgroup>, value: &str) -> Op<()> {
-    if target(io, value)?.group.tasks().len() > 1 {
-        return fail(Errno::EOPNOTSUPP);
-    }
-    move_process(io, group, value)
+    group.attach_thread(&movable(io, value)?)
 }
 
 fn cfs_quota(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {

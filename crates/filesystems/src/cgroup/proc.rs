@@ -2,7 +2,7 @@
 
 use abi::Errno;
 use kernel::task::cgroup::{Cgroup, Controllers};
-use kernel::task::{Namespaces, ThreadGroup};
+use kernel::task::{Namespaces, Task};
 use kernel::{Io, Op};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub fn cgroups(io: &Io<'_>) -> Op<Vec<u8>> {
 }
 
 /// /proc/PID/cgroup: a line for each hierarchy, with paths as the reader's namespace has them.
-pub fn of_process(io: &Io<'_>, process: &ThreadGroup) -> Op<Vec<u8>> {
+pub fn of_task(io: &Io<'_>, task: &Task) -> Op<Vec<u8>> {
     let ns = Namespaces::of(io).ok_or(Errno::ESRCH)?.cgroup;
     let mut out = Vec::new();
     let mut line = |start: String, group: &Arc<Cgroup>, root: &Arc<Cgroup>| {
@@ -36,15 +36,15 @@ pub fn of_process(io: &Io<'_>, process: &ThreadGroup) -> Op<Vec<u8>> {
         }
         out.push(b'\n');
     };
-    for top in roots(&process.cgroup()) {
+    for top in roots(&task.cgroup()) {
         let hierarchy = &top.hierarchy;
-        let Some(group) = process.cgroup_in(hierarchy) else { continue };
+        let Some(group) = task.cgroup_in(hierarchy) else { continue };
         let mut names: Vec<String> = hierarchy.controllers().names().into_iter().map(String::from).collect();
         if !hierarchy.name.is_empty() {
             names.push(format!("name={}", String::from_utf8_lossy(&hierarchy.name)));
         }
         line(format!("{}:{}:", hierarchy.id, names.join(",")), &group, &ns.root_in(&top));
     }
-    line("0::".into(), &process.cgroup(), &ns.root);
+    line("0::".into(), &task.cgroup(), &ns.root);
     Ok(out)
 }

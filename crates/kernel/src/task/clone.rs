@@ -83,6 +83,7 @@ impl Task {
             robust_list: AtomicU64::new(0),
             robust_rounds: AtomicU32::new(0),
             counters: Default::default(),
+            apart: Default::default(),
             calls: AtomicU64::new(0),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
@@ -104,7 +105,7 @@ impl Task {
         };
         let cgroup = self.group.cgroup();
         let kills = cgroup.kills();
-        let pid = Pid::new(&ns, Charge::new(&self.group.cgroup_of(Controllers::PIDS))?)?;
+        let pid = Pid::new(&ns, Charge::new(self.places().of(Controllers::PIDS))?)?;
         let shared = |on: bool| flags.contains(if on { CloneFlags::FILES } else { CloneFlags::FS });
         let files = if shared(true) { self.files() } else { Arc::new(self.files().copy()) };
         let fs = if shared(false) { self.fs() } else { Arc::new(self.fs().copy()) };
@@ -152,9 +153,11 @@ impl Task {
         }
         // The parent, or the thread's process, may have been moved since the task was counted.
         if !thread {
-            cgroup.enter(&task.group, Some(&self.group));
+            cgroup.enter(&task.group, Some(self));
+        } else {
+            task.join_apart(self);
         }
-        task.pid.charge_to(&task.group.cgroup_of(Controllers::PIDS));
+        task.pid.charge_to(task.places().of(Controllers::PIDS));
         task.place();
         let place = task.group.cgroup();
         if place.kills() != kills && Arc::ptr_eq(&place, &cgroup) {

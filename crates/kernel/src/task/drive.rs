@@ -210,7 +210,7 @@ impl Task {
                 thread.park();
             }
             if frozen {
-                self.group.cgroup().halted();
+                self.cgroup().halted();
             }
         }
         again

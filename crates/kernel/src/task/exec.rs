@@ -196,6 +196,7 @@ impl Task {
             links.leader = Some(heir.clone());
             links.tasks.push(heir.clone());
         }
+        heir.join_apart(self);
         if let Some(mm) = self.mm() {
             self.keep_peak(&mm);
         }

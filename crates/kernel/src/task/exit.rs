@@ -124,6 +124,7 @@ impl Task {
         let thread = self.thread();
         let _ = self.cpu_at_end.set(thread.as_ref().map_or(0, |t| t.cpu_time()));
         self.mark_dead();
+        self.leave_apart();
         super::pi::owner_died(self);
         let last = self.leave_group();
         if let Some(thread) = thread {

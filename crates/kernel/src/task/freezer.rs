@@ -56,7 +56,7 @@ impl ThreadGroup {
 impl Task {
     /// Nothing of it may run now: it is frozen, or its control group has used up its CPU time.
     pub(super) fn is_frozen(&self) -> bool {
-        (self.group.container.freezer.is_frozen() || self.group.cgroup_halts.load(SeqCst) != 0)
+        (self.group.container.freezer.is_frozen() || self.cgroup_halts() != 0)
             && !self.group.is_exiting()
             && !self.is_dying()
             && !self.is_being_killed()
@@ -64,11 +64,11 @@ impl Task {
 
     /// It has come to the halt that its control group wants for this reason.
     pub(super) fn is_halted(&self, reason: u8) -> bool {
-        self.group.cgroup_halts.load(SeqCst) & reason != 0 && self.is_at_rest()
+        self.cgroup_halts() & reason != 0 && self.is_at_rest()
     }
 
     pub(super) fn is_frozen_with_cgroup(&self) -> bool {
-        self.group.cgroup_halts.load(SeqCst) & FROZEN != 0
+        self.cgroup_halts() & FROZEN != 0
     }
 
     fn is_being_killed(&self) -> bool {

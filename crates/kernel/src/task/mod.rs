@@ -87,6 +87,8 @@ pub struct Task {
     robust_rounds: AtomicU32,
     /// For /proc/PID/io and getrusage(2).
     pub counters: Counters,
+    /// Where it is among the control groups without its process.
+    apart: cgroup::Apart,
     /// Calls that it has made.
     pub calls: AtomicU64,
     /// The exit status once it has exited (kept for the leader).
@@ -277,7 +279,7 @@ impl Caller for Task {
         self.fs().umask()
     }
     fn may_use_device(&self, access_type: u32, major: u32, minor: u32) -> bool {
-        self.group.places().all().all(|group| group.may_use_device(access_type, major, minor))
+        self.places().all().all(|group| group.may_use_device(access_type, major, minor))
     }
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self

@@ -201,8 +201,10 @@ impl Machine for Sandbox {
     fn limit(&self, container: &str, limits: NewLimits) -> Result<(), Failure> {
         let container = self.container(container)?;
         let group = &container.namespaces.cgroup.root;
+        // In whichever hierarchy the controllers are.
+        let roots = group.hierarchy.all().map_or_else(Vec::new, |all| all.roots());
         if let Some(pids) = limits.pids {
-            group.set_pids_max(pids);
+            roots.iter().for_each(|root| root.set_pids_max(pids));
         }
         let mut host = group.limits();
         let change = |to: &mut Option<u64>, new: Option<u64>| {
@@ -215,7 +217,7 @@ impl Machine for Sandbox {
             kernel::mm::untouched::set_limited();
         }
         change(&mut host.cpu_millis, limits.cpu_millis);
-        group.set_limits(host);
+        roots.iter().for_each(|root| root.set_limits(host));
         Ok(())
     }
 

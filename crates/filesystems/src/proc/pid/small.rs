@@ -19,7 +19,7 @@ pub fn arch_status(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
 }
 
 pub fn cgroup(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    crate::cgroup::proc::of_process(io, &t.group)
+    crate::cgroup::proc::of_task(io, &t.task)
 }
 
 pub fn children(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {

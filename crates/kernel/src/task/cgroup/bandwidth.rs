@@ -161,7 +161,7 @@ impl Cgroup {
         let (quota, period) = (quota.saturating_mul(1000), period.saturating_mul(1000));
         let start = Instant::now();
         let used = self.cpu_time();
-        let tasks = self.subtree().iter().flat_map(|group| group.processes()).map(|p| p.tasks().len()).sum::<usize>();
+        let tasks: usize = self.subtree().iter().map(|group| group.tasks().len()).sum();
         let now = Instant::now();
         let (holds, delay) = {
             let mut account = self.cpu.account.lock();

@@ -61,7 +61,7 @@ impl Cgroup {
         }
         USED.store(true, SeqCst);
         self.state.lock().cpuset.cpus = cpus;
-        let processes: Vec<_> = self.subtree().iter().flat_map(|group| group.processes()).collect();
+        let processes: Vec<_> = self.subtree().iter().flat_map(|group| group.touched()).collect();
         drop(tree);
         processes.iter().for_each(|process| process.place());
         Ok(())
@@ -112,7 +112,7 @@ impl ThreadGroup {
 impl Task {
     /// The processors that its group has.
     fn allowed_cpus(&self) -> Vec<usize> {
-        self.group.cgroup_of(Controllers::CPUSET).effective_cpus(self.kernel.cpus)
+        self.places().of(Controllers::CPUSET).effective_cpus(self.kernel.cpus)
     }
 
     /// Runs where its group lets it from now on.

@@ -25,9 +25,13 @@ pub(super) struct Settled {
 impl ThreadGroup {
     /// Notes what holds it where it is now; where it may run is told with the rest. Under the lock of the trees.
     pub(super) fn settle(self: &Arc<Self>) -> Settled {
-        let halts = self.places().all().fold(0, |all, group| all | group.halts.load(SeqCst));
+        let halts = self.places().halts();
         let before = self.cgroup_halts.swap(halts, SeqCst);
-        Settled { process: self.clone(), new: halts & !before, freed: before & !halts != 0 }
+        let apart = self.tasks().into_iter().filter_map(|task| task.settle_apart());
+        let changes = std::iter::once((before, halts)).chain(apart);
+        let (new, freed) =
+            changes.fold((0, false), |(new, freed), (before, now)| (new | now & !before, freed || before & !now != 0));
+        Settled { process: self.clone(), new, freed }
     }
 }
 
@@ -66,12 +70,23 @@ impl Cgroup {
             }
         }
         let settled: Vec<_> =
-            changed.iter().flat_map(|group| group.processes()).map(|process| process.settle()).collect();
+            changed.iter().flat_map(|group| group.touched()).map(|process| process.settle()).collect();
         drop(tree);
         settled.into_iter().for_each(Settled::tell);
         if reason == FROZEN {
             tell(changed);
         }
+    }
+
+    /// Processes with any thread in it.
+    pub fn touched(&self) -> Vec<Arc<ThreadGroup>> {
+        let mut processes = self.processes();
+        for task in self.threads() {
+            if !processes.iter().any(|known| Arc::ptr_eq(known, &task.group)) {
+                processes.push(task.group.clone());
+            }
+        }
+        processes
     }
 
     /// cgroup.freeze.
@@ -92,8 +107,7 @@ impl Cgroup {
 
     fn stands_still(self: &Arc<Self>, reason: u8) -> bool {
         let halted = |task: &Arc<Task>| task.has_ended() || task.is_halted(reason);
-        self.halts.load(SeqCst) & reason != 0
-            && self.subtree().iter().flat_map(|g| g.processes()).all(|p| p.tasks().iter().all(halted))
+        self.halts.load(SeqCst) & reason != 0 && self.subtree().iter().all(|g| g.tasks().iter().all(halted))
     }
 
     /// freezer.state: whether it is to be frozen by itself, and by a group above; whether it is.

@@ -10,7 +10,8 @@ use crate::op::{Op, fail};
 use crate::task::ThreadGroup;
 use abi::Errno;
 use lock::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// A hierarchy.
@@ -213,6 +214,23 @@ impl Places {
         self.one.iter().find(|group| group.hierarchy.controllers.intersects(controller)).unwrap_or(&self.two)
     }
 
+    /// What holds those who are there.
+    pub fn halts(&self) -> u8 {
+        self.all().fold(0, |all, group| all | group.halts.load(SeqCst))
+    }
+
+    /// In its hierarchy `group` is the place from now on.
+    pub fn put(&mut self, group: Arc<Cgroup>) {
+        let id = group.hierarchy.id;
+        if id == 0 {
+            self.two = group;
+        } else if let Some(place) = self.one.iter_mut().find(|place| place.hierarchy.id == id) {
+            *place = group;
+        } else {
+            self.one.push(group);
+        }
+    }
+
     pub fn in_hierarchy(&self, hierarchy: &Hierarchy) -> Option<&Arc<Cgroup>> {
         self.all().find(|group| group.hierarchy.id == hierarchy.id)
     }
@@ -240,15 +258,8 @@ impl ThreadGroup {
     /// It is in `group` from now on.
     pub(super) fn set_place(&self, group: &Arc<Cgroup>) {
         let mut places = self.cgroups.lock();
-        let id = group.hierarchy.id;
-        let old = if id == 0 {
-            Some(std::mem::replace(&mut places.two, group.clone()))
-        } else if let Some(place) = places.one.iter_mut().find(|place| place.hierarchy.id == id) {
-            Some(std::mem::replace(place, group.clone()))
-        } else {
-            places.one.push(group.clone());
-            None
-        };
+        let old = places.clone(); // let go of without the lock
+        places.put(group.clone());
         drop(places);
         drop(old);
     }
@@ -259,7 +270,6 @@ impl ThreadGroup {
 
     /// Its tasks count where the pids controller is now.
     pub(super) fn recharge(&self) {
-        let group = self.cgroup_of(Controllers::PIDS);
-        self.tasks().iter().for_each(|task| task.pid.charge_to(&group));
+        self.tasks().iter().for_each(|task| task.pid.charge_to(task.places().of(Controllers::PIDS)));
     }
 }

@@ -1,6 +1,7 @@
 //! Processes in groups: coming, moving, going; killing all at once. cgroups(7).
 
-use super::{Cgroup, Charge, Controllers, EventFile, TREE};
+use super::threads::{Since, cpu_since};
+use super::{Cgroup, Charge, EventFile, TREE};
 use crate::cred::Cred;
 use crate::op::{Op, fail};
 use crate::signal::{SIGKILL, SigInfo};
@@ -11,10 +12,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 /// A process of a group.
+#[derive(Clone)]
 pub(super) struct Member {
     pub process: Weak<ThreadGroup>,
     /// Its CPU time when it came, ns.
     pub cpu: u64,
+    /// Threads that are elsewhere; and what others used while they were, ns.
+    pub away: Vec<Since>,
+    pub away_before: u64,
+}
+
+impl Member {
+    /// CPU time in the group, when the process has used `now` ns altogether.
+    pub fn used(&self, now: u64) -> u64 {
+        now.saturating_sub(self.cpu).saturating_sub(self.away_before).saturating_sub(cpu_since(self.away.iter()))
+    }
 }
 
 fn key(process: &Arc<ThreadGroup>) -> usize {
@@ -28,7 +40,7 @@ impl Cgroup {
     }
 
     /// A new process. Its groups are its parent's as they are now, whatever they were when the call began; without a parent, `self` and the roots of all other hierarchies.
-    pub(in crate::task) fn enter(self: &Arc<Self>, process: &Arc<ThreadGroup>, parent: Option<&ThreadGroup>) {
+    pub(in crate::task) fn enter(self: &Arc<Self>, process: &Arc<ThreadGroup>, parent: Option<&Task>) {
         let tree = TREE.lock();
         let mut changed = Vec::new();
         let places: Vec<_> = match (parent, self.hierarchy.all()) {
@@ -58,27 +70,17 @@ impl Cgroup {
         tell(changed);
     }
 
-    /// EBUSY where groups below have controllers for which this one must have no members (cgroups(7), "no internal processes").
-    pub fn may_hold_processes(&self) -> Op<()> {
-        if Controllers::THREADED.contains(self.subtree_control()) { Ok(()) } else { fail(Errno::EBUSY) }
-    }
-
     /// Moves a process here, from another group of the same hierarchy.
     pub fn attach(self: &Arc<Self>, process: &Arc<ThreadGroup>) -> Op<()> {
         let tree = TREE.lock();
-        self.alive()?;
-        self.may_hold_processes()?;
-        self.may_run_tasks()?;
+        self.may_take_tasks()?;
         let from = process.cgroup_in(&self.hierarchy).ok_or(Errno::ESRCH)?;
-        if Arc::ptr_eq(&from, self) {
-            return Ok(());
-        }
-        let mut changed = Vec::new();
         // Its last thread may have gone meanwhile.
-        if !from.take(process, &mut changed) {
+        if !from.has_member(process) {
             return fail(Errno::ESRCH);
         }
-        self.add(process, process.cpu_time(), &mut changed);
+        let mut changed = Vec::new();
+        self.take_over(process, &from, &mut changed);
         process.recharge();
         let settled = process.settle();
         drop(tree);
@@ -101,7 +103,11 @@ impl Cgroup {
 
     pub(super) fn add(self: &Arc<Self>, process: &Arc<ThreadGroup>, cpu: u64, changed: &mut Vec<Arc<Cgroup>>) {
         let process_of = Arc::downgrade(process);
-        let known = self.state.lock().members.insert(key(process), Member { process: process_of, cpu });
+        let known = self
+            .state
+            .lock()
+            .members
+            .insert(key(process), Member { process: process_of, cpu, away: Vec::new(), away_before: 0 });
         process.set_place(self);
         if known.is_none() {
             self.count(true, changed);
@@ -111,22 +117,29 @@ impl Cgroup {
     /// False: it was no member.
     pub(super) fn take(self: &Arc<Self>, process: &Arc<ThreadGroup>, changed: &mut Vec<Arc<Cgroup>>) -> bool {
         let now = process.cpu_time();
-        let gone = {
-            let mut state = self.state.lock();
-            let gone = state.members.remove(&key(process));
-            if let Some(member) = &gone {
-                state.cpu += now.saturating_sub(member.cpu);
-            }
-            gone
-        };
+        let gone = self.state.lock().members.remove(&key(process));
+        if let Some(member) = &gone {
+            let used = member.used(now);
+            self.state.lock().cpu += used;
+        }
         if gone.is_some() {
             self.count(false, changed);
         }
         gone.is_some()
     }
 
+    pub(super) fn has_member(&self, process: &Arc<ThreadGroup>) -> bool {
+        self.state.lock().members.contains_key(&key(process))
+    }
+
+    pub(super) fn with_member(&self, process: &Arc<ThreadGroup>, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.state.lock().members.get_mut(&key(process)) {
+            change(member);
+        }
+    }
+
     /// One member more or less: groups that are populated now and were not, or the other way round, are put on the list.
-    fn count(self: &Arc<Self>, more: bool, changed: &mut Vec<Arc<Cgroup>>) {
+    pub(super) fn count(self: &Arc<Self>, more: bool, changed: &mut Vec<Arc<Cgroup>>) {
         for group in self.ancestry() {
             let flips = {
                 let mut state = group.state.lock();
@@ -155,6 +168,9 @@ impl Cgroup {
     /// cgroup.kill: all processes in it and below, those that are being born included (`Task::clone_task` looks at the count).
     pub fn kill(self: &Arc<Self>, by: &Task) -> Op<()> {
         self.alive()?;
+        if self.is_threaded() {
+            return fail(Errno::EOPNOTSUPP);
+        }
         self.kills.fetch_add(1, Relaxed);
         let uid = by.cred().uid;
         for process in self.subtree().iter().flat_map(|g| g.processes()) {

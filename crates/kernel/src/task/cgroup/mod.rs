@@ -1,7 +1,7 @@
 //! Control groups: which process is in which, and what holds for a group as a whole. cgroups(7), cgroup_namespaces(7).
 //!
 //! A container has a tree of groups; its own group is the top, which the guest sees as the root of its hierarchy. Neighbours: `pids` (the
-//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `cpuset` (where they may run), `device` and `device_list` (what they may open), `halt` (those that stand still). The files are in crate `filesystems`. Locks: `CgroupTree` for
+//! controller that counts tasks), `usage` (what the members use), `memory` and `bandwidth` (what they may use of memory and CPU time), `cpuset` (where they may run), `device` and `device_list` (what they may open), `halt` (those that stand still), `threads` and `kind` (threads apart from their processes). The files are in crate `filesystems`. Locks: `CgroupTree` for
 //! all changes of trees and members, then a group's own `Leaf`.
 
 mod bandwidth;
@@ -10,10 +10,12 @@ mod device;
 mod device_list;
 pub(super) mod halt;
 mod hierarchy;
+mod kind;
 mod members;
 mod memory;
 mod ns;
 mod pids;
+mod threads;
 mod usage;
 mod watch;
 
@@ -23,6 +25,7 @@ pub use hierarchy::{Hierarchies, Hierarchy, Mounted, Wanted};
 pub use memory::MemoryEvents;
 pub use ns::CgroupNs;
 pub use pids::Charge;
+pub(super) use threads::Apart;
 pub use usage::MemoryUse;
 
 use crate::locks::{CgroupTree, Leaf};
@@ -132,7 +135,10 @@ pub enum EventFile {
 struct State {
     children: BTreeMap<Box<[u8]>, Arc<Cgroup>>,
     members: HashMap<usize, members::Member>,
-    /// Members, and children with any below them.
+    threads: HashMap<usize, threads::Since>,
+    /// A group of threads of version 2.
+    threaded: bool,
+    /// Members, threads, and children with any below them.
     live: usize,
     removed: bool,
     subtree_control: Controllers,
@@ -167,6 +173,8 @@ impl Cgroup {
         let state = State {
             children: BTreeMap::new(),
             members: HashMap::new(),
+            threads: HashMap::new(),
+            threaded: false,
             live: 0,
             removed: false,
             subtree_control: Controllers::empty(),
@@ -305,6 +313,7 @@ impl Cgroup {
     pub fn controllers(&self) -> Controllers {
         match self.parent() {
             _ if !self.hierarchy.is_two() => self.hierarchy.controllers(),
+            Some(parent) if self.is_threaded() => parent.subtree_control() & Controllers::THREADED,
             Some(parent) => parent.subtree_control(),
             None if self.is_container() => self.hierarchy.controllers(),
             None => Controllers::empty(),
@@ -316,8 +325,8 @@ impl Cgroup {
     }
 
     /// cgroup.subtree_control: ENOENT for what it does not have, EBUSY for what a group below has enabled, or where its own members stand in the
-    /// way (cgroups(7), "no internal processes").
-    pub fn set_subtree_control(&self, enable: Controllers, disable: Controllers) -> Op<()> {
+    /// way (cgroups(7), "no internal processes"), EOPNOTSUPP where threads do.
+    pub fn set_subtree_control(self: &Arc<Self>, enable: Controllers, disable: Controllers) -> Op<()> {
         let tree = TREE.lock();
         self.alive()?;
         if !self.controllers().contains(enable) {
@@ -326,12 +335,9 @@ impl Cgroup {
         if self.children().iter().any(|child| child.subtree_control().intersects(disable)) {
             return fail(Errno::EBUSY);
         }
+        self.may_enable(enable.difference(self.subtree_control()))?;
         let mut state = self.state.lock();
         let new = state.subtree_control.difference(disable) | enable;
-        let joined = new.difference(state.subtree_control);
-        if !Controllers::THREADED.contains(joined) && !state.members.is_empty() {
-            return fail(Errno::EBUSY);
-        }
         let gone = state.subtree_control.difference(new);
         state.subtree_control = new;
         drop(state);

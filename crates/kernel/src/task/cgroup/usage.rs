@@ -3,6 +3,8 @@
 //! Memory is that of the guests' processes by the host's count, a page that several share divided among them, so that the parts add up.
 
 use super::Cgroup;
+use super::members::Member;
+use super::threads::{Since, cpu_since};
 use crate::task::ThreadGroup;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,13 +45,14 @@ impl Cgroup {
     }
 
     fn own_cpu_time(&self) -> (u64, Vec<Arc<Cgroup>>) {
-        let (ended, members, below) = {
+        let (ended, members, threads, below) = {
             let state = self.state.lock();
-            let members: Vec<_> = state.members.values().map(|m| (m.process.clone(), m.cpu)).collect();
-            (state.cpu, members, state.children.values().cloned().collect())
+            let members: Vec<Member> = state.members.values().cloned().collect();
+            let threads: Vec<Since> = state.threads.values().cloned().collect();
+            (state.cpu, members, threads, state.children.values().cloned().collect())
         };
-        let living = members.iter().filter_map(|(p, before)| Some(p.upgrade()?.cpu_time().saturating_sub(*before)));
-        (ended + living.sum::<u64>(), below)
+        let living = members.iter().filter_map(|member| Some(member.used(member.process.upgrade()?.cpu_time())));
+        (ended + living.sum::<u64>() + cpu_since(threads.iter()), below)
     }
 
     /// CPU time since it was set back last: cpuacct.usage.
