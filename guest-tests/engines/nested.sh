@@ -24,6 +24,24 @@ for runtime in runc crun; do
     expect "$runtime, devices" 0 "Operation not permitted" $inside "$bundle $runtime run c" sh sh -c 'head -c 4 /dev/zero >/dev/null && mknod /dev/m c 1 1; cat /proc/self/cgroup'
 done
 
+# The same with hierarchies of version 1, and limits.
+old='mount -t tmpfs none /sys/fs/cgroup
+for c in cpu,cpuacct cpuset memory devices freezer pids; do mkdir /sys/fs/cgroup/$c; mount -t cgroup -o $c none /sys/fs/cgroup/$c; done
+ln -s cpu,cpuacct /sys/fs/cgroup/cpu; ln -s cpu,cpuacct /sys/fs/cgroup/cpuacct
+mkdir /sys/fs/cgroup/systemd; mount -t cgroup -o none,name=systemd none /sys/fs/cgroup/systemd
+'
+limits='python3 - <<END
+import json
+c = json.load(open("config.json"))
+c["linux"]["resources"].update(cpu={"quota": 50000, "period": 100000, "cpus": "0"}, pids={"limit": 50})
+json.dump(c, open("config.json", "w"))
+END
+'
+for runtime in runc crun; do
+    expect "$runtime, limits" 0 "50000 100000" $inside "$bundle$limits $runtime run c" sh sh -c 'cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpuset.cpus'
+    expect "$runtime, version 1" 0 "c 1:3 rwm" $inside "${bundle/mount -t cgroup2 none \/sys\/fs\/cgroup/$old}$limits $runtime run c" sh sh -c 'cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu*/cpu.cfs_quota_us cpuset/cpuset.cpus pids/pids.max devices/devices.list'
+done
+
 podman="$prepare"'export HOME=/tmp/home; mkdir home
 tar -C b/rootfs -cf image.tar .
 P="podman --root /tmp/graph --runroot /tmp/run --storage-driver $1 --cgroup-manager cgroupfs --runtime $2"

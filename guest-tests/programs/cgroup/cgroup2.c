@@ -490,10 +490,11 @@ TEST(processors)
         OK(put(at("a", "cpuset.mems"), "0"));
         STREQ(text_of(at("a", "cpuset.mems")), "0\n");
         pid_t pid = sleeper(), inner = sleeper();
-        write_pid(at("a", "cgroup.procs"), pid);
+        write_pid(at("b", "cgroup.procs"), pid);
         write_pid(at("a/b", "cgroup.procs"), inner);
         EQ(cpus_of(pid), 2);
         OK(put(at("a", "cpuset.cpus"), "1"));
+        OK(put(at("b", "cpuset.cpus"), "1"));
         STREQ(text_of(at("a", "cpuset.cpus")), "1\n");
         EQ(cpus_of(pid), 1);
         EQ(cpus_of(inner), 1);
@@ -507,6 +508,7 @@ TEST(processors)
         CPU_SET(0, &set);
         FAILS(EINVAL, sched_setaffinity(pid, sizeof set, &set));
         OK(put(at("a", "cpuset.cpus"), "0-1"));
+        OK(put(at("b", "cpuset.cpus"), "\n"));
         OK(sched_getaffinity(inner, sizeof set, &set));
         CHECK(CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set));
         EQ(cpus_of(pid), 2);

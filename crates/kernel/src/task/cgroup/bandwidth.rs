@@ -11,8 +11,8 @@ use crate::locks::Leaf;
 use crate::op::{Op, fail};
 use abi::Errno;
 use lock::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Between two looks; the second is for a group that does nothing, whose first period may be exceeded by that.
@@ -111,6 +111,11 @@ impl Account {
         holds
     }
 
+    /// Who does nothing since the last look is looked at less and less often.
+    fn rest(&mut self, before: u64) {
+        self.idle = if self.seen == before { ((self.idle + SHORTEST) * 2).min(IDLE) } else { Duration::ZERO };
+    }
+
     fn hold(&mut self, now: Instant, holds: bool) {
         if let Some(since) = self.held.take() {
             self.stat.held += now.saturating_duration_since(since).as_nanos() as u64;
@@ -167,12 +172,12 @@ impl Cgroup {
             let mut account = self.cpu.account.lock();
             let before = account.seen;
             let holds = account.spend(now, used, quota, period);
-            account.idle = if account.seen == before { (account.idle + SHORTEST) * 2 } else { Duration::ZERO };
+            account.rest(before);
             let end = account.began + Duration::from_nanos(period);
             // So many of them may run at once.
-            let left = account.left.max(0).unsigned_abs() / tasks.clamp(1, processors()) as u64;
-            let idle = account.idle.min(IDLE);
-            (holds, if holds { end.saturating_duration_since(now) } else { Duration::from_nanos(left).max(idle) })
+            let left = account.left.max(0).unsigned_abs() / tasks.clamp(1, *PROCESSORS) as u64;
+            let next = Duration::from_nanos(left).max(account.idle);
+            (holds, if holds { end.saturating_duration_since(now) } else { next })
         };
         self.set_halt(THROTTLED, holds);
         if self.cpu_max().0 == MAX {
@@ -183,9 +188,8 @@ impl Cgroup {
     }
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
+/// Asked once: the answer takes some files of the host.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
 #[cfg(test)]
 mod tests {
@@ -208,5 +212,9 @@ mod tests {
         // What is not used is not kept, and idle periods don't count.
         assert!(!account.spend(at(1000), 45 * MS, 20 * MS, 100 * MS));
         assert_eq!((account.left, account.stat.periods), (20 * MS as i64, 2));
+        (0..1000).for_each(|_| account.rest(45 * MS));
+        assert_eq!(account.idle, IDLE);
+        account.rest(44 * MS);
+        assert_eq!(account.idle, Duration::ZERO);
     }
 }

@@ -7,8 +7,8 @@ use crate::op::{Op, fail};
 use abi::Errno;
 use std::sync::Arc;
 
-/// Exceptions of one group at most.
-const MOST: usize = 1024;
+/// Exceptions of one group at most: each group below begins with them.
+const MOST: usize = 128;
 
 /// As in struct bpf_cgroup_dev_ctx.
 const BLOCK: u32 = 1;

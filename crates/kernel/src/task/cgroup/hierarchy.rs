@@ -14,6 +14,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock, Weak};
 
+/// Hierarchies of version 1 at most: each has all processes in it.
+const MOST: usize = 32;
+
 /// A hierarchy.
 pub struct Hierarchy {
     /// 0: version 2.
@@ -132,7 +135,7 @@ impl Hierarchies {
     }
 
     /// The root of a hierarchy of version 1 that is there or, with `may_make`, is made; whether it is there for good is up to [`Hierarchy::mounted`]. EBUSY: another has one of its controllers, or its name.
-    /// EINVAL: it has none, and no name. EPERM: it would have to be made.
+    /// EINVAL: it has none, and no name. EPERM: it would have to be made. ENOSPC: there are too many.
     pub fn find_one(self: &Arc<Self>, wanted: &Wanted, may_make: bool) -> Op<(Arc<Cgroup>, Mounted)> {
         self.sweep();
         let tree = TREE.lock();
@@ -156,6 +159,9 @@ impl Hierarchies {
         }
         if !may_make {
             return fail(Errno::EPERM);
+        }
+        if self.one.lock().len() >= MOST {
+            return fail(Errno::ENOSPC);
         }
         let two = self.two().ok_or(Errno::ENOENT)?;
         if self.taken().intersects(wanted.controllers) || two.subtree_control().intersects(wanted.controllers) {

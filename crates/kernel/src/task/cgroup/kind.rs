@@ -23,11 +23,11 @@ impl Cgroup {
         self.ancestry().find(|group| !group.is_threaded()).unwrap_or_else(|| self.clone())
     }
 
-    /// A domain with groups of threads, or one that has members and enables controllers beside them.
+    /// A domain with groups of threads, or one that has members and enables controllers beside them, which the container's own may.
     fn is_thread_root(&self) -> bool {
         !self.is_threaded()
             && (self.children().iter().any(|child| child.is_threaded())
-                || self.has_tasks() && self.subtree_control().intersects(Controllers::THREADED))
+                || !self.is_container() && self.has_tasks() && self.subtree_control().intersects(Controllers::THREADED))
     }
 
     fn can_be_thread_root(&self) -> bool {
@@ -48,9 +48,7 @@ impl Cgroup {
             "threaded"
         } else if !self.is_valid_domain() {
             "domain invalid"
-        } else if self.is_thread_root()
-            && !(self.is_container() && !self.children().iter().any(|child| child.is_threaded()))
-        {
+        } else if self.is_thread_root() {
             "domain threaded"
         } else {
             "domain"

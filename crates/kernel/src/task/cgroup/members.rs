@@ -79,6 +79,10 @@ impl Cgroup {
         if !from.has_member(process) {
             return fail(Errno::ESRCH);
         }
+        let whole = |task: &Arc<Task>| task.is_with_process(&self.hierarchy);
+        if Arc::ptr_eq(&from, self) && process.tasks().iter().all(whole) {
+            return Ok(());
+        }
         let mut changed = Vec::new();
         self.take_over(process, &from, &mut changed);
         process.recharge();
@@ -117,15 +121,15 @@ impl Cgroup {
     /// False: it was no member.
     pub(super) fn take(self: &Arc<Self>, process: &Arc<ThreadGroup>, changed: &mut Vec<Arc<Cgroup>>) -> bool {
         let now = process.cpu_time();
-        let gone = self.state.lock().members.remove(&key(process));
-        if let Some(member) = &gone {
-            let used = member.used(now);
-            self.state.lock().cpu += used;
+        let Some(member) = self.state.lock().members.get(&key(process)).cloned() else { return false };
+        let used = member.used(now);
+        {
+            let mut state = self.state.lock();
+            state.members.remove(&key(process));
+            state.cpu += used;
         }
-        if gone.is_some() {
-            self.count(false, changed);
-        }
-        gone.is_some()
+        self.count(false, changed);
+        true
     }
 
     pub(super) fn has_member(&self, process: &Arc<ThreadGroup>) -> bool {
