@@ -279,3 +279,48 @@ impl ThreadGroup {
         self.tasks().iter().for_each(|task| task.pid.charge_to(task.places().of(Controllers::PIDS)));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_come_and_go() {
+        let two = Cgroup::container(Default::default(), Some(7));
+        let all = two.hierarchy.all().unwrap();
+        let (cpu, pids) = (Controllers::CPU, Controllers::PIDS);
+        let with = |controllers| Wanted { controllers, ..Default::default() };
+        let named = |name: &[u8], none, controllers| Wanted {
+            name: Some(name.into()),
+            none,
+            controllers,
+            ..Default::default()
+        };
+        let error = |wanted: &Wanted, may_make| all.find_one(wanted, may_make).err();
+
+        assert_eq!(error(&with(pids), false), Some(Errno::EPERM.into()));
+        let (root, mounted) = all.find_one(&with(cpu | pids), true).unwrap();
+        assert_eq!((root.pids().2, root.controllers()), (7, cpu | pids), "the container's own limit holds here, too");
+        assert!(!two.controllers().intersects(cpu | pids));
+        assert_eq!(error(&with(cpu), true), Some(Errno::EBUSY.into()));
+        let (again, twice) = all.find_one(&with(cpu | pids), false).unwrap();
+        assert!(Arc::ptr_eq(&root, &again));
+        let child = root.make(b"x", (0, 0)).unwrap();
+        assert_eq!(child.controllers(), cpu | pids);
+        drop((mounted, twice));
+        assert_eq!(all.one().len(), 1, "it has a group");
+        root.remove(b"x").unwrap();
+        assert!(all.one().is_empty());
+        assert!(two.controllers().contains(cpu | pids));
+
+        assert_eq!(error(&named(b"a", false, Controllers::empty()), true), Some(Errno::EINVAL.into()));
+        let (root, _mounted) = all.find_one(&named(b"a", true, Controllers::empty()), true).unwrap();
+        let (again, _twice) = all.find_one(&named(b"a", false, Controllers::empty()), false).unwrap();
+        assert!(Arc::ptr_eq(&root, &again));
+        assert_eq!(error(&named(b"a", false, pids), true), Some(Errno::EBUSY.into()));
+
+        two.set_subtree_control(pids, Controllers::empty()).unwrap();
+        assert_eq!(error(&with(pids), true), Some(Errno::EBUSY.into()), "version 2 uses it");
+    }
+}
