@@ -16,6 +16,7 @@
 //! | the FUSE protocol | [`fuse`] |
 //! | eventfd, timerfd, signalfd, pidfd | [`fds`] |
 //! | bpf(2) | [`bpf`] |
+//! | sockets; netlink | [`net`]; [`netlink`] |
 //! | terminals; other ioctls | [`tty`]; [`ioctl`] |
 
 pub mod auxv;
@@ -30,6 +31,7 @@ pub mod inotify;
 pub mod ioctl;
 pub mod mm;
 pub mod net;
+pub mod netlink;
 pub mod nr;
 pub mod poll;
 pub mod signal;

@@ -27,6 +27,7 @@ pub enum Cap {
     Setpcap = 8,
     LinuxImmutable = 9,
     NetBindService = 10,
+    NetBroadcast = 11,
     NetAdmin = 12,
     NetRaw = 13,
     IpcLock = 14,

@@ -5,6 +5,7 @@
 
 use crate::cred::Cred;
 use crate::io::{Io, Sink, Source, UserMemory};
+use crate::ipc::mqueue::Cookies;
 use crate::locks::Leaf;
 use crate::op::{Op, Restart, Stop, fail};
 use crate::task::NetNs;
@@ -82,11 +83,16 @@ pub struct Incoming {
 }
 
 /// What /proc/PID/net tells of a socket.
+#[derive(Default)]
 pub struct Shown {
     pub listening: bool,
     pub connected: bool,
     /// Its own address without the family.
     pub name: Vec<u8>,
+    /// Of a netlink socket: bytes that wait to be read, messages that found no room, whether a dump is under way.
+    pub queued: usize,
+    pub dropped: u64,
+    pub dumping: bool,
 }
 
 /// What a family implements. Addresses are the bytes of a sockaddr, family included.
@@ -124,6 +130,10 @@ pub trait SocketOps: Send + Sync {
     fn sigpipe(&self) -> bool;
     /// None for a socket of another namespace.
     fn shown(&self, net: &NetNs) -> Option<Shown>;
+    /// What mq_notify(2) with SIGEV_THREAD sends its cookie by. EINVAL for all but netlink sockets.
+    fn cookies(&self, _io: &mut Io<'_>) -> Op<Box<dyn Cookies>> {
+        fail(Errno::EINVAL)
+    }
     fn as_any(&self) -> &dyn Any;
 }
 

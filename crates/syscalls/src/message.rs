@@ -185,6 +185,7 @@ fn put_control(call: &Call<'_>, list: &[Control], header: &MsgHdr, flags: u32, t
     let mut used = 0u64;
     for control in list {
         let left = header.msg_controllen.saturating_sub(used);
+        let mut level = SOL_SOCKET as i32;
         let (kind, data) = match control {
             Control::Rights(files) => {
                 let room = left.saturating_sub(size_of::<Cmsghdr>() as u64) as usize / 4;
@@ -214,17 +215,17 @@ fn put_control(call: &Call<'_>, list: &[Control], header: &MsgHdr, flags: u32, t
                 let gid = cred.user_ns.gid_to(sender.gid);
                 (SCM_CREDENTIALS, Ucred { pid, uid, gid }.as_bytes().to_vec())
             }
-            Control::Other { .. } => continue,
+            Control::Other { level: its, kind, data } => {
+                level = *its;
+                (*kind as u32, data.clone())
+            }
         };
         if left < size_of::<Cmsghdr>() as u64 {
             *told |= MSG_CTRUNC;
             continue;
         }
-        let cmsg = Cmsghdr {
-            cmsg_len: (cmsg_len(data.len()) as u64).min(left),
-            cmsg_level: SOL_SOCKET as i32,
-            cmsg_type: kind as i32,
-        };
+        let cmsg =
+            Cmsghdr { cmsg_len: (cmsg_len(data.len()) as u64).min(left), cmsg_level: level, cmsg_type: kind as i32 };
         if cmsg.cmsg_len < cmsg_len(data.len()) as u64 {
             *told |= MSG_CTRUNC;
         }

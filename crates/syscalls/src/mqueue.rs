@@ -2,11 +2,14 @@
 //!
 //! Queues are files of the caller's IPC namespace's mqueue file system (`kernel::ipc::mqueue`).
 
+use crate::socket::{socket_file, socket_of};
 use crate::timers::Sigevent;
 use abi::Errno;
 use abi::fs::OpenFlags;
 use abi::time::Timespec;
-use kernel::ipc::mqueue::{MqAttr, MqFile, MqNs, MqQueue, PRIORITIES, SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD};
+use kernel::ipc::mqueue::{
+    COOKIE, MqAttr, MqFile, MqNs, MqQueue, Notify, PRIORITIES, SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD,
+};
 use kernel::task::Resource;
 use kernel::time::{from_timespec, realtime};
 use kernel::vfs::{self, Base, File, OpenHow, Path, namei};
@@ -131,25 +134,24 @@ pub fn sys_mq_timedreceive(call: &mut Call<'_>, [fd, at, size, priority_at, unti
 }
 
 pub fn sys_mq_notify(call: &mut Call<'_>, [fd, event, ..]: Args) -> Op<Ret> {
-    let event = if event == 0 { None } else { Some(call.get::<Sigevent>(event)?) };
-    if let Some(event) = event {
-        match event.notify {
-            SIGEV_NONE => {}
-            SIGEV_SIGNAL if (0..=64).contains(&event.signo) => {}
-            // The signal is a netlink socket, on which the notification is sent.
-            SIGEV_THREAD => {
-                let file = call.file(event.signo as u32 as u64)?;
-                let socket = file.inode.as_ref().is_some_and(|i| i.kind == vfs::FileType::Socket);
-                return fail(if socket { Errno::EINVAL } else { Errno::ENOTSOCK });
-            }
-            _ => return fail(Errno::EINVAL),
+    if event == 0 {
+        queue(call, fd)?.1.unregister(&call.task.group);
+        return Ok(().into());
+    }
+    let event = call.get::<Sigevent>(event)?;
+    let notify = match event.notify {
+        SIGEV_NONE => Notify::None,
+        SIGEV_SIGNAL if (0..=64).contains(&event.signo) => Notify::Signal(event.signo, event.value),
+        // The signal is a netlink socket, and the value points to what is to be sent on it.
+        SIGEV_THREAD => {
+            let cookie = call.get::<[u8; COOKIE]>(event.value)?;
+            let file = socket_file(call, event.signo as u32 as u64)?;
+            let way = socket_of(&file)?.ops.cookies(&mut call.io())?;
+            Notify::Thread(way, cookie)
         }
-    }
-    let (_, queue) = queue(call, fd)?;
-    match event {
-        Some(event) => queue.register(call.task, event.notify, event.signo, event.value)?,
-        None => queue.unregister(&call.task.group),
-    }
+        _ => return fail(Errno::EINVAL),
+    };
+    queue(call, fd)?.1.register(call.task, notify)?;
     Ok(().into())
 }
 

@@ -153,7 +153,7 @@ calls! {
     38 setitimer [int ptr ptr] => part timers::sys_setitimer, "ITIMER_VIRTUAL counts system time too";
     39 getpid [] => full process::sys_getpid;
     40 sendfile [fd fd ptr size] => full copy::sys_sendfile;
-    41 socket [int int int] => part socket::sys_socket, "AF_UNIX only";
+    41 socket [int int int] => part socket::sys_socket, "AF_UNIX and AF_NETLINK only";
     42 connect [fd ptr int] => full socket::sys_connect;
     43 accept [fd ptr ptr] => full socket::sys_accept;
     44 sendto [fd ptr size hex ptr int] => full message::sys_sendto;
@@ -356,7 +356,7 @@ calls! {
     241 mq_unlink [ptr] => full mqueue::sys_mq_unlink;
     242 mq_timedsend [fd ptr size int ptr] => full mqueue::sys_mq_timedsend;
     243 mq_timedreceive [fd ptr size ptr ptr] => full mqueue::sys_mq_timedreceive;
-    244 mq_notify [fd ptr] => part mqueue::sys_mq_notify, "SIGEV_THREAD, for which glibc uses a netlink socket";
+    244 mq_notify [fd ptr] => full mqueue::sys_mq_notify;
     245 mq_getsetattr [fd ptr ptr] => full mqueue::sys_mq_getsetattr;
     246 kexec_load [] => no;
     247 waitid [int int ptr hex ptr] => full exit::sys_waitid;

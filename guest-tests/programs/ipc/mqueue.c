@@ -459,14 +459,6 @@ TEST(notification_by_thread)
 {
     mqd_t q = make(0, 5, 10);
     OK(mq_unlink(name()));
-    int fd = socket(AF_NETLINK, SOCK_RAW, 0);
-    if (fd < 0) {
-        // glibc needs a netlink socket for it.
-        struct sigevent none = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = threaded};
-        FAILS(ENOSYS, mq_notify(q, &none));
-        return;
-    }
-    close(fd);
     volatile int done = 0;
     struct sigevent event = {.sigev_notify = SIGEV_THREAD,
                              .sigev_notify_function = threaded,
@@ -487,6 +479,43 @@ TEST(the_kernel_refuses_what_is_no_netlink_socket)
     FAILS(ENOTSOCK, syscall(SYS_mq_notify, q, &event));
     event.sigev_signo = OK(socket(AF_UNIX, SOCK_STREAM, 0));
     FAILS(EINVAL, syscall(SYS_mq_notify, q, &event));
+    event.sigev_signo = OK(socket(AF_NETLINK, SOCK_RAW, 0));
+    event.sigev_value.sival_ptr = (void *)8;
+    FAILS(EFAULT, syscall(SYS_mq_notify, q, &event));
+    event.sigev_value.sival_ptr = cookie;
+    FAILS(EBADF, syscall(SYS_mq_notify, 999, &event));
+    OK(syscall(SYS_mq_notify, q, &event));
+    FAILS(EBUSY, syscall(SYS_mq_notify, q, &event));
+}
+
+// What a C library makes threads of: the cookie comes back with its last byte changed.
+TEST(cookies)
+{
+    mqd_t q = make(0, 5, 10);
+    OK(mq_unlink(name()));
+    int fd = OK(socket(AF_NETLINK, SOCK_RAW, 0));
+    char cookie[32], got[40], line[100] = "", wanted[100];
+    memset(cookie, 'c', sizeof cookie);
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_signo = fd, .sigev_value.sival_ptr = cookie};
+    OK(syscall(SYS_mq_notify, q, &event));
+    cookie[0] = 'd'; // what was there then is told
+    FAILS(EAGAIN, recv(fd, got, sizeof got, MSG_DONTWAIT));
+    OK(pread(q, line, sizeof line, 0));
+    snprintf(wanted, sizeof wanted, "QSIZE:0          NOTIFY:2     SIGNO:0     NOTIFY_PID:%-6d\n", getpid());
+    STREQ(line, wanted);
+    OK(mq_send(q, "x", 1, 0));
+    EQ(recv(fd, got, sizeof got, MSG_DONTWAIT), 32);
+    CHECK(got[0] == 'c' && got[30] == 'c' && got[31] == 1);
+    OK(mq_send(q, "y", 1, 0)); // told once only
+    FAILS(EAGAIN, recv(fd, got, sizeof got, MSG_DONTWAIT));
+    OK(syscall(SYS_mq_notify, q, &event));
+    OK(syscall(SYS_mq_notify, q, NULL));
+    EQ(recv(fd, got, sizeof got, MSG_DONTWAIT), 32);
+    CHECK(got[0] == 'd' && got[31] == 2); // the registration is gone
+    OK(syscall(SYS_mq_notify, q, &event));
+    OK(close(q));
+    EQ(recv(fd, got, sizeof got, MSG_DONTWAIT), 32);
+    EQ(got[31], 2);
 }
 
 TEST(the_file_tells_of_the_queue)

@@ -136,6 +136,31 @@ fn net_knobs(sys: Put<'_>) {
     sys("net/unix/max_dgram_qlen", value(10));
     sys("net/ipv4/ip_local_port_range", value("32768\t60999"));
     sys("net/ipv4/ip_unprivileged_port_start", value(1024));
+    sys("net/ipv4/ping_group_range", ping_group_range());
+}
+
+/// Of the caller's network namespace. Engines set it for each container.
+fn ping_group_range() -> Node {
+    let get = |io: &mut Io<'_>| -> Op<Vec<u8>> {
+        let [first, last] = *caller(io)?.namespaces().net.ping_group_range.lock();
+        let ns = &io.cred.user_ns;
+        Ok(format!("{}\t{}\n", ns.gid_to(first), ns.gid_to(last)).into())
+    };
+    let set = |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
+        let net = caller(io)?.namespaces().net;
+        if !io.cred.has_in(&net.owner, Cap::NetAdmin) {
+            return fail(Errno::EPERM);
+        }
+        let mut words = data.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let mut group = || -> Op<u32> {
+            let number = u32::try_from(parse_number(words.next().unwrap_or_default())?).map_err(|_| Errno::EINVAL)?;
+            Ok(io.cred.user_ns.gid_from(number).ok_or(Errno::EINVAL)?)
+        };
+        let (first, last) = (group()?, group()?);
+        *net.ping_group_range.lock() = if first <= last { [first, last] } else { [1, 0] };
+        Ok(())
+    };
+    Node::file(0o644, Knob { get, set })
 }
 
 /// kernel/hostname and kernel/domainname: of the caller's UTS namespace.

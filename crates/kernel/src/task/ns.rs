@@ -1,6 +1,6 @@
 //! Namespaces of a task, namespaces(7). User namespaces are in `cred`, mount namespaces in `vfs`, PID namespaces in `pid`.
 
-use super::{CgroupNs, PidNs, Task};
+use super::{CgroupNs, Loopback, PidNs, Task};
 use crate::cred::UserNs;
 use crate::io::{Caller, Io};
 use crate::locks::Leaf;
@@ -41,17 +41,21 @@ impl IpcNs {
     }
 }
 
-/// Network objects; abstract unix names among them. network_namespaces(7).
+/// Network objects: the loopback device, abstract unix names, netlink sockets. network_namespaces(7).
 pub struct NetNs {
     pub id: u64,
     pub owner: Arc<UserNs>,
+    pub loopback: Mutex<Loopback, Leaf>,
+    /// The groups that may open ICMP sockets, icmp(7), first and last: kept for those who set it, as there are no such sockets yet.
+    pub ping_group_range: Mutex<[u32; 2], Leaf>,
     /// `network`'s own state, made when first used.
     pub state: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl NetNs {
     pub fn new(owner: Arc<UserNs>) -> Arc<NetNs> {
-        Arc::new(NetNs { id: crate::unique_id(), owner, state: OnceLock::new() })
+        let (loopback, ping_group_range) = (Mutex::default(), Mutex::new([1, 0]));
+        Arc::new(NetNs { id: crate::unique_id(), owner, loopback, ping_group_range, state: OnceLock::new() })
     }
 }
 

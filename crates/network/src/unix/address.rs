@@ -5,11 +5,10 @@ use abi::Errno;
 use abi::net::{AF_UNIX, UNIX_PATH_MAX};
 use host::HostFd;
 use kernel::io::Io;
-use kernel::task::{NetNs, Task};
+use kernel::task::Task;
 use kernel::vfs::{self, FileType, NewKind, WalkFlags};
 use kernel::{Op, fail};
 use lock::Mutex;
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -67,11 +66,6 @@ struct Table {
 }
 
 impl Names {
-    pub fn of(ns: &NetNs) -> Op<Arc<Names>> {
-        let any: Arc<dyn Any + Send + Sync> = ns.state.get_or_init(|| Arc::new(Names::default())).clone();
-        any.downcast().map_err(|_| Errno::EAFNOSUPPORT.into())
-    }
-
     /// EADDRINUSE.
     pub fn bind(&self, name: &[u8], socket: Weak<Endpoint>) -> Op<()> {
         let mut table = self.0.lock();

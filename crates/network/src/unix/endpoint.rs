@@ -20,8 +20,6 @@ use std::sync::{Arc, Weak};
 
 /// Bytes that a new socket may have under way, /proc/sys/net/core/wmem_default.
 pub const DEFAULT_BUFFER: usize = 212_992;
-/// The least that SO_SNDBUF makes of it.
-pub const SMALLEST_BUFFER: usize = 4608;
 /// Datagrams that wait at a socket whose peer the sender is not: /proc/sys/net/unix/max_dgram_qlen shows it.
 const MAX_DATAGRAMS: usize = 10;
 
@@ -53,7 +51,7 @@ impl Kind {
 pub struct Endpoint {
     pub me: Weak<Endpoint>,
     pub kind: Kind,
-    names: Arc<Names>,
+    pub names: Arc<Names>,
     pub state: Mutex<State, FileState>,
     pub inbox: Mutex<Inbox, FileStateNested>,
     pub queue: Queue,
@@ -108,11 +106,6 @@ impl Endpoint {
             inbox: Mutex::new(Inbox::default()),
             queue: Queue::new(),
         })
-    }
-
-    /// Whether it belongs to the network namespace with these names.
-    pub fn is_in(&self, names: &Arc<Names>) -> bool {
-        Arc::ptr_eq(&self.names, names)
     }
 
     /// socketpair(2).

@@ -10,6 +10,9 @@ mod host;
 mod inbox;
 mod transfer;
 
+use crate::buffers;
+use crate::device_ioctl::device_ioctl;
+use crate::state::{self, State};
 use abi::Errno;
 use abi::ioctl::FIONREAD;
 use abi::net::{
@@ -17,8 +20,9 @@ use abi::net::{
     SO_SNDBUFFORCE, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, Ucred,
 };
 use abi::tty::TIOCOUTQ;
-use address::{Address, Names};
-use endpoint::{Endpoint, Kind, SMALLEST_BUFFER};
+use address::Address;
+pub use address::Names;
+use endpoint::{Endpoint, Kind};
 use host::HostSocket;
 use kernel::io::{Io, Sink, Source, UserMemory};
 use kernel::socket::{Family, Incoming, Outgoing, Sender, Shown, SocketOps};
@@ -31,20 +35,12 @@ use zerocopy::IntoBytes;
 
 pub static FAMILY: Family = Family { number: AF_UNIX, create, pair };
 
-/// The most that SO_SNDBUF and SO_RCVBUF take, /proc/sys/net/core/wmem_max; kept doubled.
-const MAX_BUFFER: usize = 212_992;
-
 /// A unix socket that a file has: its end closes the endpoint.
 pub struct UnixSocket {
     end: Arc<Endpoint>,
+    net: Arc<NetNs>,
     /// In place of the endpoint, once it is connected or bound to a name that is the host's.
     host: OnceLock<HostSocket>,
-}
-
-impl From<Arc<Endpoint>> for UnixSocket {
-    fn from(end: Arc<Endpoint>) -> UnixSocket {
-        UnixSocket { end, host: OnceLock::new() }
-    }
 }
 
 impl Drop for UnixSocket {
@@ -67,20 +63,18 @@ fn kind(kind: u32, protocol: u32) -> Op<Kind> {
     }
 }
 
-fn names(io: &Io<'_>) -> Op<Arc<Names>> {
-    let task = Task::of(io).ok_or(Errno::EAFNOSUPPORT)?;
-    Names::of(&task.namespaces().net)
-}
-
 fn create(io: &mut Io<'_>, number: u32, protocol: u32) -> Op<Box<dyn SocketOps>> {
     let kind = kind(number, protocol)?;
-    Ok(Box::new(UnixSocket::from(Endpoint::new(kind, names(io)?))))
+    let net = state::net(io)?;
+    let end = Endpoint::new(kind, State::of(&net)?.names.clone());
+    Ok(Box::new(UnixSocket::new(end, &net)))
 }
 
 fn pair(io: &mut Io<'_>, number: u32, protocol: u32) -> Op<[Box<dyn SocketOps>; 2]> {
     let kind = kind(number, protocol)?;
-    let ends = Endpoint::pair(kind, names(io)?, io);
-    Ok(ends.map(|end| Box::new(UnixSocket::from(end)) as Box<dyn SocketOps>))
+    let net = state::net(io)?;
+    let ends = Endpoint::pair(kind, State::of(&net)?.names.clone(), io);
+    Ok(ends.map(|end| Box::new(UnixSocket::new(end, &net)) as Box<dyn SocketOps>))
 }
 
 fn int(value: usize) -> Vec<u8> {
@@ -88,6 +82,10 @@ fn int(value: usize) -> Vec<u8> {
 }
 
 impl UnixSocket {
+    fn new(end: Arc<Endpoint>, net: &Arc<NetNs>) -> UnixSocket {
+        UnixSocket { end, net: net.clone(), host: OnceLock::new() }
+    }
+
     /// From now on the socket is the host's.
     fn become_host(&self, fd: Arc<::host::HostFd>, name: Address, peer: Address) -> Op<()> {
         let host = HostSocket::new(fd, self.end.kind, &self.end.queue, name, peer)?;
@@ -155,11 +153,11 @@ impl SocketOps for UnixSocket {
         }
         if let Some(host) = self.host.get() {
             let fd = host.accept(io)?;
-            let socket = UnixSocket::from(Endpoint::new(self.end.kind, names(io)?));
+            let socket = UnixSocket::new(Endpoint::new(self.end.kind, self.end.names.clone()), &self.net);
             socket.become_host(fd, host.name.clone(), Address::Path(Vec::new()))?;
             return Ok(Box::new(socket));
         }
-        Ok(Box::new(UnixSocket::from(self.end.accept(io)?)))
+        Ok(Box::new(UnixSocket::new(self.end.accept(io)?, &self.net)))
     }
 
     fn shutdown(&self, _io: &mut Io<'_>, how: u32) -> Op<()> {
@@ -220,20 +218,15 @@ impl SocketOps for UnixSocket {
         if level != SOL_SOCKET {
             return if matches!(level, 0 | 6 | 17 | 41) { fail(Errno::EOPNOTSUPP) } else { Ok(false) };
         }
-        let forced = matches!(name, SO_SNDBUFFORCE | SO_RCVBUFFORCE);
-        if !forced && !matches!(name, SO_SNDBUF | SO_RCVBUF | SO_PASSCRED) {
+        if !matches!(name, SO_SNDBUF | SO_RCVBUF | SO_SNDBUFFORCE | SO_RCVBUFFORCE | SO_PASSCRED) {
             return Ok(false);
         }
-        if forced && !io.cred.has(kernel::cred::Cap::NetAdmin) {
-            return fail(Errno::EPERM);
-        }
-        let number = value.first_chunk::<4>().map(|b| i32::from_le_bytes(*b)).ok_or(Errno::EINVAL)?;
-        let size = (number.max(0) as usize).min(MAX_BUFFER) * 2;
+        let size = buffers::size(io, name, value)?;
         let mut state = self.end.state.lock();
         match name {
-            SO_PASSCRED => state.pass_cred = number != 0,
-            SO_SNDBUF | SO_SNDBUFFORCE => state.buffer = size.max(SMALLEST_BUFFER),
-            _ => state.receive_buffer = size.max(SMALLEST_BUFFER / 2),
+            SO_PASSCRED => state.pass_cred = value.iter().take(4).any(|byte| *byte != 0),
+            SO_SNDBUF | SO_SNDBUFFORCE => state.buffer = size.max(buffers::SMALLEST_SEND),
+            _ => state.receive_buffer = size.max(buffers::SMALLEST_RECEIVE),
         }
         Ok(true)
     }
@@ -276,7 +269,7 @@ impl SocketOps for UnixSocket {
         &self.end.queue
     }
 
-    fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
+    fn ioctl(&self, io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
         if let (FIONREAD, Some(host)) = (cmd, self.host.get()) {
             return memory.write(arg, &host.unread()?.to_le_bytes()).map(|()| 0);
         }
@@ -290,7 +283,7 @@ impl SocketOps for UnixSocket {
                 let peer = self.end.state.lock().peer.clone();
                 peer.map_or(0, |p| p.inbox.lock().bytes())
             }
-            _ => return fail(Errno::ENOTTY),
+            _ => return device_ioctl(&self.net, io, memory, cmd, arg),
         };
         memory.write(arg, &(count as u32).to_le_bytes())?;
         Ok(0)
@@ -305,7 +298,7 @@ impl SocketOps for UnixSocket {
     }
 
     fn shown(&self, net: &NetNs) -> Option<Shown> {
-        if !self.end.is_in(&Names::of(net).ok()?) {
+        if self.net.id != net.id {
             return None;
         }
         let listening = self.end.is_listening();
@@ -314,7 +307,7 @@ impl SocketOps for UnixSocket {
         drop(state);
         // A path is told without the zero that ends it in a sockaddr.
         let name = if let Address::Path(path) = name { path } else { name.bytes().split_off(2) };
-        Some(Shown { listening, connected, name })
+        Some(Shown { listening, connected, name, ..Shown::default() })
     }
 
     fn as_any(&self) -> &dyn Any {

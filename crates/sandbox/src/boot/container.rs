@@ -59,6 +59,13 @@ pub struct State {
     pub started: bool,
 }
 
+/// A container's network namespace: its loopback device is up, as OCI runtimes set it.
+fn network(owner: &Arc<UserNs>) -> Arc<NetNs> {
+    let net = NetNs::new(owner.clone());
+    net.loopback.lock().set_up(true);
+    net
+}
+
 fn host_limits(limits: &Limits) -> HostLimits {
     HostLimits { memory: limits.memory, cpu_millis: limits.cpu_millis }
 }
@@ -90,7 +97,7 @@ impl Container {
             mount: MountNs::new(user_ns.clone()),
             uts,
             ipc: shared(pod.ipc).map_or_else(|| IpcNs::new(user_ns.clone()), |theirs| theirs.ipc.clone()),
-            net: shared(pod.network).map_or_else(|| NetNs::new(user_ns.clone()), |theirs| theirs.net.clone()),
+            net: shared(pod.network).map_or_else(|| network(&user_ns), |theirs| theirs.net.clone()),
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };

@@ -1,11 +1,14 @@
 //! /proc/PID/net: the network namespace of a process. proc_pid_net(5).
 //!
-//! Sockets are found by the files that processes have open; headers alone stand where there is nothing. Locks: none of its own.
+//! Sockets are found by the files that processes have open; headers alone stand where there is nothing. The one device sends nothing: zeros. Locks: none of its own.
 
 use super::super::opened;
 use super::{Subject, Target};
 use crate::pseudo::{Content, Folder, Listed, Node};
+use abi::net::{AF_NETLINK, AF_UNIX};
+use abi::netlink::{RT_SCOPE_HOST, RT_SCOPE_LINK};
 use kernel::socket::{Shown, Socket};
+use kernel::task::{LOOPBACK_INDEX, LOOPBACK_NAME};
 use kernel::vfs::FileType;
 use kernel::{Io, Op};
 
@@ -22,15 +25,13 @@ const FILES: [(&str, Entry); 13] = [
         "dev",
         Entry::Empty(
             "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed \
-             multicast|bytes    packets errs drop fifo colls carrier compressed\n",
+             multicast|bytes    packets errs drop fifo colls carrier compressed\n    lo:       0       0    0    0    0     0          0         0        0       \
+             0    0    0    0     0       0          0\n",
         ),
     ),
     ("unix", Entry::Text(unix)),
     ("sockstat", Entry::Text(sockstat)),
-    (
-        "netlink",
-        Entry::Empty("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"),
-    ),
+    ("netlink", Entry::Text(netlink)),
     ("tcp", Entry::Empty(TCP)),
     ("tcp6", Entry::Empty(TCP6)),
     ("udp", Entry::Empty(UDP)),
@@ -38,7 +39,7 @@ const FILES: [(&str, Entry); 13] = [
     ("raw", Entry::Empty(UDP)),
     ("arp", Entry::Empty("IP address       HW type     Flags       HW address            Mask     Device\n")),
     ("route", Entry::Empty(ROUTE)),
-    ("if_inet6", Entry::Empty("")),
+    ("if_inet6", Entry::Text(if_inet6)),
     ("packet", Entry::Empty("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")),
 ];
 
@@ -85,13 +86,22 @@ impl Content for NetText {
     }
 }
 
-/// The sockets of the process' network namespace: inode number, kind and what their families say of them.
-fn sockets(t: &Target) -> Vec<(u64, u32, Shown)> {
+/// A socket that a process has open.
+struct Seen {
+    ino: u64,
+    family: u32,
+    kind: u32,
+    protocol: u32,
+    shown: Shown,
+}
+
+/// The sockets of the process' network namespace.
+fn sockets(t: &Target) -> Vec<Seen> {
     let net = t.task.namespaces().net;
     let described = |file: &kernel::vfs::File| {
-        let shown = file.ops_as::<Socket>().map(|socket| (socket.ops.identity().1, socket.ops.shown(&net)));
-        let (kind, shown) = shown?;
-        Some((file.inode.as_ref()?.ino, kind, shown?))
+        let socket = file.ops_as::<Socket>()?;
+        let (family, kind, protocol) = socket.ops.identity();
+        Some(Seen { ino: file.inode.as_ref()?.ino, family, kind, protocol, shown: socket.ops.shown(&net)? })
     };
     opened::all(&t.task.kernel).iter().filter_map(|(_, file)| described(file)).collect()
 }
@@ -99,7 +109,7 @@ fn sockets(t: &Target) -> Vec<(u64, u32, Shown)> {
 /// Addresses in the kernel are not told: zeros.
 fn unix(t: &Target) -> Op<Vec<u8>> {
     let mut out = b"Num       RefCount Protocol Flags    Type St Inode Path\n".to_vec();
-    for (ino, kind, shown) in sockets(t) {
+    for Seen { ino, kind, shown, .. } in sockets(t).into_iter().filter(|s| s.family == AF_UNIX) {
         let refs = 2 + u32::from(shown.connected);
         let flags = if shown.listening { 0x1_0000 } else { 0 };
         let state = if shown.connected { 3 } else { 1 };
@@ -112,6 +122,40 @@ fn unix(t: &Target) -> Op<Vec<u8>> {
         out.push(b'\n');
     }
     Ok(out)
+}
+
+/// The kernel's own ends are not shown. A name is two bytes of nothing, number and groups.
+fn netlink(t: &Target) -> Op<Vec<u8>> {
+    let mut out =
+        String::from("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n");
+    for Seen { ino, protocol, shown, .. } in sockets(t).into_iter().filter(|s| s.family == AF_NETLINK) {
+        let word = |at| shown.name.get(at..at + 4).and_then(|b| b.first_chunk().copied()).map_or(0, u32::from_le_bytes);
+        let (number, groups) = (word(2), word(6));
+        let (queued, dump, dropped) = (shown.queued, u32::from(shown.dumping), shown.dropped);
+        out += &format!(
+            "{:016x} {protocol:<3} {number:<10} {groups:08x} {queued:<8} {:<8} {dump:<5} {:<8} {dropped:<8} {ino:<8}\n",
+            0, 0, 2
+        );
+    }
+    Ok(out.into())
+}
+
+/// IPv6 addresses: scopes are those of the address' kind, as Linux numbers them.
+fn if_inet6(t: &Target) -> Op<Vec<u8>> {
+    let net = t.task.namespaces().net;
+    let mut out = String::new();
+    for address in net.loopback.lock().addresses() {
+        let std::net::IpAddr::V6(ip) = address.ip else { continue };
+        let scope = match address.scope {
+            RT_SCOPE_HOST => 0x10,
+            RT_SCOPE_LINK => 0x20,
+            _ => 0,
+        };
+        let (prefix, flags) = (address.prefix, address.flags);
+        let bits = ip.to_bits();
+        out += &format!("{bits:032x} {LOOPBACK_INDEX:02x} {prefix:02x} {scope:02x} {flags:02x} {LOOPBACK_NAME:>8}\n");
+    }
+    Ok(out.into())
 }
 
 /// Of the families that there are none of, none are in use.

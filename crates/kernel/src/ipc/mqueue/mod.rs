@@ -7,7 +7,7 @@
 mod notify;
 mod queue;
 
-pub use notify::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD};
+pub use notify::{COOKIE, Cookies, Notify, SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD};
 pub use queue::{MqAttr, MqFile, MqQueue, PRIORITIES};
 
 use crate::Kernel;

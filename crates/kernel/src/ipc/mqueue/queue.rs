@@ -3,8 +3,8 @@
 //! Who waits is served in the order of coming: a message is handed to the first receiver that waits, and room in a full queue goes to the
 //! first sender's message. Locks: `FileState` for a queue, then `Leaf` for the place of one that waits.
 
-use super::notify::Registration;
-use super::{Charge, SIGEV_NONE, SIGEV_SIGNAL};
+use super::Charge;
+use super::notify::{Notify, Registration};
 use crate::cred::Cred;
 use crate::io::{Io, Sink};
 use crate::locks::{FileState, Leaf};
@@ -74,11 +74,8 @@ impl State {
     }
 
     /// The registration of a process that lives.
-    fn registered(&mut self) -> Option<&mut Registration> {
-        if self.registration.as_ref().is_some_and(|r| r.owner().is_none()) {
-            self.registration = None;
-        }
-        self.registration.as_mut()
+    fn registered(&self) -> Option<&Registration> {
+        self.registration.as_ref().filter(|r| r.owner().is_some())
     }
 }
 
@@ -249,14 +246,18 @@ impl MqQueue {
     }
 
     /// mq_notify(2) with an event. EBUSY where a process is registered.
-    pub fn register(&self, task: &Task, notify: i32, signal: i32, value: u64) -> Op<()> {
-        debug_assert!(matches!(notify, SIGEV_NONE | SIGEV_SIGNAL));
+    pub fn register(&self, task: &Task, notify: Notify) -> Op<()> {
+        let (group, table) = (Arc::downgrade(&task.group), task.files().id);
+        let new = Registration { group, table, notify };
         let mut state = self.state.lock();
-        if state.registered().is_some() {
+        if state.registration.as_ref().is_some_and(|r| r.owner().is_some()) {
+            drop(state);
             return fail(Errno::EBUSY);
         }
-        let (group, table) = (Arc::downgrade(&task.group), task.files().id);
-        state.registration = Some(Registration { group, table, notify, signal, value });
+        // One of a process that is gone; what it holds goes when the queue is unlocked.
+        let old = state.registration.replace(new);
+        drop(state);
+        drop(old);
         Ok(())
     }
 
@@ -270,7 +271,9 @@ impl MqQueue {
             let mut state = self.state.lock();
             if state.registration.as_ref().is_some_and(which) { state.registration.take() } else { None }
         };
-        drop(gone);
+        if let Some(gone) = gone {
+            gone.end();
+        }
     }
 }
 
@@ -282,7 +285,7 @@ impl FileOps for MqFile {
     fn read(&self, io: &mut Io<'_>, at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
         let ns = Task::of(io).and_then(|task| task.pid.ns());
         let line = {
-            let mut state = self.0.state.lock();
+            let state = self.0.state.lock();
             let bytes = state.bytes;
             let (notify, signal, pid) = state.registered().map_or((0, 0, 0), |r| r.shown(ns.as_deref()));
             format!("QSIZE:{bytes:<10} NOTIFY:{notify:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n")
