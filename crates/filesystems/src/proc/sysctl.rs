@@ -6,10 +6,10 @@
 use super::caller;
 use crate::pseudo::{Knob, Node, Tree, parse_number};
 use abi::Errno;
-use kernel::cred::{Cap, CapSet};
+use kernel::cred::{Cap, CapSet, UserNs};
 use kernel::ipc::fanotify;
 use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
-use kernel::task::PID_MAX;
+use kernel::task::{InetKnobs, PID_MAX};
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::lease::BREAK_TIME;
 use kernel::{Io, Op, fail};
@@ -135,29 +135,47 @@ fn net_knobs(sys: Put<'_>) {
     sys("net/core/wmem_max", value(212_992));
     sys("net/unix/max_dgram_qlen", value(10));
     sys("net/ipv4/ip_local_port_range", value("32768\t60999"));
-    sys("net/ipv4/ip_unprivileged_port_start", value(1024));
-    sys("net/ipv4/ping_group_range", ping_group_range());
+    sys("net/ipv4/ip_forward", value(0));
+    sys("net/ipv4/ip_unprivileged_port_start", {
+        let show = |knobs: &InetKnobs, _: &UserNs| knobs.unprivileged_port_start.to_string();
+        inet_knob(show, |knobs, numbers, _| {
+            let [port] = *numbers else { return fail(Errno::EINVAL) };
+            knobs.unprivileged_port_start = u16::try_from(port).map_err(|_| Errno::EINVAL)?;
+            Ok(())
+        })
+    });
+    sys("net/ipv4/ping_group_range", {
+        let show = |knobs: &InetKnobs, ns: &UserNs| {
+            let [first, last] = knobs.ping_group_range.map(|gid| ns.gid_to(gid));
+            format!("{first}\t{last}")
+        };
+        inet_knob(show, |knobs, numbers, ns| {
+            let [first, last] = *numbers else { return fail(Errno::EINVAL) };
+            let group = |number: i64| u32::try_from(number).ok().and_then(|gid| ns.gid_from(gid)).ok_or(Errno::EINVAL);
+            let range = [group(first)?, group(last)?];
+            knobs.ping_group_range = if first <= last { range } else { InetKnobs::default().ping_group_range };
+            Ok(())
+        })
+    });
 }
 
-/// Of the caller's network namespace. Engines set it for each container.
-fn ping_group_range() -> Node {
-    let get = |io: &mut Io<'_>| -> Op<Vec<u8>> {
-        let [first, last] = *caller(io)?.namespaces().net.ping_group_range.lock();
-        let ns = &io.cred.user_ns;
-        Ok(format!("{}\t{}\n", ns.gid_to(first), ns.gid_to(last)).into())
+/// A knob of the caller's network namespace; numbers are those of the caller's user namespace.
+fn inet_knob(show: fn(&InetKnobs, &UserNs) -> String, set: fn(&mut InetKnobs, &[i64], &UserNs) -> Op<()>) -> Node {
+    let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
+        let knobs = *caller(io)?.namespaces().net.inet.lock();
+        let text = show(&knobs, &io.cred.user_ns);
+        Ok(format!("{text}\n").into())
     };
-    let set = |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
+    let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
         let net = caller(io)?.namespaces().net;
         if !io.cred.has_in(&net.owner, Cap::NetAdmin) {
             return fail(Errno::EPERM);
         }
-        let mut words = data.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let mut group = || -> Op<u32> {
-            let number = u32::try_from(parse_number(words.next().unwrap_or_default())?).map_err(|_| Errno::EINVAL)?;
-            Ok(io.cred.user_ns.gid_from(number).ok_or(Errno::EINVAL)?)
-        };
-        let (first, last) = (group()?, group()?);
-        *net.ping_group_range.lock() = if first <= last { [first, last] } else { [1, 0] };
+        let words = data.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty());
+        let numbers = words.map(parse_number).collect::<Op<Vec<_>>>()?;
+        let mut knobs = *net.inet.lock();
+        set(&mut knobs, &numbers, &io.cred.user_ns)?;
+        *net.inet.lock() = knobs;
         Ok(())
     };
     Node::file(0o644, Knob { get, set })

@@ -49,7 +49,7 @@ pub use fs::FsContext;
 pub use group::{ChildEvent, ExitStatus, GroupSignals, GroupState, GroupTimers, Links, Stop, ThreadGroup};
 pub use loopback::{DeviceAddress, DeviceChange, LOOPBACK_INDEX, LOOPBACK_NAME, Loopback, network};
 pub use mask::Mask;
-pub use ns::{IpcNs, Namespaces, NetNs, UtsNs};
+pub use ns::{InetKnobs, IpcNs, Namespaces, NetNs, UtsNs};
 pub use nsfs::Namespace;
 pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};

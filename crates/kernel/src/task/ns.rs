@@ -41,21 +41,35 @@ impl IpcNs {
     }
 }
 
+/// What /proc/sys/net/ipv4 says who may do: kept for those who set it (engines do for each container), as there are no such sockets yet.
+#[derive(Clone, Copy)]
+pub struct InetKnobs {
+    /// The groups that may open ICMP sockets, first and last: none. icmp(7)
+    pub ping_group_range: [u32; 2],
+    /// The first port that anybody may bind. ip(7)
+    pub unprivileged_port_start: u16,
+}
+
+impl Default for InetKnobs {
+    fn default() -> InetKnobs {
+        InetKnobs { ping_group_range: [1, 0], unprivileged_port_start: 1024 }
+    }
+}
+
 /// Network objects: the loopback device, abstract unix names, netlink sockets. network_namespaces(7).
 pub struct NetNs {
     pub id: u64,
     pub owner: Arc<UserNs>,
     pub loopback: Mutex<Loopback, Leaf>,
-    /// The groups that may open ICMP sockets, icmp(7), first and last: kept for those who set it, as there are no such sockets yet.
-    pub ping_group_range: Mutex<[u32; 2], Leaf>,
+    pub inet: Mutex<InetKnobs, Leaf>,
     /// `network`'s own state, made when first used.
     pub state: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl NetNs {
     pub fn new(owner: Arc<UserNs>) -> Arc<NetNs> {
-        let (loopback, ping_group_range) = (Mutex::default(), Mutex::new([1, 0]));
-        Arc::new(NetNs { id: crate::unique_id(), owner, loopback, ping_group_range, state: OnceLock::new() })
+        let (loopback, inet) = (Mutex::default(), Mutex::default());
+        Arc::new(NetNs { id: crate::unique_id(), owner, loopback, inet, state: OnceLock::new() })
     }
 }
 
