@@ -76,7 +76,7 @@ for driver in overlay2 vfs; do
 done
 expect "docker, a status" 7 "" $inside "$docker"'$run --rm box sh -c "exit 7"' sh overlay2 $client
 expect "docker, the loopback device" 0 "inet 127.0.0.1/8" $inside "$docker"'$run --rm box ip addr' sh overlay2 $client
-expect "docker, detached" 0 "done" $inside "$docker"'$run -d --name c box sh -c "echo done; exec sleep 60" >/dev/null; $D exec c id; $D logs c; $D rm -f c' sh overlay2 $client
+expect "docker, detached" 0 "done" $inside "$docker"'$run -d --name one box sh -c "echo done; exec sleep 60" >/dev/null; $D exec one id; $D logs one; $D rm -f one' sh overlay2 $client
 expect "docker, a volume" 0 "there" $inside "$docker"'mkdir v; $run --rm -v /tmp/v:/v box sh -c "echo there >/v/file"; cat v/file' sh overlay2 $client
 
 expect "bwrap" 0 "uid=0" "$stockade" do -- bwrap --ro-bind / / --dev /dev --proc /proc --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try id

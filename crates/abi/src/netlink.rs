@@ -158,7 +158,6 @@ pub const RTA_PRIORITY: u16 = 6;
 pub const RTA_PREFSRC: u16 = 7;
 pub const RTA_TABLE: u16 = 15;
 pub const RTM_F_CLONED: u32 = 0x200;
-pub const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 pub const RTCF_BROADCAST: u32 = 0x1000_0000;
 pub const RTCF_LOCAL: u32 = 0x8000_0000;
 pub const RTN_UNICAST: u8 = 1;

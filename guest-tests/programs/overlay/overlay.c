@@ -71,6 +71,7 @@ TEST(lower_files_show)
     EQ(look("top").st_mode, S_IFREG | 0640);
     EQ(look("dir").st_mode, S_IFDIR | 0751);
     CHECK(!exists("../up/top"));
+    EQ(look("../work/work").st_mode, S_IFDIR); // engines look for it
     struct statfs fs;
     OK(statfs(".", &fs));
     EQ(fs.f_type, 0x794c7630);

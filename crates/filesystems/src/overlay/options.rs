@@ -1,14 +1,15 @@
 //! overlay as mount(2) knows it: `lowerdir=`, `upperdir=`, `workdir=`.
 //!
-//! The work folder must be there, as Linux wants it, but is not used: a copy is made without a name (`copy_up`).
+//! The work folder must be there, as Linux wants it, but is not used: a copy is made without a name (`copy_up`). It gets the empty folder that Linux makes in it,
+//! since engines look for that.
 
 use super::{Overlay, Ways};
 use abi::Errno;
 use kernel::Kernel;
 use kernel::io::Io;
-use kernel::op::{Op, fail};
+use kernel::op::{Op, Stop, fail};
 use kernel::task::Task;
-use kernel::vfs::{self, Base, FileType, FsType, Inode, MountArgs, WalkFlags};
+use kernel::vfs::{self, Base, FileType, FsType, Inode, MountArgs, NewKind, WalkFlags};
 use std::sync::Arc;
 
 static TYPE: FsType = FsType { name: "overlay", user_mountable: true, nodev: true, option: check_option, mount };
@@ -44,10 +45,15 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
         (None, _) if lowers.len() < 2 => return fail(Errno::EINVAL),
         (None, _) => None,
         (Some(_), None) => return fail(Errno::EINVAL),
-        (Some(upper), Some(work)) => {
-            let (upper, work) = (folder_at(io, &base, upper)?, folder_at(io, &base, work)?);
+        (Some(upper), Some(path)) => {
+            let (upper, work) = (folder_at(io, &base, upper)?, folder_at(io, &base, path)?);
             if !Arc::ptr_eq(&upper.fs, &work.fs) || Arc::ptr_eq(&upper, &work) {
                 return fail(Errno::EINVAL);
+            }
+            let made = vfs::namei::create(io, &base, &[path.as_slice(), b"/work"].concat(), NewKind::Dir, 0);
+            // One that is there already does, and none is needed.
+            if let Err(Stop::Block) = made {
+                return Err(Stop::Block);
             }
             Some(upper)
         }

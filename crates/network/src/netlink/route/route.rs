@@ -30,8 +30,9 @@ struct Route {
     metric: u32,
 }
 
-/// Those of an address: to itself, and while the device is up to its network, which on a loopback device is local.
-fn of_address(address: &DeviceAddress, up: bool) -> Vec<Route> {
+/// Those of an address: to itself, and while the device is up to its network, which on a loopback device is local. `first` is the first address of an
+/// IPv4 address' network.
+fn of_address(address: &DeviceAddress, first: IpAddr, up: bool) -> Vec<Route> {
     let (ip, prefix) = (address.ip, address.prefix);
     let own = Route {
         to: ip,
@@ -39,7 +40,7 @@ fn of_address(address: &DeviceAddress, up: bool) -> Vec<Route> {
         table: RT_TABLE_LOCAL,
         kind: RTN_LOCAL,
         scope: if ip.is_ipv4() { RT_SCOPE_HOST } else { RT_SCOPE_UNIVERSE },
-        source: ip.is_ipv4().then_some(ip),
+        source: ip.is_ipv4().then_some(first),
         metric: 0,
     };
     let mut routes = vec![own.clone()];
@@ -61,7 +62,12 @@ fn of_address(address: &DeviceAddress, up: bool) -> Vec<Route> {
 
 /// All, as `ip route` shows them: by family, destination and prefix.
 fn all(device: &Loopback) -> Vec<Route> {
-    let mut routes: Vec<_> = device.addresses().iter().flat_map(|a| of_address(a, device.is_up())).collect();
+    let addresses = device.addresses();
+    let first = |of: &DeviceAddress| {
+        let same = |a: &&DeviceAddress| !a.is_secondary() && a.prefix == of.prefix && a.network() == of.network();
+        addresses.iter().find(same).map_or(of.ip, |a| a.ip)
+    };
+    let mut routes: Vec<_> = addresses.iter().flat_map(|a| of_address(a, first(a), device.is_up())).collect();
     routes.sort_by_key(|r| (r.to, r.prefix, r.table));
     routes.dedup_by_key(|r| (r.to, r.prefix, r.table));
     routes
@@ -72,17 +78,14 @@ impl Route {
         ip.is_ipv4() == self.to.is_ipv4() && network(ip, self.prefix) == self.to
     }
 
-    /// The message that describes the route. `asked` is what a single request was for: the destination, and flags.
-    fn describe(&self, [seq, pid]: [u32; 2], flags: u16, asked: Option<(IpAddr, u32)>) -> Vec<u8> {
+    /// The message that describes the route. `asked` is the destination that a single request was for.
+    fn describe(&self, [seq, pid]: [u32; 2], flags: u16, asked: Option<IpAddr>) -> Vec<u8> {
         let v4 = self.to.is_ipv4();
         let cached = asked.filter(|_| v4);
-        // What Linux shows of a route that it made for one destination.
+        // What Linux shows of a route that it made for one destination: of the main table, with which the local one is one while there are no rules.
         let own = if self.kind == RTN_BROADCAST { RTCF_BROADCAST } else { 0 };
         let (to, prefix, rtm_flags, table) = match cached {
-            Some((to, wanted)) => {
-                let known = wanted & RTM_F_LOOKUP_TABLE != 0;
-                (to, 32, RTM_F_CLONED | RTCF_LOCAL | own, if known { self.table } else { RT_TABLE_MAIN })
-            }
+            Some(to) => (to, 32, RTM_F_CLONED | RTCF_LOCAL | own, RT_TABLE_MAIN),
             None => (self.to, self.prefix, 0, self.table),
         };
         let fixed = RtMsg {
@@ -155,7 +158,7 @@ pub fn get(request: &Request<'_>) -> Result<Answer, Refusal> {
     let routes = all(&request.port.net.loopback.lock());
     let best = routes.iter().filter(|r| r.leads_to(to)).max_by_key(|r| r.prefix).ok_or(Errno::ENETUNREACH)?;
     let at = [request.raw.header.nlmsg_seq, request.number];
-    Ok(Answer::One(best.describe(at, 0, Some((to, fixed.rtm_flags)))))
+    Ok(Answer::One(best.describe(at, 0, Some(to))))
 }
 
 #[cfg(test)]
