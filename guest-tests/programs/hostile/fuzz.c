@@ -48,7 +48,12 @@ static void furnish(void)
     if (pick(4) == 0)
         strcpy((char *)words, paths[pick(sizeof paths / sizeof *paths)]);
     if (pick(8) == 0)
-        *(uint16_t *)words = pick(2) ? AF_UNIX : pick(50);
+        *(uint16_t *)words = pick(2) ? pick(2) ? AF_UNIX : AF_NETLINK : pick(50);
+    if (pick(16) == 0) { // a netlink request, its attributes at random
+        uint32_t *message = (uint32_t *)words;
+        message[0] = pick(200), message[1] = (14 + pick(30)) | (pick(2) ? 0x305 : pick(65536)) << 16;
+        message[4] = pick(2) ? 0 : pick(2) ? AF_INET : AF_INET6, message[5] = pick(3);
+    }
 }
 static uint64_t argument(void)
 {
@@ -93,7 +98,7 @@ static void one(uint64_t seed, bool root)
     socketpair(AF_UNIX, pick(3) ? SOCK_STREAM : SOCK_DGRAM, 0, pair);
     pipe2(pair, O_NONBLOCK);
     eventfd(0, 0), epoll_create1(0), open("d", O_RDONLY | O_CREAT, 0700), mkdir("e", 0700), open("e", O_RDONLY), open("/dev/ptmx", O_RDWR | O_NOCTTY), memfd_create("x", 2), syscall(SYS_timerfd_create, 1, 0),
-        syscall(SYS_inotify_init), mkfifo("p", 0666), symlink("a", "l");
+        syscall(SYS_inotify_init), socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, 0), mkfifo("p", 0666), symlink("a", "l");
     if (!root)
         setresgid(65534, 65534, 65534), setresuid(65534, 65534, 65534);
     for (int sig = 1; sig < 32; sig++)

@@ -215,14 +215,15 @@ impl SocketOps for NetlinkSocket {
             return Ok(size);
         }
         let data: Arc<[u8]> = data.into();
-        if group != 0 {
-            self.broadcast(&Message { data: data.clone(), from: number, group, sender: sender.clone() });
-        }
+        // What may wait comes first: a group never makes its sender wait.
         if to != 0 {
             let target = self.space.ports.find(self.port.protocol, to).ok_or(Errno::ECONNREFUSED)?;
-            let message = Message { data, from: number, group: 0, sender };
+            let message = Message { data: data.clone(), from: number, group: 0, sender: sender.clone() };
             let queue = target.queue.clone();
             io.wait_for(&queue, Events::OUT, || Ok(target.try_deliver(&message).then_some(())))?;
+        }
+        if group != 0 {
+            self.broadcast(&Message { data, from: number, group, sender });
         }
         Ok(size)
     }

@@ -123,20 +123,21 @@ impl Port {
 
     /// Delivers a message, or loses it where there is no room.
     pub fn deliver(&self, message: Message) {
+        if !self.try_deliver(&message) {
+            self.lose();
+        }
+    }
+
+    /// A message is lost: the next recv(2) tells.
+    pub fn lose(&self) {
         let mut state = self.state.lock();
-        let events = if state.has_room() {
-            state.push(message);
-            Events::IN | Events::RDNORM
-        } else {
-            state.dropped += 1;
-            if state.has(NETLINK_NO_ENOBUFS) {
-                return;
-            }
-            state.error = Some(Errno::ENOBUFS);
-            Events::ERR
-        };
+        state.dropped += 1;
+        if state.has(NETLINK_NO_ENOBUFS) {
+            return;
+        }
+        state.error = Some(Errno::ENOBUFS);
         drop(state);
-        self.queue.wake(events);
+        self.queue.wake(Events::ERR);
     }
 
     /// Delivers a message if there is room.

@@ -9,6 +9,9 @@ use abi::netlink::{
     NLMSG_MIN_TYPE,
 };
 
+/// Requests that one send(2) may bring: each may have many to tell, and nothing ends the call meanwhile. Programs send some hundred at most.
+const MAX_REQUESTS: usize = 1024;
+
 /// What a request comes to.
 pub enum Answer {
     /// Nothing but an acknowledgement, where one is asked for.
@@ -37,15 +40,19 @@ impl Request<'_> {
     }
 }
 
-/// Serves what socket `number` sent.
+/// Serves what socket `number` sent. ENOBUFS comes back where that is too much.
 pub fn serve(port: &Port, number: u32, privileged: bool, data: &[u8]) {
     let (options, strict) = {
         let state = port.state.lock();
         let options = AckOptions { capped: state.has(NETLINK_CAP_ACK), extended: state.has(NETLINK_EXT_ACK) };
         (options, state.has(NETLINK_GET_STRICT_CHK))
     };
-    for raw in message::messages(data) {
+    for (at, raw) in message::messages(data).enumerate() {
         let header = raw.header;
+        if at == MAX_REQUESTS {
+            port.lose();
+            return;
+        }
         let request = Request { raw, number, port, privileged, strict };
         let asked = header.nlmsg_flags & NLM_F_REQUEST != 0 && header.nlmsg_type >= NLMSG_MIN_TYPE;
         let answer = match (asked, port.protocol) {

@@ -100,6 +100,16 @@ fn dumps_wait_for_room_and_what_finds_none_is_enobufs() {
 }
 
 #[test]
+fn requests_of_one_send_are_bounded() {
+    let asking = socket(&net(), true);
+    let quiet = Builder::new(1, NLM_F_REQUEST, 7, 0, &[]).build();
+    send(&asking, &quiet.repeat(1024)).unwrap();
+    assert_eq!(receive(&asking, 100, 0), fail(Errno::EAGAIN));
+    send(&asking, &quiet.repeat(1025)).unwrap();
+    assert_eq!(receive(&asking, 100, 0), fail(Errno::ENOBUFS));
+}
+
+#[test]
 fn sockets_send_to_each_other_with_a_capability() {
     let net = net();
     let [a, b] = [socket(&net, true), socket(&net, true)];
