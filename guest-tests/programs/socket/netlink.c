@@ -617,4 +617,35 @@ TEST(proc_and_sys_show_the_same)
     CHECK(shows("sys/class/net/lo/statistics/rx_bytes", "0\n"));
     OK(umount("sys"));
 }
+
+static void knob(const char *name, const char *value, const char *shown)
+{
+    char path[100], text[100];
+    snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s", name);
+    if (value) {
+        int fd = OK(open(path, O_WRONLY));
+        EQ(write(fd, value, strlen(value)), strlen(value));
+        close(fd);
+    }
+    read_file(path, text, sizeof text);
+    STREQ(text, shown);
+}
+
+TEST(knobs_are_those_of_the_namespace)
+{
+    fresh();
+    knob("ping_group_range", NULL, "1\t0\n");
+    knob("ping_group_range", "0 2147483647", "0\t2147483647\n");
+    knob("ping_group_range", "7 3\n", "1\t0\n"); // nobody
+    knob("ip_unprivileged_port_start", NULL, "1024\n");
+    knob("ip_unprivileged_port_start", "0", "0\n");
+    int fd = OK(open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY));
+    FAILS(EINVAL, write(fd, "65536", 5));
+    FAILS(EINVAL, write(fd, "-1", 2));
+    close(fd);
+    fresh();
+    knob("ip_unprivileged_port_start", NULL, "1024\n");
+    OK(setresuid(1000, 1000, 1000));
+    FAILS(EACCES, open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY));
+}
 MAIN()
