@@ -3,7 +3,8 @@
 //! A notification with sync wake-up brings the worker to the core of the thread that calls, and the answer finds the thread there; so workers are bound to no core. The host moves
 //! new threads and those that it has just woken to idle cores: the many first calls of a child would each have the worker wake up another core, while its parent waits for it. So
 //! who clones is bound to the core where it stands, and its child inherits that. They are free again after `YOUTH` without another birth, or as soon as two of
-//! one core are found at work together. A thread that the poller watches keeps off its core. Neighbours: `perform` (the clone call), `birth` (first doorbells), `poller`, `keeper` (looks). Owns the lock of the list of the bound.
+//! one core are found at work together. A thread that the poller watches keeps off its core. Neighbours: `perform` (the clone call), `birth` (first doorbells), `poller`, `keeper` (looks). Owns the locks of the list of the bound
+//! and of what the host is told of a thread.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use abi::Errno;
 
 use crate::core::{Core, Newborn};
-use crate::sync::{Mutex, Youth, lock};
+use crate::sync::{Mutex, Telling, Youth, lock};
 use crate::thread::{At, Thread};
 
 /// So long a thread stays bound after its own birth, and after the last one that it gave.
@@ -22,6 +23,8 @@ const FREE: usize = usize::MAX;
 
 /// Where a thread may run.
 pub(crate) struct Affinity {
+    /// Held while the host is told, so that what the guest chose is not undone by who looked before.
+    telling: Mutex<(), Telling>,
     /// Its guest chose cores for it: they are never changed here.
     chosen: AtomicBool,
     /// The core that it is bound to, or FREE.
@@ -35,6 +38,7 @@ pub(crate) struct Affinity {
 impl Affinity {
     pub fn new() -> Affinity {
         Affinity {
+            telling: Mutex::new(()),
             chosen: AtomicBool::new(false),
             bound: AtomicUsize::new(FREE),
             since: AtomicU64::new(0),
@@ -62,6 +66,7 @@ pub(crate) fn bind_zygote(core: &Core, pid: i32) {
 impl Thread {
     /// Binds the host thread to cores (numbers of the host), as its guest wants it.
     pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {
+        let _telling = lock(&self.affinity.telling);
         self.affinity.chosen.store(true, Ordering::Relaxed);
         host::process::set_affinity(self.host_tid, cpus)
     }
@@ -73,6 +78,10 @@ impl Thread {
             return;
         }
         let cpu = here();
+        let _telling = lock(&affinity.telling);
+        if affinity.chosen.load(Ordering::Relaxed) {
+            return;
+        }
         if affinity.bound.load(Ordering::Relaxed) == cpu || host::process::set_affinity(self.host_tid, &[cpu]).is_ok() {
             self.is_bound(cpu);
         }
@@ -107,8 +116,12 @@ impl Thread {
     /// Tells the host on which cores the thread may run, unless its guest does.
     fn place(&self) {
         let affinity = &self.affinity;
+        if self.is_gone() {
+            return;
+        }
+        let _telling = lock(&affinity.telling);
         let (bound, off) = (affinity.bound.load(Ordering::Relaxed), affinity.off.load(Ordering::Relaxed));
-        if affinity.chosen.load(Ordering::Relaxed) || self.is_gone() {
+        if affinity.chosen.load(Ordering::Relaxed) {
             return;
         }
         let cores = match bound {

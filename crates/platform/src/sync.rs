@@ -33,6 +33,8 @@ lock::lock_class! {
     pub Newborns = 60_090;
     /// Births in the tracer's hands.
     pub Births = 60_095;
+    /// Who tells the host on which cores a thread may run.
+    pub Telling = 60_098;
     /// The threads that are bound to a core.
     pub Youth = 60_100;
     /// Memory files that are not in use.

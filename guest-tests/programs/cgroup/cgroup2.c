@@ -423,12 +423,15 @@ TEST(cpu_time_is_limited)
         pid_t one = busy_in("a"), two = busy_in("a");
         EVENTUALLY(field(text_of(at("a", "cpu.stat")), "nr_throttled ") > 0);
         clock_gettime(CLOCK_MONOTONIC, &begin);
-        long long used = field(text_of(at("a", "cpu.stat")), "usage_usec ");
-        usleep(1000000);
-        used = field(text_of(at("a", "cpu.stat")), "usage_usec ") - used;
-        clock_gettime(CLOCK_MONOTONIC, &end_);
-        long long passed = (end_.tv_sec - begin.tv_sec) * 1000000LL + (end_.tv_nsec - begin.tv_nsec) / 1000;
-        CHECK(used < passed / 5); // a tenth, and two periods
+        long long before = field(text_of(at("a", "cpu.stat")), "usage_usec "), used = 0, passed = 0;
+        // A tenth, and two periods. On a busy machine they may be held late, and pay for it after.
+        for (int i = 0; i < 8 && (i == 0 || used >= passed / 5); i++) {
+            usleep(1000000);
+            used = field(text_of(at("a", "cpu.stat")), "usage_usec ") - before;
+            clock_gettime(CLOCK_MONOTONIC, &end_);
+            passed = (end_.tv_sec - begin.tv_sec) * 1000000LL + (end_.tv_nsec - begin.tv_nsec) / 1000;
+        }
+        CHECK(used < passed / 5);
         const char *stat = text_of(at("a", "cpu.stat"));
         CHECK(field(stat, "nr_periods ") >= field(stat, "nr_throttled "));
         CHECK(field(stat, "throttled_usec ") > 0);
