@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use abi::Errno;
 use host::HostFd;
@@ -78,23 +78,43 @@ impl Mailboxes {
     }
 }
 
-/// Memory files that are not in use.
-#[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Mailboxes>, Pools>);
+/// All memory files that were ever made.
+pub(crate) struct Pool {
+    /// Those that are not in use.
+    free: Mutex<Vec<Mailboxes>, Pools>,
+    made: AtomicUsize,
+    /// So many forked processes may have.
+    most: usize,
+}
 
 impl Pool {
+    /// Each file is a descriptor for ever. Half of what this process may have is left for guests' files, however many processes they make.
+    pub fn new() -> Pool {
+        let limit = host::rustix::process::getrlimit(host::rustix::process::Resource::Nofile).current;
+        let most = limit.map_or(usize::MAX, |limit| limit as usize / 2);
+        Pool { free: Mutex::default(), made: AtomicUsize::new(0), most }
+    }
+
+    /// There shall be no more forked processes for now.
+    pub fn is_full(&self) -> bool {
+        self.made.load(Ordering::Relaxed) >= self.most && lock(&self.free).is_empty()
+    }
+
     pub fn take(&self) -> Result<Mailboxes, Errno> {
-        let pooled = lock(&self.0).pop();
+        let pooled = lock(&self.free).pop();
         match pooled {
             Some(m) => Ok(m),
-            None => Mailboxes::new(),
+            None => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                Mailboxes::new().inspect_err(|_| _ = self.made.fetch_sub(1, Ordering::Relaxed))
+            }
         }
     }
 
     /// After the process that used it was reaped.
     pub fn give(&self, mut mailboxes: Mailboxes, used: &[(u64, usize)]) {
         mailboxes.clear(used);
-        lock(&self.0).push(mailboxes);
+        lock(&self.free).push(mailboxes);
     }
 }
 

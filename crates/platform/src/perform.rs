@@ -221,7 +221,10 @@ impl Thread {
     }
 
     fn order_fork(&self, st: &mut State, spec: ForkSpec) {
-        let Ok(cookie) = crate::zygote::cookie() else { return self.refuse(st, spec.child, EAGAIN) };
+        let full = self.core.pool.is_full();
+        let Some(cookie) = crate::zygote::cookie().ok().filter(|_| !full) else {
+            return self.refuse(st, spec.child, EAGAIN);
+        };
         let mut registers = self.child_registers(spec.stack);
         if let Some(tls) = spec.tls {
             registers.fs_base = tls;

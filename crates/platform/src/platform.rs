@@ -40,7 +40,7 @@ impl Platform {
         let region = Region::reserve(proc.as_deref(), config.memory)?;
         let all = host::process::affinity(0).map_err(host("asking for the cores to run on"))?;
         let shards = if config.shards == 0 { all.len() } else { config.shards }.max(1);
-        let pool = Pool::default();
+        let pool = Pool::new();
         let seed = Seed::start(region.clone(), &pool, shards)?;
         if !config.listener {
             config = config.without_listener();

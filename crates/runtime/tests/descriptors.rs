@@ -1,0 +1,29 @@
+//! Few descriptors on the host: however many processes guests make, there are some left for their files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::Place;
+
+#[test]
+fn processes_leave_descriptors_for_files() {
+    let place = Place::real();
+    // Only what the shell does by itself once it cannot fork; a file of that size has a descriptor of the host.
+    let script = r#"
+        cd /dev/shm
+        (i=0; while sleep 100 & do i=$((i+1)); echo $i > count; done) 2> why
+        read count < count; read why < why
+        echo "$count: $why"
+        for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+            printf "%20000s" x > file$n || echo "no room for $n"
+        done
+        exit 0"#;
+    place.config(&["sh", "-c", script], |_| ());
+    let (status, out, err) = place.shell("ulimit -n 400; $RUN");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    let (count, why) = out.split_once(": ").unwrap();
+    assert!((100..200).contains(&count.parse::<u32>().unwrap()), "{out}");
+    assert!(why.ends_with("can't fork: Resource temporarily unavailable\n"), "{out}");
+    place.assert_empty();
+}
