@@ -1,6 +1,6 @@
 # The network of a namespace that has none but its loopback device: ip of iproute2, Python's and Go's views, getent, bash. Natively in a fresh network namespace.
 set -eu
-if [ "${1:-}" != fresh ]; then exec unshare --net --mount bash "$0" fresh; fi
+if [ "${1:-}" != fresh ]; then exec unshare --net --mount bash ${BASH_EXECUTION_STRING:+-c "$BASH_EXECUTION_STRING"} "$0" fresh; fi
 # What two kernels say of different age and configuration is left out: the queue's discipline of old, IPv6's scope word.
 same() { diff <(eval "$1" 2>&1) - || { echo "$1 differs" >&2; exit 1; }; }
 same 'ip link' << 'END'
