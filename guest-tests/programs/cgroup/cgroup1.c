@@ -310,13 +310,6 @@ TEST(threads_move_alone)
     _exit(0);
 }
 
-static int cpus_of(pid_t pid)
-{
-    cpu_set_t set;
-    OK(sched_getaffinity(pid, sizeof set, &set));
-    return CPU_COUNT(&set);
-}
-
 TEST(processors)
 {
     GROUPS("cpuset");
@@ -346,16 +339,10 @@ TEST(processors)
     CPU_SET(0, &set);
     FAILS(EINVAL, sched_setaffinity(pid, sizeof set, &set));
     OK(put(at("a", "cpuset.cpus"), "0"));
-    OK(sched_getaffinity(pid, sizeof set, &set));
-    CHECK(CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set));
+    may_run_on_the_first_alone(pid);
     WAIT_OK(FORK({
         OK(put(at("a", "tasks"), "0"));
-        WAIT_OK(FORK({
-            EQ(cpus_of(0), 1);
-            unsigned cpu;
-            OK(syscall(SYS_getcpu, &cpu, NULL, NULL));
-            EQ(cpu, 0);
-        }));
+        WAIT_OK(FORK({ runs_on_the_first_alone(); }));
     }));
     OK(put(at("a", "cpuset.cpus"), "0-1"));
     EQ(cpus_of(pid), 2);

@@ -148,3 +148,24 @@ static inline int lists(const char *path, pid_t number)
     snprintf(line, sizeof line, "%d", number);
     return has_line(text_of(path), line);
 }
+
+// Processors.
+static inline int cpus_of(pid_t pid)
+{
+    cpu_set_t set;
+    OK(sched_getaffinity(pid, sizeof set, &set));
+    return CPU_COUNT(&set);
+}
+static inline void may_run_on_the_first_alone(pid_t pid)
+{
+    cpu_set_t set;
+    OK(sched_getaffinity(pid, sizeof set, &set));
+    CHECK(CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set));
+}
+static inline void runs_on_the_first_alone(void)
+{
+    unsigned cpu;
+    EQ(cpus_of(0), 1);
+    OK(syscall(SYS_getcpu, &cpu, NULL, NULL));
+    EQ(cpu, 0);
+}
