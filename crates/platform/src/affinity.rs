@@ -74,7 +74,7 @@ impl Thread {
     /// It is about to clone, or was cloned: it stays on this core for a while.
     pub(crate) fn bind(self: &Arc<Self>) {
         let affinity = &self.affinity;
-        if self.core.cores.len() < 2 || affinity.chosen.load(Ordering::Relaxed) {
+        if self.core.cores.len() < 2 {
             return;
         }
         let cpu = here();
