@@ -8,6 +8,7 @@ use crate::signal::{SIGKILL, SigInfo};
 use crate::task::{Task, ThreadGroup, send};
 use crate::vfs::{Attr, FileType, access};
 use abi::Errno;
+use lock::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -53,10 +54,7 @@ impl Cgroup {
         for group in &places {
             group.add(process, 0, &mut changed);
         }
-        let settled = process.settle();
-        drop(tree);
-        settled.tell();
-        tell(changed);
+        settled(process, tree, changed);
     }
 
     /// A process' last thread has ended.
@@ -86,10 +84,7 @@ impl Cgroup {
         let mut changed = Vec::new();
         self.take_over(process, &from, &mut changed);
         process.recharge();
-        let settled = process.settle();
-        drop(tree);
-        settled.tell();
-        tell(changed);
+        settled(process, tree, changed);
         Ok(())
     }
 
@@ -183,6 +178,14 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// The end of a change, which lets go of the lock of the trees: what it means for the process and for the groups is told without.
+pub(super) fn settled(process: &Arc<ThreadGroup>, tree: MutexGuard<'_, ()>, changed: Vec<Arc<Cgroup>>) {
+    let settled = process.settle();
+    drop(tree);
+    settled.tell();
+    tell(changed);
 }
 
 pub(super) fn tell(changed: Vec<Arc<Cgroup>>) {

@@ -2,7 +2,7 @@
 //!
 //! A process' group counts for all its threads but those. Neighbours: `members` (processes), `kind` (what version 2 allows). Locks: `CgroupTree` for changes, then `Leaf`s of groups and tasks, one at a time.
 
-use super::members::tell;
+use super::members::{settled, tell};
 use super::{Cgroup, Hierarchy, Places, TREE};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
@@ -91,10 +91,7 @@ impl Task {
         for group in maker.apart.groups.lock().clone() {
             group.add_thread(self, 0, &mut changed);
         }
-        let settled = self.group.settle();
-        drop(tree);
-        settled.tell();
-        tell(changed);
+        settled(&self.group, tree, changed);
     }
 
     /// It has ended.
@@ -159,10 +156,7 @@ impl Cgroup {
             }
         }
         process.recharge();
-        let settled = process.settle();
-        drop(tree);
-        settled.tell();
-        tell(changed);
+        settled(process, tree, changed);
         Ok(())
     }
 
