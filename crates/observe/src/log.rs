@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::allowance::Allowance;
+
 /// How much a message matters; greater is more talkative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -56,6 +58,8 @@ struct Sink {
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 static SINK: Mutex<Option<Sink>> = Mutex::new(None);
+/// Guests can cause warnings.
+static WARNINGS: Allowance = Allowance::new();
 
 /// Sets where messages go and their form. Without a sink messages go to standard error as text.
 pub fn set_sink(to: Box<dyn Write + Send>, format: Format) {
@@ -75,10 +79,14 @@ pub fn enabled(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
 }
 
-/// Writes a message, whatever the level. Called by the macros. A sink that fails loses the line: there is no one to tell.
+/// Writes a message, whatever the level, unless there were very many warnings just before. Called by the macros. A sink that fails loses the line: there is no one to tell.
 #[cold]
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
-    let text = message.to_string();
+    let mut text = message.to_string();
+    if level == Level::Warn {
+        let Some(more) = WARNINGS.take() else { return };
+        text.push_str(&more);
+    }
     let time = rfc3339(SystemTime::now());
     let Ok(mut sink) = SINK.lock() else { return };
     let format = sink.as_ref().map_or(Format::Text, |s| s.format);
