@@ -53,6 +53,20 @@ TEST(flocks_are_the_servers)
     EVENTUALLY(S->count[FUSE_RELEASE] == 1);
     EQ(S->last_flags[FUSE_RELEASE] & FUSE_RELEASE_FLOCK_UNLOCK, FUSE_RELEASE_FLOCK_UNLOCK);
 }
+// Nothing has interrupted the caller. Linux lets its ERESTARTSYS out.
+TEST(a_server_that_says_interrupted_without_a_reason)
+{
+    fuse_tree();
+    S->flags |= FUSE_FLOCK_LOCKS;
+    fuse_mount("");
+    int fd = OK(open("m/file", O_RDWR));
+    S->error[FUSE_SETLK] = S->error[FUSE_SETLKW] = EINTR;
+    for (int i = 0; i < 20; i++) {
+        EQ(flock(fd, i % 2 ? LOCK_EX : LOCK_EX | LOCK_NB), -1);
+        CHECK(errno == EINTR || errno == 512);
+        EQ(S->count[FUSE_SETLK] + S->count[FUSE_SETLKW], i + 1);
+    }
+}
 TEST(without_locks_of_its_own_the_kernels_count)
 {
     fuse_mount("");

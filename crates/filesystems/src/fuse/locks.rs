@@ -13,6 +13,7 @@ use kernel::Io;
 use kernel::op::{Op, Restart, Stop};
 use kernel::task::Task;
 use kernel::vfs::{LockOps, LockOwner, RecordLock};
+use kernel::wait::Interrupt;
 use std::sync::atomic::Ordering;
 
 fn number(owner: LockOwner) -> u64 {
@@ -36,9 +37,11 @@ impl OpenFile {
         node.usable(io)?;
         let op = if wait { FUSE_SETLKW } else { FUSE_SETLK };
         let ask = about(op, node, &args.0, 0);
-        match node.conn.ask(io, &ask, || Ok(Out::request().bytes(&args.0)), |_, answer| answer.map(|_| ())) {
-            // The server gave up because of a signal.
-            Err(Stop::Errno(Errno::EINTR)) => Err(Stop::Restart(Restart::Sys)),
+        let result = node.conn.ask(io, &ask, || Ok(Out::request().bytes(&args.0)), |_, answer| answer.map(|_| ()));
+        // The server gave up because of a signal. Where there is none the call would be run again for ever, with the same answer.
+        let interrupted = io.waits().is_some_and(|waits| waits.interrupt != Interrupt::None);
+        match result {
+            Err(Stop::Errno(Errno::EINTR)) if interrupted => Err(Stop::Restart(Restart::Sys)),
             other => other,
         }
     }
