@@ -41,7 +41,10 @@ impl Shard {
             return;
         }
         let Some(mut newborn) = self.core.expected(cookie) else {
-            return self.stray(n, "HELLO with an unknown cookie");
+            if !self.has_died(n) && self.core.may_be_orphan() {
+                return queue(Out::Kill(tid));
+            }
+            return self.stray(n, "a new process that nobody waits for");
         };
         if newborn.parent.is_none() {
             self.has_rung(cookie);
@@ -109,7 +112,7 @@ impl Shard {
             return;
         }
         let Some(newborn) = self.core.expected(cookie) else {
-            return self.stray(n, "THREAD with an unknown cookie");
+            return self.stray(n, "a new thread that nobody waits for");
         };
         let (Kind::Thread { slot }, Some(parent)) = (newborn.kind, newborn.parent.clone()) else {
             self.stray(n, "THREAD of something else than a new thread");

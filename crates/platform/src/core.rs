@@ -3,8 +3,11 @@
 //! Owns the locks of the table of spaces, of the expected newborns and of the list of shards; none is held while another is taken.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use observe::Allowance;
 
 use crate::affinity::Young;
 use crate::answer::Registers;
@@ -37,6 +40,8 @@ pub(crate) struct Core {
     pub spaces: Mutex<HashMap<i32, Arc<Space>>, Spaces>,
     /// By cookie: who is expected to ring for the first time.
     pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
+    /// So many processes may yet ring whose parents were killed while they forked them.
+    pub orphans: AtomicUsize,
     /// Behind the call instruction of the trampolines.
     pub called: u64,
     pub keeper: Keeper,
@@ -73,10 +78,10 @@ pub(crate) enum Kind {
 }
 
 impl Newborn {
-    /// It will not come: its parent is told, or who that has left behind.
+    /// It will not come.
     pub fn give_up(self, parent: &State) {
-        if let (Some(child), Some(_)) = (self.guest, &parent.guest) {
-            child.given_up();
+        if let Some(child) = self.guest {
+            child.give_up(parent);
         }
     }
 }
@@ -88,6 +93,11 @@ impl Core {
 
     pub fn expected(&self, cookie: [u64; 2]) -> Option<Newborn> {
         lock(&self.newborns).remove(&cookie)
+    }
+
+    /// Whether a process that nobody expects may be an orphan. The guest broke no rule then.
+    pub fn may_be_orphan(&self) -> bool {
+        self.orphans.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
     }
 
     pub fn is_expected(&self, cookie: [u64; 2]) -> bool {
@@ -153,7 +163,10 @@ impl Core {
     /// Reports a guest that breaks the protocol.
     pub fn violation(&self, tid: i32, what: &str) {
         crate::config::count(&self.counters.violations);
-        eprintln!("stockade: guest process killed: host thread {tid}: {what}");
+        static REPORTS: Allowance = Allowance::new();
+        if let Some(more) = REPORTS.take() {
+            eprintln!("stockade: guest process killed: host thread {tid}: {what}{more}");
+        }
     }
 
     pub fn trace(&self, text: impl FnOnce() -> String) {

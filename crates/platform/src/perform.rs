@@ -278,9 +278,8 @@ impl Thread {
 
     /// The order cannot even be given: the stub reports the error by itself, as the result of an empty script.
     fn refuse(&self, st: &mut State, child: Unborn, errno: i64) {
-        child.given_up();
         // A script of one operation that fails with EFAULT would name the wrong error, so the error is remembered here.
-        st.birth = Some(Birth { cookie: [0; 2], hello: true, result: Some(errno) });
+        st.refused = Some((child, errno));
         st.result_due = true;
         once!(put self.mailbox, count, 0);
         once!(put self.mailbox, nfds, 0);

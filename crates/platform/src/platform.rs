@@ -2,6 +2,7 @@
 //!
 //! Neighbours: `core` (the state). Owns no locks.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -68,6 +69,7 @@ impl Platform {
             cores: all,
             spaces: Mutex::default(),
             newborns: Mutex::default(),
+            orphans: AtomicUsize::new(0),
             keeper: Keeper::new(),
             young: Default::default(),
             poller: Poller::new(),
@@ -110,6 +112,11 @@ impl Platform {
     /// load, from the container's own nursery if it has one; `born` follows. Ordered at the next `flush`. If the host refuses: `gone`.
     pub fn fresh(self: &Arc<Self>, guest: Arc<dyn Guest>, nursery: Option<&Arc<Nursery>>) {
         self.core.shard_for_fresh().want(guest, nursery);
+    }
+
+    /// Whether there is room for another forked process now. One that is ordered all the same is refused.
+    pub fn takes_forks(&self) -> bool {
+        !self.core.pool.is_full()
     }
 
     /// The container is gone: its zygotes end, and what waits for one of their processes is `gone`.

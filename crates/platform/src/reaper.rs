@@ -2,6 +2,7 @@
 //!
 //! A dead process is taken out of all tables before it is reaped, so that its ids cannot come back meanwhile. Neighbours: `space`, `core`. Owns no locks.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abi::Errno;
@@ -50,6 +51,7 @@ fn ended(core: &'static Core, child: Ended) {
         thread.close(&mut st);
         st.at = At::Gone;
         st.files.clear();
+        st.refused = None;
         guests.extend(st.guest.take());
     }
     // Children that it was about to have.
@@ -63,8 +65,10 @@ fn ended(core: &'static Core, child: Ended) {
         cookies.iter().filter_map(|c| newborns.remove(c)).collect()
     };
     for orphan in orphans.iter().filter(|o| !matches!(o.kind, Kind::Thread { .. })) {
-        if let Some(pid) = orphan.tid {
-            queue(Out::Kill(pid)); // nobody waits for it any more
+        // Nobody waits for it any more.
+        match orphan.tid {
+            Some(pid) => queue(Out::Kill(pid)),
+            None => _ = core.orphans.fetch_add(1, Ordering::Relaxed),
         }
     }
     drop(orphans);

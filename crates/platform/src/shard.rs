@@ -281,6 +281,10 @@ impl Shard {
     fn result(&self, thread: &Arc<Thread>, st: &mut State, value: i64, at: u64) -> Option<Event> {
         st.result_due = false;
         st.grant = None;
+        if let Some((child, errno)) = st.refused.take() {
+            child.give_up(st);
+            return Some(Event::Done { result: errno, at: 0 });
+        }
         if let Some(birth) = &mut st.birth {
             if birth.result.is_none() {
                 birth.result = Some(value);

@@ -195,6 +195,10 @@ impl Space {
         other.is_some()
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
     /// Ends the host process (with the next `flush`); `gone` of its guests follows.
     pub fn kill(&self) {
         if !self.dead.load(Ordering::Acquire) && !self.killed.swap(true, Ordering::AcqRel) {

@@ -20,6 +20,7 @@ use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
 use crate::space::Space;
 use crate::sync::{Mutex, States, lock};
+use crate::unborn::Unborn;
 
 const EXIT: u32 = 60;
 
@@ -113,6 +114,8 @@ pub(crate) struct State {
     pub grant: Option<Grant>,
     /// A fork or spawn that is not complete.
     pub birth: Option<Birth>,
+    /// The child of one that could not even be ordered, and the error, until the stub has rung.
+    pub refused: Option<(Unborn, i64)>,
     /// The stub will ring RESULT.
     pub result_due: bool,
     pub files: Vec<Arc<HostFd>>,
@@ -163,6 +166,7 @@ impl State {
             lost: None,
             grant: None,
             birth: None,
+            refused: None,
             result_due: false,
             files: Vec::new(),
             rest: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::guest::Guest;
 use crate::outgoing::{Out, queue};
+use crate::thread::State;
 
 pub struct Unborn(Option<Arc<dyn Guest>>);
 
@@ -18,9 +19,11 @@ impl Unborn {
         self.0.take()
     }
 
-    /// Its parent learns by [`crate::Event::Done`] that there is no child, and does what is to be done.
-    pub(crate) fn given_up(mut self) {
-        if let Some(guest) = self.0.take() {
+    /// It will not be born, which its parent is told by [`crate::Event::Done`] and does what is to be done; where that has been let go, the guest learns it itself.
+    pub(crate) fn give_up(mut self, parent: &State) {
+        if parent.guest.is_some()
+            && let Some(guest) = self.0.take()
+        {
             queue(Out::Forget(guest));
         }
     }

@@ -5,6 +5,7 @@
 mod common;
 
 use common::Place;
+use common::talk::mounts;
 
 #[test]
 fn processes_leave_descriptors_for_files() {
@@ -25,5 +26,38 @@ fn processes_leave_descriptors_for_files() {
     let (count, why) = out.split_once(": ").unwrap();
     assert!((100..200).contains(&count.parse::<u32>().unwrap()), "{out}");
     assert!(why.ends_with("can't fork: Resource temporarily unavailable\n"), "{out}");
+    place.assert_empty();
+}
+
+#[test]
+fn whoever_dies_while_it_is_refused_a_fork_leaves_no_child() {
+    let place = Place::real();
+    // A fork bomb at its limit: nearly all that it is made of waits for a refusal.
+    let script = r#"
+import os, signal, time
+def processes(): return sum(name.isdigit() for name in os.listdir("/proc"))
+before = processes()
+for round in range(8):
+    bomb = os.fork()
+    if bomb == 0:
+        os.setpgid(0, 0)
+        while True:
+            try: os.fork()
+            except OSError: pass
+    deadline = time.monotonic() + 20
+    while processes() < 150 and time.monotonic() < deadline: time.sleep(0.01)
+    time.sleep(0.3)
+    os.killpg(bomb, signal.SIGKILL)
+    try:
+        while True: os.waitpid(-1, 0) # this is PID 1
+    except ChildProcessError: pass
+    while processes() > before and time.monotonic() < deadline: time.sleep(0.01)
+    print(processes() - before, "left")
+"#;
+    std::fs::create_dir(place.dir.join("v")).unwrap();
+    place.config(&["python3", "-c", script], |c| c["mounts"] = mounts(&place));
+    let (status, out, err) = place.shell("ulimit -n 400; $RUN");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert_eq!(out, "0 left\n".repeat(8));
     place.assert_empty();
 }

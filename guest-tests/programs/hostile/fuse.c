@@ -322,7 +322,7 @@ static void connection(uint64_t seed)
     for (int i = 0; i < 5; i++)
         kill(all[i], SIGKILL);
     for (int i = 0; i < 5; i++)
-        if (!hostile_wait(all[i], 3000))
+        if (!hostile_wait(all[i], 10000))
             *hostile_breach = 1;
     umount2("m", MNT_DETACH);
 }

@@ -100,8 +100,10 @@ impl Task {
         self.check_process_limit()?;
         let birth = if flags.contains(CloneFlags::VM) {
             Birth::Thread
-        } else {
+        } else if self.kernel.platform.takes_forks() {
             Birth::Forked(Box::new(self.mm().ok_or(Errno::ESRCH)?.fork()?))
+        } else {
+            return fail(Errno::EAGAIN); // early, as whoever meets this tries it often
         };
         let cgroup = self.group.cgroup();
         let kills = cgroup.kills();
@@ -346,25 +348,25 @@ impl Task {
         if Arc::ptr_eq(&self.pid, &self.group.pid) {
             Cgroup::leave(&self.group);
         }
-        let _tree = self.kernel.tree.lock();
+        let tree = self.kernel.tree.lock();
         self.mark_dead();
         let group = &self.group;
         group.links.lock().tasks.retain(|t| !Arc::ptr_eq(t, self));
+        let mut leader = None;
         if Arc::ptr_eq(&self.pid, &group.pid) {
             if let Some(parent) = group.parent() {
                 parent.links.lock().children.retain(|g| !Arc::ptr_eq(g, group));
             }
-            group.links.lock().state = GroupState::Reaped;
+            let mut links = group.links.lock();
+            links.state = GroupState::Reaped;
+            leader = links.leader.take();
         }
         self.pid.detach();
-        let (mm, vfork) = {
-            let mut fields = self.fields.lock();
-            (fields.mm.take(), fields.vfork_parent.take())
-        };
-        if let Some(mm) = mm {
-            mm.leave();
-        }
-        drop(vfork);
+        drop(tree);
+        drop(leader);
+        let birth = self.fields.lock().birth.take();
+        drop(birth);
+        self.release();
     }
 
     pub(super) fn adopt_thread(&self, thread: &Arc<Thread>) {

@@ -154,7 +154,7 @@ impl Task {
     }
 
     /// Files, memory, folders: dropped without locks.
-    fn release(self: &Arc<Self>) {
+    pub(super) fn release(self: &Arc<Self>) {
         let (files, mm, vfork) = {
             let mut fields = self.fields.lock();
             fields.handler = None;
