@@ -48,4 +48,4 @@ pub use space::{HostMap, Space, VdsoInfo};
 pub use thread::Thread;
 pub use unborn::Unborn;
 pub use window::{close_window, settle_window};
-pub use worker::{block_in_place, flush, set_drain};
+pub use worker::{RunQueue, block_in_place, flush, set_run_queue};

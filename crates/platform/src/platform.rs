@@ -144,19 +144,11 @@ impl Platform {
     /// Calls from one site that make it worth rewriting. `None`: none is.
     pub fn hot_after(&self) -> Option<u32> {
         let config = &self.core.config;
-        config.patching.then_some(if config.eager { 2 } else { 64 })
+        config.patching.then_some(if config.eager { 2 } else { 24 })
     }
 
     pub fn stats(&self) -> Stats {
         self.core.counters.read()
-    }
-}
-
-impl Shard {
-    /// The first two threads: one for RECV, one to hand over to.
-    fn staff(&'static self) -> std::io::Result<()> {
-        self.hire(true)?;
-        self.hire(false)
     }
 }
 

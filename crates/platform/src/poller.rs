@@ -1,6 +1,6 @@
 //! The poller: a thread that looks at the mailboxes of threads which call often, and runs their calls without any wake-up, while a core is free.
 //!
-//! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], or few, stops at once when a call blocks or wakes somebody (who then gets this core), and rests, ever longer, when it finds that it
+//! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], or few, gives the core away when a call blocks or wakes somebody, and rests, ever longer, when it finds that it
 //! was not running though it wanted to: then the core is not free. Neighbours: `shard` (says who calls often), `thread` (answers), the stub's trampoline.rs (waits). Owns the lock of the list of new threads.
 
 use std::sync::Arc;
@@ -33,6 +33,10 @@ const LOOK: Duration = Duration::from_millis(2);
 const FEW: u64 = 32;
 /// As many threads as there are cores have one core less meanwhile: with fewer they would be better off with it.
 const CROWD: u64 = 300;
+/// Whom a call woke waits so long, unless the caller blocks before: then there is more for it to do, and this core is given away less often (of a pipe's reader, once for several writes).
+const LATER: Duration = Duration::from_micros(100);
+/// After so many calls in a stay that ended because somebody was woken, it comes back when that one lets the core go.
+const GOES_ON: u64 = 4;
 const NO_CORE: usize = usize::MAX;
 
 pub(crate) struct Poller {
@@ -122,10 +126,20 @@ pub(crate) fn run(core: &'static Core) {
         }
         let mut watched = Vec::new();
         take_wanted(core, &mut watched);
-        let (end, calls) = stay(core, &mut watched);
-        for thread in &watched {
-            leave(thread);
-        }
+        let mut calls = 0;
+        let end = loop {
+            let (end, more) = stay(core, &mut watched);
+            crate::worker::settle();
+            calls += more;
+            for thread in &watched {
+                leave(thread);
+            }
+            if end != End::Gave || more < GOES_ON || !gives_core() {
+                break end;
+            }
+            lock(&poller.wanted).append(&mut watched);
+            take_wanted(core, &mut watched);
+        };
         rest = match end {
             End::Crowded => LONG_REST,
             _ if calls >= PAYS => SHORT_REST,
@@ -140,6 +154,13 @@ pub(crate) fn run(core: &'static Core) {
             thread.need_not_keep_off();
         }
     }
+}
+
+/// Lets whoever was woken run here. False: for longer than such calls take.
+fn gives_core() -> bool {
+    let since = Instant::now();
+    std::thread::yield_now();
+    since.elapsed() < GAP
 }
 
 /// Begins to watch who was wanted.
@@ -172,6 +193,7 @@ fn leave(thread: &Thread) {
 /// Serves until there is a reason to stop.
 fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
     let mut calls = 0;
+    let mut later = None;
     let mut looked = Instant::now();
     let mut last = looked;
     let (mut counted, mut before) = (looked, 0);
@@ -184,9 +206,19 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
                     continue;
                 }
                 any = true;
-                let alone = serve(core, thread);
+                let goes_on = serve(core, thread, &mut later);
                 calls += 1;
-                if !alone {
+                if !goes_on {
+                    return (End::Gave, calls);
+                }
+            }
+            if let Some(since) = later
+                && since.elapsed() > LATER
+            {
+                later = None;
+                let before = outgoing::wakes();
+                crate::worker::settle();
+                if outgoing::wakes() != before {
                     return (End::Gave, calls);
                 }
             }
@@ -219,8 +251,8 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
     }
 }
 
-/// Takes and runs one call. False: it blocked, or woke somebody who runs on this core now.
-fn serve(core: &'static Core, thread: &Arc<Thread>) -> bool {
+/// Takes and runs one call. False: it blocked, or somebody who was woken runs on this core now. `later`: since when one waits whom this call, or one before, woke.
+fn serve(core: &'static Core, thread: &Arc<Thread>, later: &mut Option<Instant>) -> bool {
     let mb = thread.mailbox;
     let guest = {
         let mut st = lock(&thread.state);
@@ -248,6 +280,13 @@ fn serve(core: &'static Core, thread: &Arc<Thread>) -> bool {
         }
         None => thread.exit(),
     }
-    crate::worker::settle();
-    outgoing::wakes() == before && mb.poll().load(Ordering::Relaxed) != poll::RING
+    let goes_on = mb.poll().load(Ordering::Relaxed) != poll::RING;
+    if goes_on && crate::worker::is_waiting() {
+        crate::worker::flush();
+        later.get_or_insert_with(Instant::now);
+    } else {
+        *later = None;
+        crate::worker::settle();
+    }
+    goes_on && outgoing::wakes() == before
 }

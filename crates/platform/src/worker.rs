@@ -28,11 +28,27 @@ thread_local! {
     static HOLDS: Cell<Option<&'static Shard>> = const { Cell::new(None) };
 }
 
-static DRAIN: OnceLock<fn() -> bool> = OnceLock::new();
+/// The kernel's run queue, of which each thread has its own.
+pub struct RunQueue {
+    /// Runs what is in it, and what others have passed on. False: there was nothing.
+    pub drain: fn() -> bool,
+    /// Whether there is something in it.
+    pub is_waiting: fn() -> bool,
+    /// Leaves what is in it to whoever drains next.
+    pub pass_on: fn(),
+}
 
-/// The kernel's thread-local run queue: called by a worker after each event, until it returns false. Set once.
-pub fn set_drain(f: fn() -> bool) {
-    let _ = DRAIN.set(f);
+static RUN_QUEUE: OnceLock<RunQueue> = OnceLock::new();
+/// Whose spares run what a thread passes on that holds no listener.
+static HELPS: OnceLock<&'static Shard> = OnceLock::new();
+
+/// A worker drains it after each event. Set once.
+pub fn set_run_queue(queue: RunQueue) {
+    let _ = RUN_QUEUE.set(queue);
+}
+
+pub(crate) fn is_waiting() -> bool {
+    RUN_QUEUE.get().is_some_and(|queue| (queue.is_waiting)())
 }
 
 /// Sends what this thread has queued: answers, kicks, wakes. Workers do it after each event; other threads call it when they are done, without locks.
@@ -43,49 +59,66 @@ pub fn flush() {
 /// Runs the kernel's queue and sends what it left.
 pub(crate) fn settle() {
     outgoing::flush();
-    if let Some(drain) = DRAIN.get() {
-        while drain() {
+    if let Some(queue) = RUN_QUEUE.get() {
+        while (queue.drain)() {
             outgoing::flush();
         }
         outgoing::flush();
     }
 }
 
-/// Runs a host call that can sleep: hands the listener to a spare of the same core first. What was queued so far is sent. Call it without locks.
+/// Runs a host call that can sleep: hands the listener, and whom this thread has woken, to a spare of the same core first. What was queued so far is sent. Call it without locks.
 pub fn block_in_place<T>(f: impl FnOnce() -> T) -> T {
     outgoing::flush();
-    if let Some(shard) = HOLDS.get()
-        && shard.hand_over()
-    {
-        HOLDS.set(None);
+    let passed = RUN_QUEUE.get().filter(|queue| (queue.is_waiting)());
+    if let Some(queue) = passed {
+        (queue.pass_on)();
+    }
+    match HOLDS.get() {
+        Some(shard) if shard.hand_over(HOLD) => HOLDS.set(None),
+        None if passed.is_some() => _ = HELPS.get().is_some_and(|shard| shard.hand_over(HELP)),
+        _ => {}
     }
     f()
 }
 
+/// What a spare is woken for: to take the listener, or to run what was passed on and nothing else.
+const HOLD: u32 = 1;
+const HELP: u32 = 2;
+
 impl Shard {
-    /// Wakes or makes a spare that goes to RECV; false if there are too many.
-    fn hand_over(&'static self) -> bool {
+    /// Wakes or makes a spare; false if there are too many.
+    fn hand_over(&'static self, what: u32) -> bool {
         let spare = lock(&self.crew.idle).pop();
         match spare {
             Some(word) => {
-                word.store(1, Ordering::Release);
+                word.store(what, Ordering::Release);
                 host::futex::wake(word, 1);
             }
             None => {
-                if self.crew.size.load(Ordering::Relaxed) >= MOST || self.hire(true).is_err() {
+                if self.crew.size.load(Ordering::Relaxed) >= MOST || self.hire(what).is_err() {
                     return false;
                 }
             }
         }
-        count(&self.core.counters.handovers);
+        if what == HOLD {
+            count(&self.core.counters.handovers);
+        }
         true
     }
 
-    /// Starts a thread of the crew; `holder`: it takes the listener at once.
-    pub(crate) fn hire(&'static self, holder: bool) -> std::io::Result<()> {
+    /// The first two threads: one for RECV, one to hand over to.
+    pub(crate) fn staff(&'static self) -> std::io::Result<()> {
+        let _ = HELPS.set(self);
+        self.hire(HOLD)?;
+        self.hire(0)
+    }
+
+    /// Starts a thread of the crew, for something or (0) as a spare.
+    fn hire(&'static self, what: u32) -> std::io::Result<()> {
         let number = self.crew.size.fetch_add(1, Ordering::Relaxed);
-        let word: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(u32::from(holder))));
-        if !holder {
+        let word: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(what)));
+        if what == 0 {
             lock(&self.crew.idle).push(word);
         }
         let name = format!("shard {}.{number}", self.number);
@@ -102,8 +135,10 @@ impl Shard {
             while word.load(Ordering::Acquire) == 0 {
                 host::futex::wait(word, 0, None);
             }
-            word.store(0, Ordering::Relaxed);
-            HOLDS.set(Some(self));
+            if word.swap(0, Ordering::Relaxed) == HOLD {
+                HOLDS.set(Some(self));
+            }
+            settle();
             while HOLDS.get().is_some() {
                 match self.receive() {
                     Ok(()) => {}

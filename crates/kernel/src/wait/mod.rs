@@ -7,7 +7,7 @@
 mod run;
 mod waits;
 
-pub use run::{Runnable, drain, enqueue};
+pub use run::{RUN_QUEUE, Runnable, drain, enqueue};
 pub use waits::{Interrupt, Waits, set_force_rerun};
 
 use crate::locks::QueueWaiters;

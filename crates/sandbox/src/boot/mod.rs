@@ -38,7 +38,7 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     if let Some(names) = context.config.dcache {
         kernel::vfs::dcache::set_limit(names as usize);
     }
-    platform::set_drain(kernel::wait::drain);
+    platform::set_run_queue(kernel::wait::RUN_QUEUE);
     let platform = Platform::start(options.platform)
         .map_err(|e| Failure::from_error(Kind::Other, &e).context("starting the platform that runs guest code"))?;
     kernel::reactor::init().map_err(|e| Failure::new(Kind::Other, format!("making the reactor's descriptors: {e}")))?;
