@@ -1,7 +1,7 @@
 // FUSE servers that lie to their kernel, while others use what they serve: answers with wrong lengths, numbers and types, attributes that cannot be, listings that go in
 // circles, notifications of anything, answers after the end. FUZZ_SEED and FUZZ_SECONDS choose another run than a new one of 6 seconds; the seed is printed first.
 #define HOSTILE_SECONDS fuse_seconds
-static int fuse_seconds = 4;
+static int fuse_seconds = 6;
 #include "hostile.h"
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -340,10 +340,16 @@ static void connections(void)
         waitpid(child, NULL, 0);
     }
 }
+// Before any case begins, whose time depends on it.
+__attribute__((constructor)) static void read_seconds(void)
+{
+    const char *seconds = getenv("FUZZ_SECONDS");
+    if (seconds)
+        fuse_seconds = atoi(seconds);
+}
 TEST(answers_at_random)
 {
-    const char *seed = getenv("FUZZ_SEED"), *seconds = getenv("FUZZ_SECONDS");
-    fuse_seconds = seconds ? atoi(seconds) : 6;
+    const char *seed = getenv("FUZZ_SEED");
     fuse_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)now_ns(CLOCK_REALTIME);
     printf("FUZZ_SEED=%llu\n", (unsigned long long)fuse_seed);
     fflush(stdout);
