@@ -90,9 +90,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Each file is a descriptor for ever. Half of what this process may have is left for guests' files, however many processes they make.
     pub fn new() -> Pool {
-        let limit = host::rustix::process::getrlimit(host::rustix::process::Resource::Nofile).current;
-        let most = limit.map_or(usize::MAX, |limit| limit as usize / 2);
-        Pool { free: Mutex::default(), made: AtomicUsize::new(0), most }
+        Pool { free: Mutex::default(), made: AtomicUsize::new(0), most: host::fd::limit() / 2 }
     }
 
     /// There shall be no more forked processes for now.

@@ -61,3 +61,25 @@ for round in range(8):
     assert_eq!(out, "0 left\n".repeat(8));
     place.assert_empty();
 }
+
+#[test]
+fn memfds_leave_descriptors_for_files() {
+    let place = Place::real();
+    let script = r#"
+import os
+made = []
+try:
+    while True: made.append(os.memfd_create("x"))
+except OSError as e: print(e.strerror, len(made) > 100)
+for n in range(20):
+    with open(f"/dev/shm/file{n}", "w") as f: f.write("x" * 20000)
+for fd in made: os.close(fd)
+os.memfd_create("again")
+"#;
+    std::fs::create_dir(place.dir.join("v")).unwrap();
+    place.config(&["python3", "-c", script], |c| c["mounts"] = mounts(&place));
+    let (status, out, err) = place.shell("ulimit -n 400; $RUN");
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    assert_eq!(out, "Too many open files in system True\n");
+    place.assert_empty();
+}

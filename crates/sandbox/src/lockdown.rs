@@ -127,7 +127,7 @@ pub const TABLE: &[Allow] = &[
     allow!(rseq, "threads' start"),
     allow!(gettid, "locks, logs"),
     allow!(getpid, "locks, logs"),
-    allow!(sched_yield, "locks under contention"),
+    allow!(sched_yield, "locks under contention; the poller gives its core away"),
     allow!(sched_getaffinity, "processors that guests may see and use"),
     allow!(sched_setaffinity, "workers and their stubs on one core"),
     allow!(setpriority, "nice values of guests"),

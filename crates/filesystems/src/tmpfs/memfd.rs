@@ -29,10 +29,13 @@ fn hidden() -> Op<&'static Hidden> {
     Ok(made.as_ref().ok_or(Errno::ENFILE)?)
 }
 
-/// Makes the open file. `flags` (MFD_*) have been checked.
+/// Makes the open file. `flags` (MFD_*) have been checked. ENFILE where the host leaves us few descriptors.
 pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     let hidden = hidden()?;
     let sealing = flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) != 0;
+    if host::fd::are_few() {
+        return fail(Errno::ENFILE);
+    }
     let fd = HostFd::new(host::memory::memfd("memfd", sealing)?);
     let perm = if flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0 { 0o666 } else { 0o777 };
     let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid, masked: 0 };

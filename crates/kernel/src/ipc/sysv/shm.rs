@@ -49,8 +49,11 @@ impl Object for Segment {
 }
 
 impl Segment {
-    /// A segment of `size` bytes, made by process `creator`.
+    /// A segment of `size` bytes, made by process `creator`. ENFILE where the host leaves us few descriptors.
     pub fn new(size: u64, perm: Perm, creator: i32, now: i64) -> Op<Segment> {
+        if host::fd::are_few() {
+            return fail(Errno::ENFILE);
+        }
         let fd = HostFd::new(host::memory::memfd("SYSV", false)?);
         let pages = abi::mm::page_up(size).ok_or(Errno::EINVAL)?;
         host::file::set_size(&fd, pages)?;
