@@ -1,5 +1,6 @@
 // flock, POSIX and OFD record locks, leases: flock(2), fcntl(2).
 #include "check.h"
+#include <semaphore.h>
 #include <sys/file.h>
 
 static int make(void) { return OK(open("f", O_RDWR | O_CREAT, 0600)); }
@@ -205,4 +206,27 @@ TEST(leases)
     }
 }
 
+static sem_t unmapped, never;
+static void *map_and_sleep(void *fd)
+{
+    void *map = OK(mmap(NULL, 65536, PROT_READ, MAP_SHARED, *(int *)fd, 0));
+    OK(munmap(map, 65536));
+    sem_post(&unmapped);
+    sem_wait(&never);
+    return NULL;
+}
+// The open file description, and its lock with it, ends with the last descriptor and the last mapping, whatever the thread that took that away does next.
+TEST(a_flock_ends_with_the_mapping_of_a_thread_that_sleeps)
+{
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    OK(ftruncate(fd, 65536));
+    OK(flock(fd, LOCK_SH));
+    pthread_t thread;
+    ZERO(pthread_create(&thread, NULL, map_and_sleep, &fd));
+    sem_wait(&unmapped);
+    sleep_ms(20);
+    OK(close(fd));
+    fd = OK(open("f", O_RDWR));
+    OK(flock(fd, LOCK_EX | LOCK_NB));
+}
 MAIN()

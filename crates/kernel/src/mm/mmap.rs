@@ -178,6 +178,9 @@ impl State {
         let mut work = Work::new(Answer::Value(0));
         let op = work.call(nr::MUNMAP, [range.start, range.end - range.start, 0, 0, 0, 0]);
         state.unmap(range, by, &mut work.undo, op);
+        if work.undo.keeps_files() {
+            work.answer = Answer::Reported;
+        }
         Ok(work)
     }
 
@@ -199,6 +202,9 @@ impl State {
             self.check_sealed(&part)?;
             let op = work.call(nr::MUNMAP, [part.start, part.end - part.start, 0, 0, 0, 0]);
             self.unmap(part, by, &mut work.undo, op);
+        }
+        if work.undo.keeps_files() {
+            work.answer = Answer::Reported; // shm_nattch counts it
         }
         Ok(work)
     }

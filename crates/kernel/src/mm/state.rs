@@ -212,7 +212,7 @@ impl State {
     }
 
     /// Puts back what operations from number `failed` on would have changed. Returns what was there instead.
-    pub fn undo(&mut self, undo: Undo, failed: u32) -> Vec<Area> {
+    pub fn undo(&mut self, undo: &Undo, failed: u32) -> Vec<Area> {
         let mut gone = Vec::new();
         for (range, old) in undo.steps_from(failed) {
             gone.extend(self.map.remove(&range));
@@ -223,8 +223,8 @@ impl State {
                 }
             }
         }
-        if let Some(heap) = undo.heap {
-            self.heap = heap;
+        if let Some(heap) = &undo.heap {
+            self.heap = heap.clone();
         }
         gone
     }

@@ -127,7 +127,7 @@ fn the_stub_makes_what_the_map_says() {
                 continue;
             };
             if roll(4) == 0 && !work.is_empty() {
-                state.undo(work.undo, 0);
+                state.undo(&work.undo, 0);
                 let now = HostModel::of(&state);
                 assert_eq!((now, state.heap.clone()), (before.0, before.1));
                 continue;

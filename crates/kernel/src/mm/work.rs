@@ -2,7 +2,7 @@
 //!
 //! The map is changed when the call is planned; the stub then performs the operations in one trip. Neighbours: `state`.
 
-use super::area::Area;
+use super::area::{Area, Content};
 use abi::Errno;
 use abi::mm::{MAP_FIXED, MAP_FIXED_NOREPLACE};
 use host::HostFd;
@@ -16,6 +16,8 @@ pub enum Answer {
     Value(i64),
     /// What the host said to the last operation.
     Last,
+    /// The same, and the stub reports it: what the map lost is let go of then, not with the thread's next call.
+    Reported,
 }
 
 /// A planned memory call.
@@ -57,6 +59,11 @@ pub struct Undo {
 impl Undo {
     pub(super) fn push(&mut self, op: u32, range: Range<u64>, old: Vec<Area>) {
         self.steps.push((op, range, old));
+    }
+
+    /// Whether it keeps open files, whose locks last as long.
+    pub(super) fn keeps_files(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.2).any(|area| matches!(area.content, Content::File(_)))
     }
 
     /// The steps of operations from number `failed` on, last first.
@@ -128,7 +135,7 @@ impl Work {
     pub fn value(&self) -> i64 {
         match self.answer {
             Answer::Value(value) => value,
-            Answer::Last => 0,
+            Answer::Last | Answer::Reported => 0,
         }
     }
 
@@ -157,6 +164,7 @@ impl Work {
         let then = match answer {
             Answer::Value(value) => Then::Return(value),
             Answer::Last => Then::ReturnLast,
+            Answer::Reported => Then::Report,
         };
         (Ok(Script { ops, then }), failure)
     }
@@ -177,8 +185,8 @@ impl Failure {
 
     /// Puts the map back from operation `at` on; the call's value for the host's answer `result`.
     pub fn undo(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
-        // What was taken out is dropped after the lock: it may be the last reference to a file.
-        let gone = mm.state.lock().undo(self.undo, at);
+        // What was taken out, and what the call had taken out, is dropped after the lock: it may be the last reference to a file.
+        let gone = mm.state.lock().undo(&self.undo, at);
         drop(gone);
         self.value.unwrap_or(result)
     }
