@@ -192,7 +192,9 @@ impl Guest for Guesty {
                     let mut inner = self.state.lock().unwrap();
                     (inner.on_failure.take(), inner.mm.clone().unwrap())
                 };
-                eprintln!("operation {at} failed: {result}");
+                if result < 0 {
+                    eprintln!("operation {at} failed: {result}");
+                }
                 match failure {
                     Some(failure) => thread.ret(failure.undo(&mm, result, at)),
                     None => std::process::exit(99),
