@@ -340,13 +340,7 @@ static void connections(void)
         waitpid(child, NULL, 0);
     }
 }
-// Before any case begins, whose time depends on it.
-__attribute__((constructor)) static void read_seconds(void)
-{
-    const char *seconds = getenv("FUZZ_SECONDS");
-    if (seconds)
-        fuse_seconds = atoi(seconds);
-}
+FUZZ_SECONDS(fuse_seconds)
 TEST(answers_at_random)
 {
     const char *seed = getenv("FUZZ_SEED");

@@ -128,13 +128,7 @@ static void fuzz(void)
             hostile_attempt(children[i], 500);
     }
 }
-// Before any case begins, whose time depends on it.
-__attribute__((constructor)) static void read_seconds(void)
-{
-    const char *seconds = getenv("FUZZ_SECONDS");
-    if (seconds)
-        fuzz_seconds = atoi(seconds);
-}
+FUZZ_SECONDS(fuzz_seconds)
 TEST(calls_at_random)
 {
     const char *seed = getenv("FUZZ_SEED");

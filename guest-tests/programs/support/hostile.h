@@ -173,6 +173,14 @@ static inline int hostile_attempt(pid_t pid, long ms)
     }
     return status;
 }
+// FUZZ_SECONDS chooses how long, before any case begins, whose time depends on it.
+#define FUZZ_SECONDS(variable)                                                                                         \
+    __attribute__((constructor)) static void read_seconds(void)                                                       \
+    {                                                                                                                  \
+        const char *seconds = getenv("FUZZ_SECONDS");                                                                  \
+        if (seconds)                                                                                                   \
+            variable = atoi(seconds);                                                                                  \
+    }
 // A generator of one's own (xorshift), so that a seed means the same everywhere.
 static uint64_t hostile_seed = 88172645463325252;
 static inline uint64_t hostile_random(void)

@@ -61,8 +61,7 @@ impl Undo {
         self.steps.push((op, range, old));
     }
 
-    /// Whether it keeps open files, whose locks last as long.
-    pub(super) fn keeps_files(&self) -> bool {
+    fn keeps_files(&self) -> bool {
         self.steps.iter().flat_map(|step| &step.2).any(|area| matches!(area.content, Content::File(_)))
     }
 
@@ -88,6 +87,14 @@ impl Work {
 
     pub(super) fn new(answer: Answer) -> Work {
         Work { answer, ..Work::none(0) }
+    }
+
+    /// Has the stub report where the map loses open files: their locks, and what shm_nattch counts, last as long as `undo` keeps them.
+    pub(super) fn letting_go(mut self) -> Work {
+        if self.undo.keeps_files() {
+            self.answer = Answer::Reported;
+        }
+        self
     }
 
     /// Adds a host call; returns its number.
