@@ -112,7 +112,7 @@ struct Guesty {
 struct Inner {
     mm: Option<Arc<Mm>>,
     files: HashMap<u64, (Arc<File>, u64)>,
-    on_failure: Option<kernel::mm::Failure>,
+    ending: Option<kernel::mm::Ending>,
     framed: bool,
     waiting: Option<(u32, [u64; 6])>,
 }
@@ -188,15 +188,15 @@ impl Guest for Guesty {
                 }
             }
             Event::Done { result, at } => {
-                let (failure, mm) = {
+                let (ending, mm) = {
                     let mut inner = self.state.lock().unwrap();
-                    (inner.on_failure.take(), inner.mm.clone().unwrap())
+                    (inner.ending.take(), inner.mm.clone().unwrap())
                 };
                 if result < 0 {
                     eprintln!("operation {at} failed: {result}");
                 }
-                match failure {
-                    Some(failure) => thread.ret(failure.undo(&mm, result, at)),
+                match ending {
+                    Some(ending) => thread.ret(ending.value(&mm, result, at)),
                     None => std::process::exit(99),
                 }
             }
@@ -245,8 +245,8 @@ impl Guesty {
         if work.is_empty() {
             return Ok(Some(work.value() as u64));
         }
-        let (script, failure) = work.into_script(thread);
-        self.state.lock().unwrap().on_failure = Some(failure);
+        let (script, ending) = work.into_script(thread);
+        self.state.lock().unwrap().ending = Some(ending);
         thread.script(script?);
         Ok(None)
     }

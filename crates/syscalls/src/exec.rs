@@ -47,7 +47,7 @@ fn exec(call: &mut Call<'_>, dirfd: i32, path: u64, argv: u64, envp: u64, flags:
         task.exec_as_leader(image);
         return Ok(Ret::ExitThread { status: 0 });
     }
-    let shared = task.mm().is_none_or(|mm| mm.users() > 1 || mm.plan(|state| state.sealed_by_host));
+    let shared = task.mm().is_none_or(|mm| mm.users() > 1 || mm.on_map(|state| state.sealed_by_host));
     if stage.had_threads || shared {
         task.exec_fresh(image);
         return Ok(Ret::Stub(Box::new(StubWork::Fresh)));

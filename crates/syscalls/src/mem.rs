@@ -42,18 +42,18 @@ pub(crate) fn perform(call: &Call<'_>, mm: Arc<Mm>, work: Work) -> Op<Ret> {
         return Ok(Ret::Value(work.value() as u64));
     }
     let thread = call.task.thread().ok_or(Errno::ESRCH)?;
-    let (script, failure) = work.into_script(&thread);
+    let (script, ending) = work.into_script(&thread);
     match script {
         Ok(script) => {
             let on_done = Box::new(move |_: &_, result: i64, at: u32| {
-                let anew = failure.plan_anew(result);
-                let value = failure.undo(&mm, result, at);
+                let anew = ending.plan_anew(result);
+                let value = ending.value(&mm, result, at);
                 if anew { Next::Again } else { Next::Value(value) }
             });
             Ok(Ret::Stub(Box::new(StubWork::Script { script, on_done })))
         }
         // The stub takes no more files: nothing was done.
-        Err(e) => Ok(Ret::Value(failure.undo(&mm, e.ret(), 0) as u64)),
+        Err(e) => Ok(Ret::Value(ending.value(&mm, e.ret(), 0) as u64)),
     }
 }
 
@@ -135,7 +135,7 @@ pub fn sys_madvise(call: &mut Call<'_>, [addr, len, advice, ..]: Args) -> Op<Ret
 /// MADV_REMOVE: punches holes into the files behind a range.
 fn remove(call: &mut Call<'_>, addr: u64, len: u64) -> Op<Ret> {
     let (mm, _) = up_to_date(call, [(addr, len)])?;
-    let files = mm.plan(|state| state.removable(addr, len))?;
+    let files = mm.on_map(|state| state.removable(addr, len))?;
     for (file, range) in files {
         file.ops.allocate(&mut call.io(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, range)?;
     }
@@ -155,7 +155,7 @@ pub fn sys_mlock2(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> 
 
 pub fn sys_munlock(call: &mut Call<'_>, [addr, len, ..]: Args) -> Op<Ret> {
     let (mm, _) = up_to_date(call, [(addr, len)])?;
-    mm.plan(|state| state.munlock(addr, len))?;
+    mm.on_map(|state| state.munlock(addr, len))?;
     Ok(Ret::Value(0))
 }
 
@@ -164,14 +164,14 @@ pub fn sys_mlockall(call: &mut Call<'_>, [flags, ..]: Args) -> Op<Ret> {
 }
 
 pub fn sys_munlockall(call: &mut Call<'_>, _args: Args) -> Op<Ret> {
-    call.mm()?.plan(State::munlockall);
+    call.mm()?.on_map(State::munlockall);
     Ok(Ret::Value(0))
 }
 
 pub fn sys_msync(call: &mut Call<'_>, [addr, len, flags, ..]: Args) -> Op<Ret> {
     if flags as u32 & MS_SYNC != 0 {
         let (mm, _) = up_to_date(call, [(addr, len)])?;
-        for file in mm.plan(|state| state.shared_files(addr, len)) {
+        for file in mm.on_map(|state| state.shared_files(addr, len)) {
             file.ops.msync(&mut call.io())?;
         }
     }
@@ -213,6 +213,6 @@ pub(crate) fn set_vma_name(call: &Call<'_>, addr: u64, len: u64, name: u64) -> O
         }
         Some(String::from_utf8_lossy(&bytes).into_owned())
     };
-    mm.plan(|state| state.set_name(addr, len, text.as_deref()))?;
+    mm.on_map(|state| state.set_name(addr, len, text.as_deref()))?;
     Ok(Ret::Value(0))
 }

@@ -206,27 +206,59 @@ TEST(leases)
     }
 }
 
-static sem_t unmapped, never;
-static void *map_and_sleep(void *fd)
+// An open file description, and its lock with it, ends with the last descriptor and the last mapping, whatever threads that worked on it do next.
+static sem_t worked, never;
+static int locked;
+static char *map;
+static void *(*work)(void);
+static void *work_and_sleep(void *unused)
 {
-    void *map = OK(mmap(NULL, 65536, PROT_READ, MAP_SHARED, *(int *)fd, 0));
-    OK(munmap(map, 65536));
-    sem_post(&unmapped);
+    work();
+    sem_post(&worked);
     sem_wait(&never);
-    return NULL;
+    return unused;
 }
-// The open file description, and its lock with it, ends with the last descriptor and the last mapping, whatever the thread that took that away does next.
-TEST(a_flock_ends_with_the_mapping_of_a_thread_that_sleeps)
+static void start(void *(*what)(void))
 {
-    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
-    OK(ftruncate(fd, 65536));
-    OK(flock(fd, LOCK_SH));
     pthread_t thread;
-    ZERO(pthread_create(&thread, NULL, map_and_sleep, &fd));
-    sem_wait(&unmapped);
+    work = what;
+    ZERO(pthread_create(&thread, NULL, work_and_sleep, NULL));
+    sem_wait(&worked);
     sleep_ms(20);
-    OK(close(fd));
-    fd = OK(open("f", O_RDWR));
+}
+static void map_locked(void)
+{
+    locked = OK(open("f", O_RDWR | O_CREAT, 0600));
+    OK(ftruncate(locked, 65536));
+    OK(flock(locked, LOCK_SH));
+    map = OK(mmap(NULL, 65536, PROT_READ, MAP_SHARED, locked, 0));
+}
+static void is_free(void)
+{
+    OK(close(locked));
+    int fd = OK(open("f", O_RDWR));
     OK(flock(fd, LOCK_EX | LOCK_NB));
 }
+
+static void *unmaps(void) { return (void *)(long)OK(munmap(map, 65536)); }
+static void *replaces(void) { return OK(mmap(map, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)); }
+static void *moves_over(void)
+{
+    void *other = OK(mmap(NULL, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    void *moved = OK(mremap(other, 65536, 65536, MREMAP_MAYMOVE | MREMAP_FIXED, map));
+    EQ(moved, map);
+    return moved;
+}
+static void *advises(void) { return (void *)(long)OK(madvise(map, 65536, MADV_RANDOM)); }
+static void *protects(void) { return (void *)(long)OK(mprotect(map, 4096, PROT_NONE)); }
+
+#define ENDS_WHEN_A_THREAD(does) \
+    TEST(a_flock_ends_when_a_thread_##does##_and_sleeps) { map_locked(); start(does); is_free(); }
+ENDS_WHEN_A_THREAD(unmaps)
+ENDS_WHEN_A_THREAD(replaces)
+ENDS_WHEN_A_THREAD(moves_over)
+#define ENDS_AFTER_A_THREAD(does) \
+    TEST(a_flock_ends_with_a_mapping_that_a_sleeping_thread_##does) { map_locked(); start(does); OK(munmap(map, 65536)); is_free(); }
+ENDS_AFTER_A_THREAD(advises)
+ENDS_AFTER_A_THREAD(protects)
 MAIN()

@@ -3,10 +3,12 @@
 //! The search for a gap from the top remembers where it ended and the largest hole above that, so that a long row of maps is
 //! not walked anew each time; what it finds is always the highest gap that fits.
 
-use super::area::{Area, AreaFlags};
+use super::area::{Area, AreaFlags, Content};
+use crate::vfs::File;
 use abi::mm::Prot;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes by kind, for limits and /proc/PID/status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +95,12 @@ impl AreaMap {
     pub fn splits(&self, range: &Range<u64>) -> usize {
         let cuts = |at: u64| self.find(at).is_some_and(|a| a.range.start < at);
         usize::from(cuts(range.start)) + usize::from(cuts(range.end))
+    }
+
+    /// Whether `file` is mapped in `range` or right beside it.
+    pub fn has_near(&self, range: &Range<u64>, file: &Arc<File>) -> bool {
+        let wide = range.start.saturating_sub(1)..range.end.saturating_add(1);
+        self.overlapping(&wide).any(|area| matches!(&area.content, Content::File(f) if Arc::ptr_eq(&f.file, file)))
     }
 
     /// Empties `range`; returns what was there, cut at its ends.

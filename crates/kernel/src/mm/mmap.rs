@@ -178,7 +178,7 @@ impl State {
         let mut work = Work::new(Answer::Value(0));
         let op = work.call(nr::MUNMAP, [range.start, range.end - range.start, 0, 0, 0, 0]);
         state.unmap(range, by, &mut work.undo, op);
-        Ok(work.letting_go())
+        Ok(work)
     }
 
     /// shmdt(2): unmaps what is left within `len` bytes of a mapping of all of `file` at `addr`.
@@ -200,7 +200,7 @@ impl State {
             let op = work.call(nr::MUNMAP, [part.start, part.end - part.start, 0, 0, 0, 0]);
             self.unmap(part, by, &mut work.undo, op);
         }
-        Ok(work.letting_go())
+        Ok(work)
     }
 
     /// brk(2): never fails, but gives the old break back.

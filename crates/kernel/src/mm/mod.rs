@@ -14,6 +14,7 @@ mod mmap;
 mod object;
 mod remap;
 mod state;
+mod undo;
 pub mod untouched;
 mod view;
 mod work;
@@ -28,7 +29,7 @@ pub use object::Place;
 pub use remap::RemapRequest;
 pub use state::{Asker, Bounds, Layout, Requester, State, ceiling};
 pub use view::MapsLine;
-pub use work::{Donation, Failure, Work};
+pub use work::{Donation, Ending, Work};
 
 use crate::io::UserMemory;
 use crate::locks::MmState;
@@ -105,8 +106,16 @@ impl Mm {
         Ok(ForkedMm { state: self.state.lock().fork() })
     }
 
-    /// Plans a memory call: `mm.plan(|state| state.munmap(addr, len, &asker))`. The map's lock is held meanwhile.
-    pub fn plan<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    /// Plans a memory call for the stub: `mm.plan(|state| state.munmap(addr, len, &asker))`. The map's lock is held meanwhile.
+    pub fn plan(&self, call: impl FnOnce(&mut State) -> Result<Work, Errno>) -> Result<Work, Errno> {
+        let mut state = self.state.lock();
+        let mut work = call(&mut state)?;
+        work.reports = work.undo.let_go(&state.map);
+        Ok(work)
+    }
+
+    /// Looks at the map, or changes what the stub need not know. Its lock is held meanwhile.
+    pub fn on_map<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         call(&mut self.state.lock())
     }
 

@@ -4,7 +4,7 @@
 
 use super::area::{Area, AreaFlags, Content};
 use super::map::AreaMap;
-use super::work::Undo;
+use super::undo::Undo;
 use abi::Errno;
 use abi::mm::Prot;
 use platform::VdsoInfo;
@@ -211,7 +211,7 @@ impl State {
         undo.push(op, range, old);
     }
 
-    /// Puts back what operations from number `failed` on would have changed. Returns what was there instead.
+    /// Puts back what operations from number `failed` on would have changed. Returns what is of no use any more, to be dropped without the map's lock.
     pub fn undo(&mut self, undo: &Undo, failed: u32) -> Vec<Area> {
         let mut gone = Vec::new();
         for (range, old) in undo.steps_from(failed) {
@@ -220,6 +220,8 @@ impl State {
                 // Another thread may have mapped there meanwhile: its map stays.
                 if self.map.is_free(&area.range) {
                     self.map.insert(area);
+                } else {
+                    gone.push(area);
                 }
             }
         }

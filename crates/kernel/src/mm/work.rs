@@ -1,8 +1,8 @@
 //! What the stub shall do for a memory call, and how the map is put back where the stub cannot.
 //!
-//! The map is changed when the call is planned; the stub then performs the operations in one trip. Neighbours: `state`.
+//! The map is changed when the call is planned; the stub then performs the operations in one trip. Neighbours: `state`, `undo`.
 
-use super::area::{Area, Content};
+use super::undo::Undo;
 use abi::Errno;
 use abi::mm::{MAP_FIXED, MAP_FIXED_NOREPLACE};
 use host::HostFd;
@@ -16,8 +16,6 @@ pub enum Answer {
     Value(i64),
     /// What the host said to the last operation.
     Last,
-    /// The same, and the stub reports it: what the map lost is let go of then, not with the thread's next call.
-    Reported,
 }
 
 /// A planned memory call.
@@ -26,6 +24,8 @@ pub struct Work {
     pub(super) ops: Vec<Op>,
     pub(super) files: Vec<Donation>,
     pub(super) answer: Answer,
+    /// The stub reports success, too: what the map lost is let go of then, not with the thread's next call.
+    pub(super) reports: bool,
     /// The call's value where the stub fails, in place of the host's error (brk never fails).
     pub(super) on_failure: Option<i64>,
     pub(super) undo: Undo,
@@ -49,29 +49,6 @@ impl Donation {
     }
 }
 
-/// How the map was before, by the operation that changes it.
-#[derive(Default)]
-pub struct Undo {
-    steps: Vec<(u32, Range<u64>, Vec<Area>)>,
-    pub(super) heap: Option<Range<u64>>,
-}
-
-impl Undo {
-    pub(super) fn push(&mut self, op: u32, range: Range<u64>, old: Vec<Area>) {
-        self.steps.push((op, range, old));
-    }
-
-    fn keeps_files(&self) -> bool {
-        self.steps.iter().flat_map(|step| &step.2).any(|area| matches!(area.content, Content::File(_)))
-    }
-
-    /// The steps of operations from number `failed` on, last first.
-    pub(super) fn steps_from(&self, failed: u32) -> impl Iterator<Item = (Range<u64>, Vec<Area>)> + use<> {
-        let steps: Vec<_> = self.steps.iter().rev().filter(|s| s.0 >= failed).cloned().collect();
-        steps.into_iter().map(|(_, range, old)| (range, old))
-    }
-}
-
 impl Work {
     /// A call that needs nothing of the stub.
     pub fn none(value: i64) -> Work {
@@ -79,6 +56,7 @@ impl Work {
             ops: Vec::new(),
             files: Vec::new(),
             answer: Answer::Value(value),
+            reports: false,
             on_failure: None,
             undo: Undo::default(),
             wish: false,
@@ -87,14 +65,6 @@ impl Work {
 
     pub(super) fn new(answer: Answer) -> Work {
         Work { answer, ..Work::none(0) }
-    }
-
-    /// Has the stub report where the map loses open files: their locks, and what shm_nattch counts, last as long as `undo` keeps them.
-    pub(super) fn letting_go(mut self) -> Work {
-        if self.undo.keeps_files() {
-            self.answer = Answer::Reported;
-        }
-        self
     }
 
     /// Adds a host call; returns its number.
@@ -142,20 +112,20 @@ impl Work {
     pub fn value(&self) -> i64 {
         match self.answer {
             Answer::Value(value) => value,
-            Answer::Last | Answer::Reported => 0,
+            Answer::Last => 0,
         }
     }
 
-    /// The script for a thread that is in the kernel with its registers, its files attached; and what to do when it fails. Where
-    /// attaching fails the map must be put back with `Failure::undo`.
-    pub fn into_script(self, thread: &Thread) -> (Result<Script, Errno>, Failure) {
-        let Work { mut ops, files, answer, on_failure, undo, wish } = self;
-        let failure = Failure { undo, value: on_failure, wish };
+    /// The script for a thread that is in the kernel with its registers, its files attached; and what to do when the stub reports.
+    /// Where attaching fails, the map must be put back with `Ending::value(.., 0)`.
+    pub fn into_script(self, thread: &Thread) -> (Result<Script, Errno>, Ending) {
+        let Work { mut ops, files, answer, reports, on_failure, undo, wish } = self;
+        let ending = Ending { undo, count: ops.len() as u32, answer, on_failure, wish };
         let mut numbers = Vec::with_capacity(files.len());
         for file in files {
             match file.attach(thread) {
                 Ok(number) => numbers.push(number),
-                Err(e) => return (Err(e), failure),
+                Err(e) => return (Err(e), ending),
             }
         }
         for op in &mut ops {
@@ -169,32 +139,41 @@ impl Work {
             }
         }
         let then = match answer {
+            _ if reports => Then::Report,
             Answer::Value(value) => Then::Return(value),
             Answer::Last => Then::ReturnLast,
-            Answer::Reported => Then::Report,
         };
-        (Ok(Script { ops, then }), failure)
+        (Ok(Script { ops, then }), ending)
     }
 }
 
-/// What becomes of a memory call whose script failed.
-pub struct Failure {
+/// What becomes of a memory call that the stub reports: because it failed, or because it was asked to.
+pub struct Ending {
     undo: Undo,
-    value: Option<i64>,
+    /// Operations of the script.
+    count: u32,
+    answer: Answer,
+    on_failure: Option<i64>,
     wish: bool,
 }
 
-impl Failure {
+impl Ending {
     /// Whether another thread was faster at a place that was only wished for.
     pub fn plan_anew(&self, result: i64) -> bool {
         self.wish && result == Errno::EEXIST.ret()
     }
 
-    /// Puts the map back from operation `at` on; the call's value for the host's answer `result`.
-    pub fn undo(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
+    /// The call's value, where the script ended with the host's answer `result` at operation `at`: the map is put back from there on.
+    pub fn value(self, mm: &super::Mm, result: i64, at: u32) -> i64 {
+        if at >= self.count {
+            return match self.answer {
+                Answer::Value(value) => value,
+                Answer::Last => result,
+            };
+        }
         // What was taken out, and what the call had taken out, is dropped after the lock: it may be the last reference to a file.
         let gone = mm.state.lock().undo(&self.undo, at);
         drop(gone);
-        self.value.unwrap_or(result)
+        self.on_failure.unwrap_or(result)
     }
 }
