@@ -47,7 +47,7 @@ podman="$prepare"'export HOME=/tmp/home; mkdir home
 tar -C b/rootfs -cf image.tar .
 P="podman --root /tmp/graph --runroot /tmp/run --storage-driver $1 --cgroup-manager cgroupfs --runtime $2"
 $P import image.tar box >/dev/null
-run="$P run --network=$3 --security-opt seccomp=unconfined"
+run="$P run --network=$3"
 '
 for driver in overlay vfs; do
     for runtime in runc crun; do
@@ -57,6 +57,7 @@ done
 for network in none host; do
     expect "podman, network $network" 0 "inet 127.0.0.1/8" $inside "$podman"'$run --rm box ip addr' sh overlay crun $network
 done
+expect "podman, its seccomp profile" 0 "Seccomp:	2" $inside "$podman"'$run --rm box cat /proc/self/status' sh overlay runc none
 expect "podman, detached" 0 "done" $inside "$podman"'$run -d --name c box sh -c "echo done; sleep 60" >/dev/null; $P exec c id; $P logs c; $P rm -ft 0 c' sh overlay crun none
 expect "podman, a volume" 0 "there" $inside "$podman"'mkdir v; $run --rm -v /tmp/v:/v box sh -c "echo there >/v/file"; cat v/file' sh overlay crun none
 
@@ -74,6 +75,7 @@ run="$D run --network none"
 for driver in overlay2 vfs; do
     expect "docker, $driver" 0 "uid=0" $inside "$docker"'$run --rm box id' sh $driver $client
 done
+expect "docker, its seccomp profile" 0 "Seccomp:	2" $inside "$docker"'$run --rm box cat /proc/self/status' sh overlay2 $client
 expect "docker, a status" 7 "" $inside "$docker"'$run --rm box sh -c "exit 7"' sh overlay2 $client
 expect "docker, the loopback device" 0 "inet 127.0.0.1/8" $inside "$docker"'$run --rm box ip addr' sh overlay2 $client
 expect "docker, detached" 0 "done" $inside "$docker"'$run -d --name one box sh -c "echo done; exec sleep 60" >/dev/null; $D exec one id; $D logs one; $D rm -f one' sh overlay2 $client

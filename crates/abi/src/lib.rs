@@ -34,6 +34,7 @@ pub mod net;
 pub mod netlink;
 pub mod nr;
 pub mod poll;
+pub mod seccomp;
 pub mod signal;
 pub mod system;
 pub mod task;

@@ -137,33 +137,6 @@ pub const SECBIT_KEEP_CAPS_LOCKED: u32 = 1 << 5;
 pub const SECBIT_NO_CAP_AMBIENT_RAISE: u32 = 1 << 6;
 pub const SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED: u32 = 1 << 7;
 
-/// seccomp(2): operations, flags and what a filter returns.
-pub const SECCOMP_SET_MODE_STRICT: u32 = 0;
-pub const SECCOMP_SET_MODE_FILTER: u32 = 1;
-pub const SECCOMP_GET_ACTION_AVAIL: u32 = 2;
-pub const SECCOMP_GET_NOTIF_SIZES: u32 = 3;
-pub const SECCOMP_MODE_DISABLED: u32 = 0;
-pub const SECCOMP_MODE_STRICT: u32 = 1;
-pub const SECCOMP_MODE_FILTER: u32 = 2;
-pub const SECCOMP_FILTER_FLAG_TSYNC: u32 = 1 << 0;
-pub const SECCOMP_FILTER_FLAG_LOG: u32 = 1 << 1;
-pub const SECCOMP_FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
-pub const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
-pub const SECCOMP_FILTER_FLAG_TSYNC_ESRCH: u32 = 1 << 4;
-pub const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
-pub const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
-pub const SECCOMP_RET_KILL_THREAD: u32 = 0;
-pub const SECCOMP_RET_TRAP: u32 = 0x0003_0000;
-pub const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
-pub const SECCOMP_RET_USER_NOTIF: u32 = 0x7fc0_0000;
-pub const SECCOMP_RET_TRACE: u32 = 0x7ff0_0000;
-pub const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
-pub const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
-pub const SECCOMP_RET_ACTION_FULL: u32 = 0xffff_0000;
-pub const SECCOMP_RET_DATA: u32 = 0x0000_ffff;
-/// AUDIT_ARCH of the only architecture there is so far.
-pub const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-
 bitflags! {
     /// Flags of clone(2) and clone3(2), the exit signal apart.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -17,6 +17,7 @@ pub mod locks;
 pub mod mm;
 pub mod op;
 pub mod reactor;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod task;

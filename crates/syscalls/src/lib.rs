@@ -40,6 +40,7 @@ mod robust;
 mod rw;
 mod sched;
 mod sched_policy;
+mod seccomp;
 mod sem;
 mod setns;
 mod shm;

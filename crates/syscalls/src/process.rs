@@ -84,8 +84,8 @@ pub fn sys_prctl(call: &mut Call<'_>, [option, a, b, c, d, _]: Args) -> Op<Ret> 
             }
             call.put(a, &name).map(Ret::from)
         }
-        // PR_GET_SECCOMP: no filter of the guest's.
-        21 => Ok(0.into()),
+        21 => Ok(task.seccomp().mode().into()),
+        22 => crate::seccomp::prctl(call, a, b),
         23 => {
             if a > CapSet::LAST.into() {
                 return fail(Errno::EINVAL);

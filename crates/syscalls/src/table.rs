@@ -429,7 +429,7 @@ calls! {
     314 sched_setattr [int ptr hex] => part sched_policy::sys_sched_setattr, "SCHED_DEADLINE, clamps";
     315 sched_getattr [int ptr size hex] => full sched_policy::sys_sched_getattr;
     316 renameat2 [dirfd path dirfd path hex] => full dir::sys_renameat2;
-    317 seccomp [int hex ptr] => no;
+    317 seccomp [int hex ptr] => part seccomp::sys_seccomp, "SECCOMP_RET_USER_NOTIF; filters do not see calls that the host answers: futexes, private anonymous memory, clocks, sched_yield";
     318 getrandom [ptr size hex] => full system::sys_getrandom;
     319 memfd_create [path hex] => part open::sys_memfd_create, "huge pages";
     320 kexec_file_load [] => no;

@@ -1,6 +1,6 @@
 //! siginfo_t: who sent a signal and why, sigaction(2). Kept as the 128 bytes that a handler gets.
 
-use super::SIGCHLD;
+use super::{SIGCHLD, SIGSYS};
 
 pub const SI_USER: i32 = 0;
 pub const SI_KERNEL: i32 = 0x80;
@@ -92,6 +92,15 @@ impl SigInfo {
         let mut info = Self::new(sig, 0, code);
         info.put(16, &band.to_le_bytes());
         info.put(24, &fd.to_le_bytes());
+        info
+    }
+
+    /// A filter of seccomp(2) did not let call `nr` of `arch` pass: the address behind it, and the filter's data in si_errno.
+    pub fn seccomp(data: u16, ip: u64, nr: u32, arch: u32) -> SigInfo {
+        let mut info = Self::new(SIGSYS, data.into(), abi::signal::SYS_SECCOMP);
+        info.put(16, &ip.to_le_bytes());
+        info.put(24, &nr.to_le_bytes());
+        info.put(28, &arch.to_le_bytes());
         info
     }
 

@@ -27,8 +27,8 @@ impl ThreadGroup {
 impl Task {
     /// Lets the thread's trampoline answer questions for actions that nobody has set. Not where somebody wants to see each call.
     pub fn show_untouched(&self) {
-        let Some(thread) = self.thread().filter(|_| self.kernel.tracer.get().is_none()) else { return };
+        let Some(thread) = self.thread() else { return };
         let signals = self.group.signals.lock();
-        thread.show_untouched(signals.actions.untouched());
+        thread.show_untouched(if self.is_watched() { 0 } else { signals.actions.untouched() });
     }
 }

@@ -6,7 +6,8 @@
 use super::cgroup::{Cgroup, Charge, Controllers};
 use super::drive::{Phase, Run};
 use super::{
-    FsContext, GroupState, Limits, Links, Mask, Namespaces, Pid, PidNs, Session, Task, TaskSignals, ThreadGroup,
+    FsContext, GroupState, Limits, Links, Mask, Namespaces, Pid, PidNs, Seccomp, Session, Task, TaskSignals,
+    ThreadGroup,
 };
 use crate::Kernel;
 use crate::cred::{Cred, UserNs};
@@ -21,7 +22,7 @@ use lock::Mutex;
 use platform::Thread;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed},
 };
 
@@ -85,6 +86,8 @@ impl Task {
             counters: Default::default(),
             apart: Default::default(),
             calls: AtomicU64::new(0),
+            screened: AtomicBool::new(false),
+            asks_for_local: AtomicBool::new(false),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
         });
@@ -142,6 +145,7 @@ impl Task {
                 affinity_asked: mine.affinity_asked.clone(),
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
+                seccomp: Seccomp::Off, // with the tree, see enter_tree
                 vfork_parent: flags.contains(CloneFlags::VFORK).then(Queue::new),
                 birth: Some(birth),
             }
@@ -174,6 +178,7 @@ impl Task {
         if self.group.awaited.load(Acquire) > 0 || self.wants_out() {
             return false;
         }
+        task.inherit_seccomp(self);
         let mut links = task.group.links.lock();
         links.tasks.push(task.clone());
         if !thread {
@@ -278,6 +283,7 @@ impl Task {
             affinity_asked: None,
             timer_slack: 50_000,
             personality: 0,
+            seccomp: Seccomp::Off,
             vfork_parent: None,
             birth: Some(Birth::Exec(image)),
         };
@@ -315,11 +321,14 @@ impl Task {
                 affinity_asked: mine.affinity_asked.clone(),
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
+                seccomp: Seccomp::Off, // below
                 vfork_parent: None,
                 birth: Some(birth),
             }
         };
-        Self::make(&self.kernel, self.group.pid.clone(), self.group.clone(), fields, mask, AltStack::NONE)
+        let heir = Self::make(&self.kernel, self.group.pid.clone(), self.group.clone(), fields, mask, AltStack::NONE);
+        heir.inherit_seccomp(self);
+        heir
     }
 
     /// The heir lets a vfork parent go, when its program is there.

@@ -47,6 +47,7 @@ impl Guest for Task {
         match event {
             Event::Syscall { nr, args, ip, framed } => {
                 self.begin(&mut run, nr, args, ip, framed);
+                self.screen(&mut run, ip);
                 self.drive(run);
             }
             Event::Kicked => {

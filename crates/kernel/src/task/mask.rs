@@ -46,7 +46,7 @@ impl Task {
 
     /// Lends the mask where nothing is queued that it may keep back. Not where somebody wants to see each call.
     pub(super) fn lend_mask(&self) {
-        let Some(thread) = self.thread().filter(|_| self.kernel.tracer.get().is_none()) else { return };
+        let Some(thread) = self.thread().filter(|_| !self.is_watched()) else { return };
         let group = self.group.signals.lock();
         let mut mine = self.signals.lock();
         if mine.saved_mask.is_none() && (mine.pending.set() | group.pending.set()) == 0 {

@@ -31,6 +31,7 @@ mod rlimit;
 mod robust;
 mod run_call;
 mod sched;
+mod seccomp;
 mod send;
 mod tree;
 mod usage;
@@ -54,6 +55,7 @@ pub use nsfs::Namespace;
 pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
 pub use sched::Sched;
+pub use seccomp::{AddFilter, Seccomp};
 pub use send::{child_info, may_signal, send};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
 pub use usage::{Counters, IoUsage, Usage};
@@ -68,7 +70,7 @@ use crate::signal::{AltStack, Pending, SigInfo, SigSet};
 use crate::wait::{Events, Wake};
 use lock::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A thread of a guest.
@@ -93,6 +95,9 @@ pub struct Task {
     apart: cgroup::Apart,
     /// Calls that it has made.
     pub calls: AtomicU64,
+    /// Of `Fields::seccomp`: it is not off; and whether even what a trampoline answers is to be asked about.
+    screened: AtomicBool,
+    asks_for_local: AtomicBool,
     /// The exit status once it has exited (kept for the leader).
     pub exit_status: OnceLock<ExitStatus>,
     /// CPU time when it ended, ns.
@@ -129,6 +134,7 @@ struct Fields {
     affinity_asked: Option<Vec<usize>>,
     timer_slack: u64,
     personality: u32,
+    seccomp: Seccomp,
     /// Of a vfork child: who waits for its exec or exit.
     vfork_parent: Option<crate::wait::Queue>,
     /// How it begins, until it has begun.
@@ -154,10 +160,15 @@ impl Task {
         self.show_ids();
     }
 
-    /// Has the task's own thread answer what asks for its ids. Not in user namespaces, whose maps can change; and not where somebody wants to see each call.
+    /// Whether somebody wants to see each call, so that the task's thread answers none by itself: a tracer, or a filter.
+    pub(super) fn is_watched(&self) -> bool {
+        self.asks_for_local.load(Ordering::Relaxed) || self.kernel.tracer.get().is_some()
+    }
+
+    /// Has the task's own thread answer what asks for its ids. Not in user namespaces, whose maps can change.
     pub(super) fn show_ids(&self) {
         let cred = self.cred();
-        let alike = cred.user_ns.parent.is_none() && self.kernel.tracer.get().is_none();
+        let alike = cred.user_ns.parent.is_none() && !self.is_watched();
         let id = |n: i32| u32::try_from(n).unwrap_or(0);
         let ids = [id(self.group.id()), id(self.tid()), cred.uid, cred.gid, cred.euid, cred.egid];
         if let Some(thread) = self.thread() {

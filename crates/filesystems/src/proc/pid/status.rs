@@ -106,9 +106,10 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line(format!("CapBnd:\t{:016x}", cred.bounding.0));
     line(format!("CapAmb:\t{:016x}", cred.ambient.0));
     line(format!("NoNewPrivs:\t{}", u8::from(cred.no_new_privs)));
-    // Guests can't install filters; stockade's own is not theirs to see.
-    line("Seccomp:\t0".into());
-    line("Seccomp_filters:\t0".into());
+    // Guests' own: stockade's is not theirs to see.
+    let seccomp = task.seccomp();
+    line(format!("Seccomp:\t{}", seccomp.mode()));
+    line(format!("Seccomp_filters:\t{}", seccomp.filters()));
     let cpus = task.affinity();
     line(format!("Cpus_allowed:\t{}", super::super::cpu::mask(&cpus)));
     line(format!("Cpus_allowed_list:\t{}", super::super::cpu::list(&cpus)));
