@@ -21,6 +21,11 @@ cases() {
     expect "limits as the container sees them" 0 "67108864 10 50000 100000" $run --rm --memory 64m --pids-limit 10 --cpus 0.5 $image sh -c 'cd /sys/fs/cgroup && echo $(cat memory.max pids.max cpu.max)'
     expect "/dev/mqueue" 0 "mqueue" $run --rm $image grep -w /dev/mqueue /proc/mounts
     expect "--cap-drop" 1 "Operation not permitted" $run --rm --cap-drop ALL $image chown 1 /tmp
+    # The engine's own profile, none, and one that says how chown fails.
+    expect "seccomp" 0 "Seccomp:	2" $run --rm $image cat /proc/self/status
+    expect "seccomp=unconfined" 0 "Seccomp:	0" $run --rm --security-opt seccomp=unconfined $image cat /proc/self/status
+    echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chown", "lchown", "fchownat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}' >"$work/profile.json"
+    expect "seccomp=FILE" 1 "No space left" $run --rm --security-opt "seccomp=$work/profile.json" $image chown 1 /tmp
     expect "-i" 0 "data" bash -c "echo data | $run -i --rm $image cat"
     # Of a terminal that closes at once podman loses the output now and then, under runc as well.
     expect "-it" 0 "/dev/pts/0" script -qec "$run -it --rm $image sh -c 'tty; sleep 1'" /dev/null
@@ -28,6 +33,7 @@ cases() {
     sleep 1
     expect "logs" 0 "started" $engine logs c1
     expect "exec" 4 "in" $engine exec c1 sh -c 'echo in; exit 4'
+    expect "exec, its seccomp" 0 "Seccomp:	2" $engine exec c1 cat /proc/self/status
     expect "exec -u -w -e" 0 "1000 /tmp y" $engine exec -u 1000 -w /tmp -e X=y c1 sh -c 'echo $(id -u) $PWD $X'
     expect "exec -it" 0 "/dev/pts" script -qec "$engine exec -it c1 sh -c 'tty; sleep 1'" /dev/null
     expect "exec -d" 0 "" $engine exec -d c1 sleep 77

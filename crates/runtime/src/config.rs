@@ -123,6 +123,7 @@ impl Bundle {
             masked_paths: linux.masked_paths().clone().unwrap_or_default(),
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
+            seccomp: linux.seccomp().as_ref().map(crate::seccomp::compile).transpose()?,
             limited: false,
             directfs: false,
             own_tmp: true,
@@ -155,10 +156,6 @@ impl Bundle {
             bail!("hooks.startContainer is not supported yet; use hooks.createContainer or a wrapper as the program");
         }
         for (present, what) in [
-            (
-                linux.seccomp().is_some(),
-                "linux.seccomp: filters for guests are not supported yet; guests never reach the host's system calls anyway",
-            ),
             (linux.intel_rdt().is_some(), "linux.intelRdt is ignored"),
             (
                 self.oci.process().as_ref().is_some_and(|p| p.apparmor_profile().is_some()),

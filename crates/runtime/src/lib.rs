@@ -23,6 +23,7 @@ mod overlay;
 mod pod;
 mod probe;
 mod process;
+mod seccomp;
 mod state;
 
 use clap::Parser;

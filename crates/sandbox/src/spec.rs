@@ -23,6 +23,8 @@ pub struct ContainerSpec {
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
     pub limits: Limits,
+    /// What its processes may call.
+    pub seccomp: Option<Seccomp>,
     /// The host limits its memory, or that of a cgroup above.
     pub limited: bool,
     /// The kernel process opens files below the gofer's folders by itself, where it may.
@@ -35,6 +37,15 @@ pub struct ContainerSpec {
     pub pod: Option<Pod>,
     /// The first process has not PID 1's protection from signals without a handler: so that Ctrl-C ends what `do` runs, which is no init.
     pub plain_init: bool,
+}
+
+/// A filter of system calls, seccomp(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seccomp {
+    /// struct sock_filter: code, jumps if true and if false, constant.
+    pub insns: Vec<(u16, u8, u8, u32)>,
+    /// What it does not allow is told in the log.
+    pub log: bool,
 }
 
 /// How a container belongs to a pod: the sandbox, which has the name of its first container, and what it shares with that one.

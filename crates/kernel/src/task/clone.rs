@@ -46,6 +46,7 @@ pub struct SpawnInit {
     pub fs: Arc<FsContext>,
     pub namespaces: Namespaces,
     pub container: Arc<super::Container>,
+    pub seccomp: Option<Arc<crate::seccomp::Filter>>,
     /// Init of its PID namespace: signals without a handler don't reach it.
     pub init: bool,
 }
@@ -80,14 +81,14 @@ impl Task {
             run: Mutex::new(None),
             unfinished: Default::default(),
             signals: Mutex::new(signals),
-            fields: Mutex::<_, TaskFields>::new(fields),
             robust_list: AtomicU64::new(0),
             robust_rounds: AtomicU32::new(0),
             counters: Default::default(),
             apart: Default::default(),
             calls: AtomicU64::new(0),
-            screened: AtomicBool::new(false),
-            asks_for_local: AtomicBool::new(false),
+            screened: AtomicBool::new(fields.seccomp.is_on()),
+            asks_for_local: AtomicBool::new(fields.seccomp.asks_for_local()),
+            fields: Mutex::<_, TaskFields>::new(fields),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
         });
@@ -283,7 +284,7 @@ impl Task {
             affinity_asked: None,
             timer_slack: 50_000,
             personality: 0,
-            seccomp: Seccomp::Off,
+            seccomp: init.seccomp.map_or(Seccomp::Off, Seccomp::Filter),
             vfork_parent: None,
             birth: Some(Birth::Exec(image)),
         };
@@ -321,14 +322,12 @@ impl Task {
                 affinity_asked: mine.affinity_asked.clone(),
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
-                seccomp: Seccomp::Off, // below
+                seccomp: mine.seccomp.clone(),
                 vfork_parent: None,
                 birth: Some(birth),
             }
         };
-        let heir = Self::make(&self.kernel, self.group.pid.clone(), self.group.clone(), fields, mask, AltStack::NONE);
-        heir.inherit_seccomp(self);
-        heir
+        Self::make(&self.kernel, self.group.pid.clone(), self.group.clone(), fields, mask, AltStack::NONE)
     }
 
     /// The heir lets a vfork parent go, when its program is there.

@@ -62,12 +62,12 @@ impl Seccomp {
         if let Seccomp::Filter(newest) = self { newest.count() } else { 0 }
     }
 
-    fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         !matches!(self, Seccomp::Off)
     }
 
     /// Whether calls that trampolines answer have to be asked about.
-    fn asks_for_local(&self) -> bool {
+    pub(super) fn asks_for_local(&self) -> bool {
         match self {
             Seccomp::Off => false,
             Seccomp::Strict => true,

@@ -4,9 +4,11 @@ use super::origins::Origins;
 use super::process::{Prepared, Process};
 use super::volumes::Volumes;
 use crate::machine::{ContainerFiles, Failure, INIT, Kind};
-use crate::spec::{ContainerSpec, Limits};
+use crate::spec::{ContainerSpec, Limits, Seccomp};
+use abi::seccomp::SockFilter;
 use kernel::Kernel;
 use kernel::cred::UserNs;
+use kernel::seccomp::Filter;
 use kernel::task::cgroup::HostLimits;
 use kernel::task::{self, Cgroup, CgroupNs, IpcNs, Namespaces, NetNs, PidNs, UtsNs};
 use kernel::vfs::{MountNs, Path};
@@ -32,6 +34,8 @@ pub struct Container {
     pub origins: Origins,
     /// The sandbox', if it is its first container.
     pub volumes: Volumes,
+    /// What all its processes may call.
+    pub seccomp: Option<Arc<Filter>>,
     pub state: Mutex<State, ContainerState>,
 }
 
@@ -64,6 +68,11 @@ fn network(owner: &Arc<UserNs>) -> Arc<NetNs> {
     let net = NetNs::new(owner.clone());
     net.loopback.lock().set_up(true);
     net
+}
+
+fn filter(spec: Seccomp) -> Result<Arc<Filter>, Failure> {
+    let insns = spec.insns.into_iter().map(|(code, jt, jf, k)| SockFilter { code, jt, jf, k }).collect();
+    Filter::new(insns, spec.log, None).map_err(|e| Failure::new(Kind::Invalid, format!("linux.seccomp: {e}")))
 }
 
 fn host_limits(limits: &Limits) -> HostLimits {
@@ -118,6 +127,7 @@ impl Container {
             root: built.root,
             origins: built.origins,
             volumes: built.volumes,
+            seccomp: spec.seccomp.map(filter).transpose()?,
             state: Mutex::new(State::default()),
         });
         let is_init = joins.pids.is_none() && !spec.plain_init;

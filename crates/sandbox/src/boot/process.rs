@@ -62,6 +62,7 @@ impl Prepared {
             fs: self.fs,
             namespaces: container.namespaces.clone(),
             container: container.shared.clone(),
+            seccomp: container.seccomp.clone(),
             init: self.init,
         };
         let task = Task::spawn_first(&container.kernel, &container.pid_ns, init, self.image)
