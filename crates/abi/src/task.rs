@@ -137,6 +137,13 @@ pub const SECBIT_KEEP_CAPS_LOCKED: u32 = 1 << 5;
 pub const SECBIT_NO_CAP_AMBIENT_RAISE: u32 = 1 << 6;
 pub const SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED: u32 = 1 << 7;
 
+/// ioprio_set(2): classes, and where they stand in the value (linux/ioprio.h).
+pub const IOPRIO_CLASS_NONE: u32 = 0;
+pub const IOPRIO_CLASS_RT: u32 = 1;
+pub const IOPRIO_CLASS_BE: u32 = 2;
+pub const IOPRIO_CLASS_IDLE: u32 = 3;
+pub const IOPRIO_CLASS_SHIFT: u32 = 13;
+
 bitflags! {
     /// Flags of clone(2) and clone3(2), the exit signal apart.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

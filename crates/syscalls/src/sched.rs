@@ -3,7 +3,9 @@
 //! The host schedules; policies and priorities are kept and shown, and nice values beyond 0 need what Linux needs.
 
 use abi::Errno;
-use abi::task::{SCHED_FIFO, SCHED_RR};
+use abi::task::{
+    IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT, IOPRIO_CLASS_SHIFT, SCHED_FIFO, SCHED_RR,
+};
 use kernel::cred::Cap;
 use kernel::task::{Sched, Task};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -108,6 +110,47 @@ pub(crate) fn may_lower(call: &Call<'_>, task: &Task, nice: i32) -> bool {
     let limit = 20 - task.group.limit(kernel::task::Resource::Nice).min(40) as i32;
     let cred = call.task.cred();
     nice >= limit || cred.has_in(&cred.user_ns, Cap::SysNice)
+}
+
+/// The tasks that ioprio_get's `which` and `who` mean: as getpriority's, counted from 1.
+fn io_targets(call: &Call<'_>, which: u64, who: u64) -> Op<Vec<Arc<Task>>> {
+    priority_targets(call, u64::from((which as u32).wrapping_sub(1)), who)
+}
+
+pub fn sys_ioprio_set(call: &mut Call<'_>, [which, who, value, ..]: Args) -> Op<Ret> {
+    let Ok(io) = u16::try_from(value as u32) else { return fail(Errno::EINVAL) };
+    let cred = call.task.cred();
+    match u32::from(io >> IOPRIO_CLASS_SHIFT) {
+        IOPRIO_CLASS_NONE if io & 7 == 0 => {}
+        IOPRIO_CLASS_RT if !cred.has_in(&cred.user_ns, Cap::SysAdmin) && !cred.has_in(&cred.user_ns, Cap::SysNice) => {
+            return fail(Errno::EPERM);
+        }
+        IOPRIO_CLASS_RT | IOPRIO_CLASS_BE | IOPRIO_CLASS_IDLE => {}
+        _ => return fail(Errno::EINVAL),
+    }
+    for task in io_targets(call, which, who)? {
+        let theirs = task.cred();
+        if ![cred.uid, cred.euid].contains(&theirs.uid) && !cred.has_in(&theirs.user_ns, Cap::SysNice) {
+            return fail(Errno::EPERM);
+        }
+        task.set_sched(Sched { io, ..task.sched() });
+    }
+    Ok(().into())
+}
+
+/// Of one task what was set; of several the best that counts, which follows the nice value where nothing was set.
+pub fn sys_ioprio_get(call: &mut Call<'_>, [which, who, ..]: Args) -> Op<Ret> {
+    let tasks = io_targets(call, which, who)?;
+    let counts = |sched: Sched| {
+        let class = if sched.is_realtime() { IOPRIO_CLASS_RT } else { IOPRIO_CLASS_BE };
+        let level = (sched.nice + 20) as u32 / 5;
+        let of_nice = class << IOPRIO_CLASS_SHIFT | level;
+        if sched.io >> IOPRIO_CLASS_SHIFT == 0 { of_nice } else { sched.io.into() }
+    };
+    match &*tasks {
+        [task] if which as u32 == 1 => Ok(u32::from(task.sched().io).into()),
+        tasks => Ok(tasks.iter().map(|task| counts(task.sched())).min().ok_or(Errno::ESRCH)?.into()),
+    }
 }
 
 pub fn sys_sched_rr_get_interval(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op<Ret> {

@@ -69,7 +69,7 @@ fn set_policy(call: &Call<'_>, pid: u64, policy: Option<(u32, bool)>, at: u64) -
     let task = target(call, pid)?;
     let now = task.sched();
     let (policy, reset_on_fork) = policy.unwrap_or((now.policy, now.reset_on_fork));
-    set(call, &task, Sched { policy, priority, nice: now.nice, reset_on_fork }, None)
+    set(call, &task, Sched { policy, priority, reset_on_fork, ..now }, None)
 }
 
 pub fn sys_sched_setattr(call: &mut Call<'_>, [pid, at, flags, ..]: Args) -> Op<Ret> {
@@ -96,7 +96,7 @@ pub fn sys_sched_setattr(call: &mut Call<'_>, [pid, at, flags, ..]: Args) -> Op<
     } else {
         (attr.sched_priority, now.nice)
     };
-    set(call, &task, Sched { policy, priority, nice, reset_on_fork }, Some(&attr))
+    set(call, &task, Sched { policy, priority, nice, reset_on_fork, ..now }, Some(&attr))
 }
 
 /// The caller's struct, whose first word is its size: what it has more of than we do must be zero. E2BIG tells it our size.

@@ -1,7 +1,13 @@
-//! The system as a whole: uname(2), sysinfo(2), getrandom(2), sethostname(2), personality(2), membarrier(2), syslog(2).
+//! The system as a whole: uname(2), sysinfo(2), getrandom(2), sethostname(2), personality(2), membarrier(2), syslog(2), reboot(2).
 
 use abi::Errno;
+use abi::signal::{SIGHUP, SIGINT};
+use abi::system::{
+    LINUX_REBOOT_CMD_HALT, LINUX_REBOOT_CMD_POWER_OFF, LINUX_REBOOT_CMD_RESTART, LINUX_REBOOT_CMD_RESTART2,
+    LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_MAGIC2A, LINUX_REBOOT_MAGIC2B, LINUX_REBOOT_MAGIC2C,
+};
 use kernel::cred::Cap;
+use kernel::task::ExitStatus;
 use kernel::version;
 use kernel::{Args, Call, Op, Ret, fail};
 use zerocopy::{Immutable, IntoBytes};
@@ -29,6 +35,28 @@ pub fn sys_uname(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     }
     call.put(at, &name)?;
     Ok(().into())
+}
+
+/// In a PID namespace of a container it ends that: its init dies of SIGHUP where it is to be started again, of SIGINT where it is not, by which who waits for it knows.
+pub fn sys_reboot(call: &mut Call<'_>, [magic, magic2, command, ..]: Args) -> Op<Ret> {
+    let cred = call.task.cred();
+    let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
+    if !cred.has_in(&ns.owner, Cap::SysBoot) {
+        return fail(Errno::EPERM);
+    }
+    let second = [LINUX_REBOOT_MAGIC2, LINUX_REBOOT_MAGIC2A, LINUX_REBOOT_MAGIC2B, LINUX_REBOOT_MAGIC2C]
+        .contains(&(magic2 as u32));
+    if magic as u32 != LINUX_REBOOT_MAGIC1 || !second {
+        return fail(Errno::EINVAL);
+    }
+    let sig = match command as u32 {
+        LINUX_REBOOT_CMD_RESTART | LINUX_REBOOT_CMD_RESTART2 => SIGHUP,
+        LINUX_REBOOT_CMD_HALT | LINUX_REBOOT_CMD_POWER_OFF => SIGINT,
+        _ => return fail(Errno::EINVAL),
+    };
+    let init = ns.init().ok_or(Errno::ESRCH)?;
+    init.begin_exit(ExitStatus::Signal { sig: sig as i32, core: false });
+    Ok(Ret::ExitGroup { status: 0 })
 }
 
 pub fn sys_sethostname(call: &mut Call<'_>, args: Args) -> Op<Ret> {

@@ -281,7 +281,7 @@ calls! {
     166 umount2 [path hex] => full mounts::sys_umount2;
     167 swapon [] => no;
     168 swapoff [] => no;
-    169 reboot [] => no;
+    169 reboot [hex hex hex] => part system::sys_reboot, "kexec, hibernation; Ctrl-Alt-Del";
     170 sethostname [ptr size] => full system::sys_sethostname;
     171 setdomainname [ptr size] => full system::sys_setdomainname;
     172 iopl [] => no;
@@ -363,8 +363,8 @@ calls! {
     248 add_key [] => no;
     249 request_key [] => no;
     250 keyctl [] => no;
-    251 ioprio_set [] => no;
-    252 ioprio_get [] => no;
+    251 ioprio_set [int int hex] => part sched::sys_ioprio_set, "kept and shown; the host's disks know nothing of it";
+    252 ioprio_get [int int] => full sched::sys_ioprio_get;
     253 inotify_init [] => full notify::sys_inotify_init;
     254 inotify_add_watch [fd path hex] => full notify::sys_inotify_add_watch;
     255 inotify_rm_watch [fd int] => full notify::sys_inotify_rm_watch;

@@ -205,4 +205,54 @@ TEST(reset_on_fork)
     });
     WAIT_OK(child);
 }
+
+// ioprio_set(2): class << 13 | level
+enum { WHO_PROCESS = 1, WHO_PGRP, WHO_USER };
+enum { RT = 1 << 13, BE = 2 << 13, IDLE = 3 << 13 };
+static long io_set(int which, int who, int value) { return syscall(SYS_ioprio_set, which, who, value); }
+static long io_get(int which, int who) { return syscall(SYS_ioprio_get, which, who); }
+static pid_t sleeper_with_io(int value)
+{
+    int ready[2];
+    OK(pipe(ready));
+    pid_t pid = FORK({
+        OK(io_set(WHO_PROCESS, 0, value));
+        OK(write(ready[1], "", 1));
+        pause();
+    });
+    char byte;
+    EQ(read(ready[0], &byte, 1), 1);
+    return pid;
+}
+TEST(io_priorities)
+{
+    OK(setpgid(0, 0));
+    EQ(io_get(WHO_PROCESS, 0), 0); // not set
+    EQ(io_get(WHO_PGRP, 0), BE | 4); // that of nice 0
+    OK(io_set(WHO_PROCESS, 0, BE | 6));
+    EQ(io_get(WHO_PROCESS, 0), BE | 6);
+    EQ(io_get(WHO_PROCESS, getpid()), BE | 6);
+    WAIT_OK(FORK(EQ(io_get(WHO_PROCESS, 0), BE | 6))); // inherited
+    pid_t child = sleeper_with_io(BE | 3);
+    EQ(io_get(WHO_PROCESS, child), BE | 3);
+    EQ(io_get(WHO_PGRP, getpid()), BE | 3); // the best
+    OK(io_set(WHO_PGRP, 0, IDLE));
+    EQ(io_get(WHO_PROCESS, child), IDLE);
+    EQ(io_get(WHO_PGRP, 0), IDLE);
+    OK(io_set(WHO_PROCESS, child, RT | 1));
+    EQ(io_get(WHO_PROCESS, child), RT | 1);
+    FAILS(EINVAL, io_set(WHO_PROCESS, 0, 7 << 13));
+    FAILS(EINVAL, io_set(WHO_PROCESS, 0, 1)); // no class, but a level
+    FAILS(EINVAL, io_set(9, 0, BE));
+    FAILS(EINVAL, io_get(0, 0));
+    FAILS(ESRCH, io_set(WHO_PROCESS, 4194303, BE));
+    FAILS(ESRCH, io_get(WHO_PROCESS, 4194303));
+    WAIT_OK(FORK({
+        OK(setresuid(1000, 1000, 1000));
+        FAILS(EPERM, io_set(WHO_PROCESS, 0, RT));
+        FAILS(EPERM, io_set(WHO_PROCESS, child, BE));
+        OK(io_set(WHO_PROCESS, 0, IDLE));
+    }));
+    OK(kill(child, SIGKILL));
+}
 MAIN()

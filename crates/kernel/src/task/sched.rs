@@ -11,6 +11,8 @@ pub struct Sched {
     pub priority: u32,
     /// -20 to 19.
     pub nice: i32,
+    /// ioprio_set(2): class << 13 | data; 0: none. The host's disks know nothing of it.
+    pub io: u16,
     /// Children begin without what needs rights: SCHED_RESET_ON_FORK.
     pub reset_on_fork: bool,
 }
@@ -26,7 +28,7 @@ impl Sched {
             return self;
         }
         let (policy, nice) = if self.is_realtime() { (SCHED_NORMAL, 0) } else { (self.policy, self.nice.max(0)) };
-        Sched { policy, priority: 0, nice, reset_on_fork: false }
+        Sched { policy, priority: 0, nice, io: self.io, reset_on_fork: false }
     }
 }
 
