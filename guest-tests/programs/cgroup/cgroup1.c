@@ -285,6 +285,7 @@ TEST(threads_move_alone)
         FAILS(EBUSY, rmdir(at("a", "")));
 
         // One that a thread makes is where that is, and so is its time; afterwards, too.
+        one.pause = 5000;
         int64_t before = atoll(text_of(at("b", "cpuacct.usage")));
         int done = 0;
         pthread_t thread;

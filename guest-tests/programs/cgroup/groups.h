@@ -123,12 +123,13 @@ struct worker {
     volatile pid_t tid;
     volatile int64_t count;
     volatile int stop;
+    volatile useconds_t pause; // between two rounds; 0: 10 us
 };
 static inline void *work(void *of)
 {
     struct worker *worker = of;
     worker->tid = syscall(SYS_gettid);
-    for (; !worker->stop; usleep(worker->stop ? 0 : 10))
+    for (; !worker->stop; usleep(worker->stop ? 0 : worker->pause ? worker->pause : 10))
         worker->count++;
     return NULL;
 }
