@@ -64,7 +64,7 @@ fn add(call: &Call<'_>, flags: u32, args: u64) -> Op<Ret> {
     let insns: Vec<SockFilter> = call.get_vec(program.filter, program.len.into())?;
     let how =
         AddFilter { log: flags & SECCOMP_FILTER_FLAG_LOG != 0, all_threads: flags & SECCOMP_FILTER_FLAG_TSYNC != 0 };
-    match call.task.add_filter(insns, how)? {
+    match call.task.add_filter(&insns, how)? {
         None => Ok(().into()),
         Some(_) if flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH != 0 => fail(Errno::ESRCH),
         Some(thread) => Ok(Ret::Value(thread as u64)),

@@ -245,6 +245,31 @@ TEST(all_threads_at_once)
     ZERO(pthread_join(thread[0], NULL));
 }
 
+static void *asks_until_it_fails(void *number)
+{
+    sigset_t set;
+    long nr = (long)number, (*ask)(long, ...) = syscall;
+    sem_post(&done);
+    while (nr == SYS_getpid ? ask(nr) > 0 : !ask(nr, SIG_BLOCK, NULL, &set, 8))
+        ;
+    return (void *)(long)errno;
+}
+TEST(a_thread_that_runs_gets_it_too)
+{
+    const long calls[] = {SYS_getpid, SYS_rt_sigprocmask};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        void *result;
+        ZERO(pthread_create(&thread, NULL, asks_until_it_fails, (void *)calls[i]));
+        sem_wait(&done);
+        sleep_ms(30);
+        OK(seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, ONLY(calls[i], SECCOMP_RET_ERRNO | EDOM)));
+        ZERO(pthread_join(thread, &result));
+        EQ((long)result, EDOM);
+    }
+    _exit(0);
+}
+
 TEST(strict_mode)
 {
     int fds[2];

@@ -46,10 +46,10 @@ impl Task {
 
     /// Lends the mask where nothing is queued that it may keep back. Not where somebody wants to see each call.
     pub(super) fn lend_mask(&self) {
-        let Some(thread) = self.thread().filter(|_| !self.is_watched()) else { return };
+        let Some(thread) = self.thread() else { return };
         let group = self.group.signals.lock();
         let mut mine = self.signals.lock();
-        if mine.saved_mask.is_none() && (mine.pending.set() | group.pending.set()) == 0 {
+        if !self.is_watched() && mine.saved_mask.is_none() && (mine.pending.set() | group.pending.set()) == 0 {
             let set = mine.mask.get();
             mine.mask.lent = thread.lend_mask(set, mine.altstack.shown());
         }

@@ -171,8 +171,10 @@ impl Task {
         let alike = cred.user_ns.parent.is_none() && !self.is_watched();
         let id = |n: i32| u32::try_from(n).unwrap_or(0);
         let ids = [id(self.group.id()), id(self.tid()), cred.uid, cred.gid, cred.euid, cred.egid];
-        if let Some(thread) = self.thread() {
-            thread.show_ids(alike.then_some(ids));
+        let Some(thread) = self.thread() else { return };
+        thread.show_ids(alike.then_some(ids));
+        if self.is_watched() {
+            thread.show_ids(None); // since just now
         }
     }
 

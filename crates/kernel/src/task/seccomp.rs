@@ -66,6 +66,13 @@ impl Seccomp {
         !matches!(self, Seccomp::Off)
     }
 
+    fn is_same(&self, other: &Seccomp) -> bool {
+        match (self, other) {
+            (Seccomp::Filter(mine), Seccomp::Filter(other)) => Arc::ptr_eq(mine, other),
+            _ => self.mode() == other.mode(),
+        }
+    }
+
     /// Whether calls that trampolines answer have to be asked about.
     pub(super) fn asks_for_local(&self) -> bool {
         match self {
@@ -100,19 +107,31 @@ impl Task {
     }
 
     /// SECCOMP_SET_MODE_FILTER. EINVAL in strict mode and for a program that is no filter, ENOMEM where there are too many. Some: the number of a thread that has other filters, so that nothing was done.
-    pub fn add_filter(&self, insns: Vec<SockFilter>, how: AddFilter) -> Result<Option<i32>, Errno> {
-        let _tree = self.kernel.tree.lock();
-        let older = match self.seccomp() {
-            Seccomp::Off => None,
-            Seccomp::Strict => return Err(Errno::EINVAL),
-            Seccomp::Filter(filter) => Some(filter),
-        };
+    pub fn add_filter(&self, insns: &[SockFilter], how: AddFilter) -> Result<Option<i32>, Errno> {
+        loop {
+            let before = self.seccomp();
+            let older = match &before {
+                Seccomp::Off => None,
+                Seccomp::Strict => return Err(Errno::EINVAL),
+                Seccomp::Filter(filter) => Some(filter.clone()),
+            };
+            // Before the lock: a long program takes milliseconds.
+            let new = Filter::new(insns.to_vec(), how.log, older.clone())?;
+            let _tree = self.kernel.tree.lock();
+            // Else another thread has just given this one a filter.
+            if self.seccomp().is_same(&before) {
+                return Ok(self.take_filter(new, older.as_ref(), how));
+            }
+        }
+    }
+
+    fn take_filter(&self, new: Arc<Filter>, older: Option<&Arc<Filter>>, how: AddFilter) -> Option<i32> {
         let others = if how.all_threads { self.group.tasks() } else { Vec::new() };
         let other = |task: &&Arc<Task>| !std::ptr::eq(Arc::as_ptr(task), self) && !task.has_ended();
-        if let Some(apart) = others.iter().filter(other).find(|task| !task.seccomp().precedes(older.as_ref())) {
-            return Ok(Some(apart.tid()));
+        if let Some(apart) = others.iter().filter(other).find(|task| !task.seccomp().precedes(older)) {
+            return Some(apart.tid());
         }
-        let new = Seccomp::Filter(Filter::new(insns, how.log, older)?);
+        let new = Seccomp::Filter(new);
         let no_new_privs = self.cred().no_new_privs;
         for task in others.iter().filter(other) {
             if no_new_privs {
@@ -122,9 +141,10 @@ impl Task {
             task.set_seccomp(new.clone());
         }
         self.set_seccomp(new);
-        Ok(None)
+        None
     }
 
+    /// From here on the thread asks about what it has answered by itself; it may be another one, which runs.
     fn set_seccomp(&self, mode: Seccomp) {
         let asks = mode.asks_for_local();
         let old = std::mem::replace(&mut self.fields.lock().seccomp, mode);
@@ -133,9 +153,7 @@ impl Task {
         self.asks_for_local.store(asks, Relaxed);
         self.show_ids();
         self.show_untouched();
-        let mut signals = self.signals.lock();
-        let mask = signals.mask.get();
-        signals.mask.set(mask);
+        self.signals.lock().mask.withdraw();
     }
 
     /// A task that `parent` makes. Under `TaskTree`: it is among the threads of its process at once.
