@@ -131,8 +131,8 @@ impl Drop for Mount {
     }
 }
 
-/// Takes apart a tree of mounts that a descriptor had for itself. Queued, because a file may go under any lock.
-struct Detached(Arc<Mount>);
+/// Takes apart a tree of mounts that a descriptor had for itself. Queued, because a file may go under any lock; and weak, because umount(2) of what has been mounted meanwhile counts who holds it.
+struct Detached(Weak<Mount>);
 
 impl crate::wait::Runnable for Detached {
     fn run(self: Arc<Self>) {
@@ -148,7 +148,7 @@ impl super::FileOps for MountTreeFile {
         super::Position::Stream
     }
     fn release(&self) {
-        crate::wait::enqueue(Arc::new(Detached(self.0.clone())));
+        crate::wait::enqueue(Arc::new(Detached(Arc::downgrade(&self.0))));
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

@@ -122,15 +122,16 @@ pub(super) fn dissolve(top: &Arc<Mount>) {
     }
 }
 
-/// Lets go of a tree that a descriptor had for itself, unless it was mounted meanwhile.
-pub(super) fn release_detached(top: &Arc<Mount>) {
+/// Lets go of a tree that a descriptor had for itself, unless it was mounted meanwhile. One without mounts below has gone by itself.
+pub(super) fn release_detached(top: &Weak<Mount>) {
     let _namespaces = CHANGE.lock();
+    let Some(top) = top.upgrade() else { return };
     let detached = {
         let links = top.tree.read();
         links.at.is_none() && links.ns.strong_count() == 0
     };
     if detached {
-        dissolve(top);
+        dissolve(&top);
     }
 }
 
