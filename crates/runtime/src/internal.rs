@@ -27,13 +27,17 @@ pub fn gofer() -> u8 {
         return misuse("gofer");
     };
     let mut report = File::from(report);
-    match serve(socket, config) {
+    // Who finds the connection closed kills this process: it stays open until the words are written.
+    let held = socket.try_clone();
+    let status = match serve(socket, config) {
         Ok(()) => 0,
         Err(text) => {
             let _ = writeln!(report, "{text}");
             1
         }
-    }
+    };
+    drop(held);
+    status
 }
 
 /// Stands for a container of a pod on the host; its exit status, which is that of the container's first program.
