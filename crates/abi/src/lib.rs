@@ -9,7 +9,6 @@
 //! | system call numbers and names | [`nr`] |
 //! | files, directories, mounts | [`fs`] |
 //! | memory maps | [`mm`] |
-//! | signals | [`signal`] |
 //! | processes, limits, capabilities, prctl | [`task`] |
 //! | clocks and timers | [`time`] |
 //! | poll and epoll | [`poll`] |
@@ -35,7 +34,6 @@ pub mod netlink;
 pub mod nr;
 pub mod poll;
 pub mod seccomp;
-pub mod signal;
 pub mod system;
 pub mod task;
 pub mod time;

@@ -1,12 +1,12 @@
 //! The system as a whole: uname(2), sysinfo(2), getrandom(2), sethostname(2), personality(2), membarrier(2), syslog(2), reboot(2).
 
 use abi::Errno;
-use abi::signal::{SIGHUP, SIGINT};
 use abi::system::{
     LINUX_REBOOT_CMD_HALT, LINUX_REBOOT_CMD_POWER_OFF, LINUX_REBOOT_CMD_RESTART, LINUX_REBOOT_CMD_RESTART2,
     LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_MAGIC2A, LINUX_REBOOT_MAGIC2B, LINUX_REBOOT_MAGIC2C,
 };
 use kernel::cred::Cap;
+use kernel::signal::{SIGHUP, SIGINT};
 use kernel::task::ExitStatus;
 use kernel::version;
 use kernel::{Args, Call, Op, Ret, fail};
@@ -55,7 +55,7 @@ pub fn sys_reboot(call: &mut Call<'_>, [magic, magic2, command, ..]: Args) -> Op
         _ => return fail(Errno::EINVAL),
     };
     let init = ns.init().ok_or(Errno::ESRCH)?;
-    init.begin_exit(ExitStatus::Signal { sig: sig as i32, core: false });
+    init.begin_exit(ExitStatus::Signal { sig, core: false });
     Ok(Ret::ExitGroup { status: 0 })
 }
 

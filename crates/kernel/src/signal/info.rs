@@ -9,6 +9,8 @@ pub const SI_TIMER: i32 = -2;
 pub const SI_MESGQ: i32 = -3;
 pub const SI_SIGIO: i32 = -5;
 pub const SI_TKILL: i32 = -6;
+/// Of SIGSYS: a filter's.
+const SYS_SECCOMP: i32 = 1;
 
 /// A signal with its information.
 #[derive(Clone, Copy)]
@@ -97,7 +99,7 @@ impl SigInfo {
 
     /// A filter of seccomp(2) did not let call `nr` of `arch` pass: the address behind it, and the filter's data in si_errno.
     pub fn seccomp(data: u16, ip: u64, nr: u32, arch: u32) -> SigInfo {
-        let mut info = Self::new(SIGSYS, data.into(), abi::signal::SYS_SECCOMP);
+        let mut info = Self::new(SIGSYS, data.into(), SYS_SECCOMP);
         info.put(16, &ip.to_le_bytes());
         info.put(24, &nr.to_le_bytes());
         info.put(28, &arch.to_le_bytes());
