@@ -146,11 +146,7 @@ impl Task {
 
     /// From here on the thread asks about what it has answered by itself; it may be another one, which runs.
     fn set_seccomp(&self, mode: Seccomp) {
-        let asks = mode.asks_for_local();
-        let old = std::mem::replace(&mut self.fields.lock().seccomp, mode);
-        drop(old);
-        self.screened.store(true, Relaxed);
-        self.asks_for_local.store(asks, Relaxed);
+        self.keep_seccomp(mode);
         self.show_ids();
         self.show_untouched();
         self.signals.lock().mask.withdraw();
@@ -158,10 +154,15 @@ impl Task {
 
     /// A task that `parent` makes. Under `TaskTree`: it is among the threads of its process at once.
     pub(super) fn inherit_seccomp(&self, parent: &Task) {
-        let mode = parent.seccomp();
-        self.screened.store(mode.is_on(), Relaxed);
-        self.asks_for_local.store(mode.asks_for_local(), Relaxed);
-        self.fields.lock().seccomp = mode;
+        self.keep_seccomp(parent.seccomp());
+    }
+
+    fn keep_seccomp(&self, mode: Seccomp) {
+        let (on, asks) = (mode.is_on(), mode.asks_for_local());
+        let old = std::mem::replace(&mut self.fields.lock().seccomp, mode);
+        drop(old);
+        self.screened.store(on, Relaxed);
+        self.asks_for_local.store(asks, Relaxed);
     }
 
     /// Asks whether a call that has just begun may be made, and does what happens instead.
