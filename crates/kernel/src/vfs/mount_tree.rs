@@ -3,7 +3,7 @@
 //! Locks: `MountChange` serialises all changes; each mount's own `MountTree` is taken for one mount at a time. Nothing of a file
 //! system is called under them.
 
-use super::propagation::everything;
+use super::propagation::{everything, leave};
 use super::{Dentry, Mount, MountNs, Path};
 use crate::locks;
 use crate::wait::Events;
@@ -80,6 +80,35 @@ pub(super) fn copy_tree(top: &Arc<Mount>, recursive: bool, keep: impl Fn(&Arc<Mo
         }
     }
     new_top
+}
+
+/// Whether something is mounted on `dentry` in the namespace of `mount`: then the name stays, EBUSY.
+pub(super) fn is_covered(mount: &Arc<Mount>, dentry: &Arc<Dentry>) -> bool {
+    if !dentry.is_mountpoint() {
+        return false;
+    }
+    let mut top = mount.clone();
+    while let Some(at) = top.at() {
+        top = at.mount;
+    }
+    tree_of(&top).iter().any(|mount| mount.at().is_some_and(|at| Arc::ptr_eq(&at.dentry, dentry)))
+}
+
+/// The name of `dentry` has gone, and with it, as by MNT_DETACH, what other namespaces had mounted there: rmdir(2), "EBUSY", since Linux 3.18.
+pub(super) fn uncover(dentry: &Arc<Dentry>) {
+    if !dentry.is_mountpoint() {
+        return;
+    }
+    let namespaces = CHANGE.lock();
+    let on_it = |mount: &Arc<Mount>| mount.at().is_some_and(|at| Arc::ptr_eq(&at.dentry, dentry));
+    for mount in everything(&namespaces).iter().filter(|mount| on_it(mount)) {
+        let ns = mount.tree.read().ns.upgrade();
+        leave(&namespaces, &tree_of(mount));
+        dissolve(mount);
+        if let Some(ns) = ns {
+            changed(&ns);
+        }
+    }
 }
 
 /// The mount namespace whose file this mount shows.

@@ -5,6 +5,7 @@
 
 use super::access;
 use super::device;
+use super::mount_tree::{is_covered, uncover};
 use super::tasklock::lock_folders;
 use super::walk::{Component, look_up};
 use super::{Base, Dentry, FileType, Inode, NewKind, NewNode, Path, WalkFlags, Walker, notify};
@@ -151,7 +152,7 @@ fn remove(
         return fail(Errno::EROFS);
     }
     access::may_delete(io, dir, inode, folder)?;
-    if victim.is_mountpoint() {
+    if is_covered(&at.mount, victim) {
         return fail(Errno::EBUSY);
     }
     let ops = dir.ops.dir().ok_or(Errno::ENOTDIR)?;
@@ -161,6 +162,7 @@ fn remove(
         ops.unlink(io, name, inode)?;
     }
     at.dentry.unlink_child(name);
+    uncover(victim);
     notify::name_event(at, dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name);
     notify::link_lost(io, inode);
     Ok(())
@@ -269,13 +271,16 @@ pub fn rename(io: &mut Io<'_>, old_base: &Base, old: &[u8], new_base: &Base, new
             }
         }
     }
-    if moved.is_mountpoint() || target.is_mountpoint() {
+    if is_covered(&from.dir.mount, &moved) || is_covered(&from.dir.mount, &target) {
         return fail(Errno::EBUSY);
     }
     let ops = from_dir.ops.dir().ok_or(Errno::ENOTDIR)?;
     ops.rename(io, &from_last.name, &inode, &to_dir, &to_last.name, victim.as_ref(), flags)?;
     let exchange = flags & RENAME_EXCHANGE != 0;
     Dentry::rename(&from.dir.dentry, &from_last.name, &to.dir.dentry, &to_last.name, exchange);
+    if !exchange {
+        uncover(&target);
+    }
     if flags & RENAME_WHITEOUT != 0 {
         from.dir.dentry.forget_child(&from_last.name);
     }
