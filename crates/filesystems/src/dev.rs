@@ -38,7 +38,7 @@ const LINKS: [(&str, &str); 5] = [
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     let defaults = Options { size: Some(64 << 20), inodes: None, perm: 0o755, uid: 0, gid: 0 };
-    let root = tmpfs::make_named("devtmpfs", defaults.parsed(args.data, args.kernel.memory_total)?);
+    let root = tmpfs::make_named("devtmpfs", defaults.parsed(args.data, kernel::memory::total())?);
     let Some(dir) = root.ops.dir() else { return Ok(root.clone()) };
     let mut make = |name: &str, kind: NewKind<'_>, perm: u32, gid: u32| -> Op<()> {
         dir.create(io, name.as_bytes(), &NewNode { kind, perm, uid: 0, gid, masked: 0 }).map(|_| ())

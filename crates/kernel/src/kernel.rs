@@ -44,13 +44,11 @@ pub struct Kernel {
     pub calls: Box<[AtomicU64]>,
     /// How often tasks waited that have ended since.
     pub ended_waits: AtomicU64,
-    /// Memory in bytes that a guest sees in sysinfo(2) and /proc/meminfo.
-    pub memory_total: u64,
     pub cpus: usize,
 }
 
 impl Kernel {
-    pub fn new(platform: Arc<Platform>, table: fn(u32) -> Option<Row>, memory_total: u64, cpus: usize) -> Arc<Kernel> {
+    pub fn new(platform: Arc<Platform>, table: fn(u32) -> Option<Row>, cpus: usize) -> Arc<Kernel> {
         Arc::new(Kernel {
             platform,
             root_pid_ns: PidNs::root(),
@@ -61,14 +59,16 @@ impl Kernel {
             families: RwLock::new(Vec::new()),
             calls: (0..CALLS).map(|_| AtomicU64::new(0)).collect(),
             ended_waits: AtomicU64::new(0),
-            memory_total,
             cpus,
         })
     }
 
-    /// Memory in bytes that is left to guests, by the host's own count.
+    /// Bytes of memory that are left to guests. May sleep.
     pub fn memory_free(&self) -> u64 {
-        host::memory::available().min(self.memory_total)
+        crate::memory::free(|| {
+            let processes = self.root_pid_ns.groups().into_iter().map(|(_, group)| group);
+            crate::task::cgroup::memory_of(processes).total()
+        })
     }
 
     /// Makes an address family known to socket(2).

@@ -14,6 +14,7 @@ pub mod ipc;
 mod kernel;
 pub mod loader;
 pub mod locks;
+pub mod memory;
 pub mod mm;
 pub mod op;
 pub mod reactor;

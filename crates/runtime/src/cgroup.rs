@@ -136,14 +136,14 @@ impl Cgroup {
         }
     }
 
-    /// Whether memory is limited here or above; without a cgroup of its own: in the one that we are in.
-    pub fn limits_memory(&self) -> bool {
+    /// Bytes of memory that are allowed here and above, if less than the machine has; without a cgroup of its own: in the one that we are in.
+    pub fn memory(&self) -> Option<u64> {
         let own = || {
             let all = hierarchies(self.unified).unwrap_or_default();
             all.into_iter().map(|(_, mount, own)| mount.join(own.trim_start_matches('/'))).collect()
         };
         let folders = if self.folders.is_empty() { own() } else { self.folders.clone() };
-        folders.iter().any(|folder| is_memory_limited(folder))
+        folders.iter().filter_map(|folder| allowed_memory(folder)).min().filter(|bytes| *bytes < host::memory::total())
     }
 
     pub fn is_unified(&self) -> bool {
@@ -371,19 +371,15 @@ fn slices(slice: &str) -> Result<PathBuf> {
 }
 
 /// Version 1 tells the least of the limits from here upwards, as a number; version 2 has a file in each folder below the root.
-fn is_memory_limited(folder: &Path) -> bool {
+fn allowed_memory(folder: &Path) -> Option<u64> {
     let key = "hierarchical_memory_limit ";
     if let Ok(text) = fs::read_to_string(folder.join("memory.stat"))
-        && let Some(limit) = text.lines().find_map(|line| line.strip_prefix(key)?.parse::<u64>().ok())
+        && let Some(limit) = text.lines().find_map(|line| line.strip_prefix(key)?.parse().ok())
     {
-        return limit < host::memory::total();
+        return Some(limit);
     }
-    let limit = |folder: &Path| fs::read_to_string(folder.join("memory.max")).ok();
-    folder
-        .ancestors()
-        .take_while(|f| f.starts_with("/sys/fs/cgroup"))
-        .filter_map(limit)
-        .any(|text| text.trim() != "max")
+    let limit = |folder: &Path| fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok();
+    folder.ancestors().take_while(|f| f.starts_with("/sys/fs/cgroup")).filter_map(limit).min()
 }
 
 /// Version 2: each parent must hand the controllers down.

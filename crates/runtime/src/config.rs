@@ -124,7 +124,7 @@ impl Bundle {
             readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
             limits: limits(&linux),
             seccomp: linux.seccomp().as_ref().map(crate::seccomp::compile).transpose()?,
-            limited: false,
+            memory: None,
             directfs: false,
             own_tmp: true,
             peers: global.peers(),
@@ -327,6 +327,7 @@ pub fn new_limits(resources: &oci_spec::runtime::LinuxResources) -> NewLimits {
     let bound = |n: i64| (n != 0).then(|| u64::try_from(n).unwrap_or(u64::MAX));
     NewLimits {
         memory: resources.memory().as_ref().and_then(|m| m.limit()).and_then(bound),
+        memory_allowed: None,
         pids: resources.pids().as_ref().map(|p| p.limit()).and_then(bound),
         cpu_millis: resources.cpu().as_ref().and_then(|c| {
             let quota = c.quota().and_then(bound)?;

@@ -214,7 +214,7 @@ fn start(
     };
     let ids = gofer_ids(bundle)?;
     // With ids of its own the gofer sees other owners, and has other rights, than the kernel process.
-    spec.limited = cgroup.limits_memory();
+    spec.memory = cgroup.memory();
     spec.directfs = context.global.directfs && !matches!(ids, IdMap::Ranges { .. });
     let launch = Launch {
         boot: boot_config(context, foreground)?,

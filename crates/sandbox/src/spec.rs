@@ -25,8 +25,8 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// What its processes may call.
     pub seccomp: Option<Seccomp>,
-    /// The host limits its memory, or that of a cgroup above.
-    pub limited: bool,
+    /// Bytes that its cgroup and those above allow it on the host, if less than the machine has.
+    pub memory: Option<u64>,
     /// The kernel process opens files below the gofer's folders by itself, where it may.
     pub directfs: bool,
     pub peers: Peers,
@@ -175,6 +175,8 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLimits {
     pub memory: Option<u64>,
+    /// What follows from it and from the limits above it ([`ContainerSpec::memory`]).
+    pub memory_allowed: Option<u64>,
     pub pids: Option<u64>,
     pub cpu_millis: Option<u64>,
 }

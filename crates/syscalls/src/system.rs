@@ -106,7 +106,7 @@ pub fn sys_sysinfo(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     let tasks: usize = kernel::task::processes(call.task).iter().map(|g| g.tasks().len()).sum();
     let info = SysInfo {
         uptime: (host::time::boottime() / 1_000_000_000) as i64,
-        totalram: kernel.memory_total,
+        totalram: kernel::memory::total(),
         freeram: kernel.memory_free(),
         procs: tasks.min(u16::MAX.into()) as u16,
         mem_unit: 1,

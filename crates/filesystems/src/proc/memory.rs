@@ -16,7 +16,7 @@ fn host(kernel: &Kernel) -> HashMap<String, u64> {
 /// Pages, by the same counts as meminfo. Nothing is paged to or from a device: there is neither a block device nor swap. vmstat(8).
 pub fn vmstat(kernel: &Kernel) -> Vec<u8> {
     let host = host(kernel);
-    let total = kernel.memory_total / 1024;
+    let total = kernel::memory::total() / 1024;
     let free = kernel.memory_free() / 1024;
     let of_host = |keys: &[&str]| {
         let kb: u64 = keys.iter().filter_map(|key| host.get(*key)).sum();
@@ -41,7 +41,7 @@ pub fn vmstat(kernel: &Kernel) -> Vec<u8> {
 /// Guests use the host's memory, up to a limit: what is free is the less of the two; the caches are the host's.
 pub fn meminfo(kernel: &Kernel) -> Vec<u8> {
     let host = host(kernel);
-    let total = kernel.memory_total / 1024;
+    let total = kernel::memory::total() / 1024;
     let free = kernel.memory_free() / 1024;
     let of_host = |key: &str| host.get(key).copied();
     let available = of_host("MemAvailable").unwrap_or(free).clamp(free, total.max(free));

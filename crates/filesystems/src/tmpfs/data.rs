@@ -172,12 +172,7 @@ impl Data {
             let from = if dense { at.max(pages(host.size)) } else { at / PAGE * PAGE };
             let need = pages(end).saturating_sub(from / PAGE * PAGE);
             if need > 0 && !counts.charge(need) {
-                let left = counts
-                    .size
-                    .load(std::sync::atomic::Ordering::Relaxed)
-                    .saturating_sub(counts.used.load(std::sync::atomic::Ordering::Relaxed))
-                    / PAGE
-                    * PAGE;
+                let left = counts.left() / PAGE * PAGE;
                 end = (from / PAGE * PAGE + left).min(end);
                 if end <= at || !counts.charge(left) {
                     return fail(Errno::ENOSPC);

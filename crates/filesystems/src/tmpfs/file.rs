@@ -203,14 +203,9 @@ impl FileOps for OpenFile {
         }
         let counts = &self.node.counts;
         let punch = mode & FALLOC_FL_PUNCH_HOLE != 0;
-        if !punch && counts.limited() {
-            let free = counts
-                .size
-                .load(std::sync::atomic::Ordering::Relaxed)
-                .saturating_sub(counts.used.load(std::sync::atomic::Ordering::Relaxed));
-            if range.end - range.start > free.saturating_add(self.node.state.lock().data.charged()) {
-                return fail(Errno::ENOSPC);
-            }
+        // All at once, so that nothing is left behind where it does not fit.
+        if !punch && range.end - range.start > counts.left().saturating_add(self.node.state.lock().data.charged()) {
+            return fail(Errno::ENOSPC);
         }
         self.node.allocate(io, mode, range, mode & FALLOC_FL_KEEP_SIZE == 0)
     }

@@ -24,26 +24,22 @@ use kernel::io::Io;
 use kernel::op::{Op, fail};
 use kernel::vfs::{FileSystem, FileSystemOps, FileType, FsType, Inode, MountArgs, NewKind, NewNode, StatFs};
 use node::Node;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 const PAGE: u64 = 4096;
 const MAGIC: u64 = 0x0102_1994;
-
-/// Bytes for contents where no limit is given. fallocate(2) could ask for all of the host's memory otherwise, and the host would end the kernel process with the guest.
-static MOST: OnceLock<u64> = OnceLock::new();
 
 static TYPE: FsType = FsType { name: "tmpfs", user_mountable: true, nodev: true, option: check_option, mount };
 
 /// Makes tmpfs and memfd_create(2) known.
 pub fn register(kernel: &Arc<Kernel>) {
     kernel.register_fs(&TYPE);
-    let _ = MOST.set(kernel.memory_total / 2);
     kernel::vfs::set_memfd_maker(memfd::make);
 }
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
-    let half = args.kernel.memory_total / 2;
+    let half = kernel::memory::total() / 2;
     let defaults = Options {
         size: Some(half),
         inodes: Some((half / PAGE).max(1024)),
@@ -51,7 +47,7 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
         uid: io.cred.fsuid,
         gid: io.cred.fsgid,
     };
-    Ok(make(defaults.parsed(args.data, args.kernel.memory_total)?))
+    Ok(make(defaults.parsed(args.data, kernel::memory::total())?))
 }
 
 /// Checks one mount option by itself.
@@ -77,7 +73,7 @@ pub fn make_named(name: &'static str, options: Options) -> Arc<Inode> {
 
 fn made(name: &'static str, options: Options, disk: Option<Arc<Disk>>) -> Arc<Inode> {
     // A disk's own size is bound enough.
-    let most = if disk.is_some() { None } else { MOST.get().copied() };
+    let most = if disk.is_some() { None } else { Some(kernel::memory::total() / 2) };
     let counts = Arc::new(Counts {
         disk,
         heap: AtomicU64::new(0),
@@ -116,21 +112,40 @@ impl Counts {
         self.size.load(Ordering::Relaxed) != u64::MAX
     }
 
+    /// Bytes that still fit.
+    fn left(&self) -> u64 {
+        let left = self.size.load(Ordering::Relaxed).saturating_sub(self.used.load(Ordering::Relaxed));
+        if self.disk.is_some() { left } else { left.min(kernel::memory::left_for_files()) }
+    }
+
     /// Takes `bytes` (whole pages); false where they don't fit.
     fn charge(&self, bytes: u64) -> bool {
         let size = self.size.load(Ordering::Relaxed);
         let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= size);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return false;
+        }
+        let fits = self.disk.is_some() || kernel::memory::take_for_files(bytes);
+        if !fits {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
     }
 
     /// Takes `bytes` that are there already, limit or not: pages that a mapping made.
     fn charge_anyway(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
+        if self.disk.is_none() {
+            kernel::memory::add_for_files(bytes);
+        }
     }
 
     fn uncharge(&self, bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(bytes));
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        if self.disk.is_none() {
+            kernel::memory::give_from_files(bytes);
+        }
     }
 
     /// One more inode, ENOSPC where there are too many.
@@ -164,7 +179,7 @@ impl FileSystemOps for TmpFs {
         let host = c.disk.as_ref().map_or(Ok(StatFs::default()), |disk| disk.statfs())?;
         let mut stat = StatFs { magic: MAGIC, name_max: 255, ..host };
         if size != u64::MAX {
-            let left = size.saturating_sub(c.used.load(Ordering::Relaxed));
+            let left = c.left();
             let room = if c.disk.is_some() { host.blocks_available.saturating_mul(host.block_size) } else { left };
             stat.block_size = PAGE;
             stat.blocks = size / PAGE;

@@ -74,7 +74,7 @@ pub fn run(context: &Context, args: Do) -> Result<u8> {
         },
         hostname: Some(args.hostname.clone()),
         mounts: mounts(),
-        limited: Cgroup::of(&[]).limits_memory(),
+        memory: Cgroup::of(&[]).memory(),
         directfs: context.global.directfs,
         peers: context.global.peers(),
         plain_init: true,

@@ -77,8 +77,12 @@ pub fn update(context: &Context, args: Update) -> Result<u8> {
         Some(path) => from_file(path)?,
         None => from_flags(&args)?,
     };
-    Cgroup::of(&state.cgroups).update(&resources)?;
-    let limits = crate::config::new_limits(&resources);
+    let cgroup = Cgroup::of(&state.cgroups);
+    cgroup.update(&resources)?;
+    let mut limits = crate::config::new_limits(&resources);
+    if limits.memory.is_some() {
+        limits.memory_allowed = Some(cgroup.memory().unwrap_or(u64::MAX));
+    }
     if limits != NewLimits::default() {
         folder.connect()?.limit(&args.id, limits)?;
     }

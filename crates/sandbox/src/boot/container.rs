@@ -32,6 +32,8 @@ pub struct Container {
     pub namespaces: Namespaces,
     pub root: Path,
     pub origins: Origins,
+    /// The one that made the sandbox.
+    pub first: bool,
     /// The sandbox', if it is its first container.
     pub volumes: Volumes,
     /// What all its processes may call.
@@ -110,11 +112,14 @@ impl Container {
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };
-        let built =
-            super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces, first.map(|first| &first.volumes))?;
-        if spec.limited {
+        if spec.memory.is_some() {
             kernel::mm::untouched::set_limited();
         }
+        if first.is_none() {
+            kernel::memory::limit(spec.memory);
+        }
+        let built =
+            super::mounts::build(kernel, &spec, files.gofer, &user_ns, &namespaces, first.map(|first| &first.volumes))?;
         // Without a number of its own it goes first when the host is short of memory, as the first container's do.
         let oom_score_adj = spec.process.oom_score_adj.unwrap_or(1000);
         let nursery = (!files.cgroups.is_empty()).then(|| Nursery::new(files.cgroups, oom_score_adj));
@@ -122,6 +127,7 @@ impl Container {
             id: spec.id.clone(),
             kernel: kernel.clone(),
             shared: task::Container::new(nursery),
+            first: first.is_none(),
             pid_ns,
             namespaces,
             root: built.root,

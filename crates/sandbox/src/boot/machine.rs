@@ -216,6 +216,11 @@ impl Machine for Sandbox {
         if host.memory.is_some() {
             kernel::mm::untouched::set_limited();
         }
+        if let Some(bytes) = limits.memory_allowed
+            && container.first
+        {
+            kernel::memory::limit(Some(bytes));
+        }
         change(&mut host.cpu_millis, limits.cpu_millis);
         roots.iter().for_each(|root| root.set_limits(host));
         Ok(())

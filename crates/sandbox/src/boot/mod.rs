@@ -56,7 +56,7 @@ pub fn prepare(context: BootContext) -> Result<Prepared, Failure> {
     }
     let finish = Box::new(move || {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let kernel = Kernel::new(platform.clone(), syscalls::table::lookup, host::memory::total(), cpus);
+        let kernel = Kernel::new(platform.clone(), syscalls::table::lookup, cpus);
         if config.strace {
             let _ = kernel.tracer.set(Box::new(syscalls::strace::Strace::new(&config.strace_calls)));
         }

@@ -107,7 +107,7 @@ pub fn unset_id(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
 
 /// The share of memory that the process has, in thousandths, and its adjustment.
 pub fn oom_score(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    let total = t.task.kernel.memory_total.max(1);
+    let total = kernel::memory::total().max(1);
     let resident = t.mm().map_or(0, |mm| mm.resident_bytes());
     let points = (resident.saturating_mul(1000) / total) as i64;
     let adjusted = 1000 + points + i64::from(t.group.oom_score_adj.load(Relaxed));

@@ -120,7 +120,7 @@ impl MqNs {
         self.check(attr, &io.cred)?;
         let task = Task::of(io);
         let limit = task.as_ref().map_or(u64::MAX, |task| task.group.limit(Resource::Msgqueue));
-        let most = task.map_or(u64::MAX, |task| task.kernel.memory_total / 2);
+        let most = task.map_or(u64::MAX, |_| crate::memory::total() / 2);
         charge.take(attr.cost(), limit, most)?;
         Ok(MqQueue::new(attr, charge))
     }

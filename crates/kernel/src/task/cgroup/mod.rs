@@ -28,7 +28,7 @@ pub use memory::MemoryEvents;
 pub use ns::CgroupNs;
 pub use pids::Charge;
 pub(super) use threads::Apart;
-pub use usage::MemoryUse;
+pub use usage::{MemoryUse, memory_of};
 
 use crate::locks::{CgroupTree, Leaf};
 use crate::op::{Op, fail};

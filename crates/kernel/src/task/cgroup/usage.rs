@@ -77,7 +77,8 @@ impl Cgroup {
     }
 }
 
-fn memory_of(processes: impl Iterator<Item = Arc<ThreadGroup>>) -> MemoryUse {
+/// Memory of these processes. May sleep.
+pub fn memory_of(processes: impl Iterator<Item = Arc<ThreadGroup>>) -> MemoryUse {
     let spaces = processes.filter_map(|p| p.tasks().iter().find_map(|t| t.mm())).map(|mm| mm.space().clone());
     // Once for those who share it.
     let spaces: HashMap<_, _> = spaces.map(|space| (Arc::as_ptr(&space), space)).collect();
