@@ -66,6 +66,43 @@ TEST(virtual_and_profiling)
     EQ(hits, 1);
 }
 
+static volatile int ticks_of_main, ticks_of_others;
+static pthread_t main_thread;
+static void tick(int sig)
+{
+    (void)sig;
+    if (pthread_equal(pthread_self(), main_thread))
+        ticks_of_main++;
+    else
+        ticks_of_others++;
+}
+static void *work(void *arg)
+{
+    int64_t until = now_ns(CLOCK_THREAD_CPUTIME_ID) + (long)arg * 1000000;
+    while (now_ns(CLOCK_THREAD_CPUTIME_ID) < until)
+        for (volatile int i = 0; i < 100000; i++) { // ITIMER_VIRTUAL counts no calls
+        }
+    return NULL;
+}
+TEST(who_works_is_told)
+{
+    main_thread = pthread_self();
+    int kinds[] = {ITIMER_VIRTUAL, ITIMER_PROF}, signals[] = {SIGVTALRM, SIGPROF};
+    for (int i = 0; i < 2; i++) {
+        ticks_of_main = ticks_of_others = 0;
+        signal(signals[i], tick);
+        struct itimerval t = {{0, 10000}, {0, 10000}}, never = {};
+        pthread_t worker;
+        work((void *)50); // does not count against it later
+        OK(setitimer(kinds[i], &t, NULL));
+        EQ(pthread_create(&worker, NULL, work, (void *)400), 0);
+        EQ(pthread_join(worker, NULL), 0);
+        OK(setitimer(kinds[i], &never, NULL));
+        CHECK(ticks_of_others >= 8); // of 40, on a busy machine
+        CHECK(ticks_of_main * 4 <= ticks_of_others);
+    }
+}
+
 TEST(alarm_seconds)
 {
     on(SIGALRM);

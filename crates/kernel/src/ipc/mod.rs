@@ -4,6 +4,7 @@
 
 pub mod bpf_prog;
 pub mod clock;
+mod cpu_share;
 pub mod epoll;
 pub mod eventfd;
 pub mod fanotify;

@@ -4,11 +4,12 @@
 //! and for each timer, one at a time.
 
 use super::clock::{Clock, expirations};
+use super::cpu_share::{self, Shares};
 use crate::locks::PosixTimers;
 use crate::op::{Op, fail};
 use crate::reactor;
 use crate::signal::{SIGALRM, SIGPROF, SIGVTALRM, SigInfo};
-use crate::task::{GroupState, GroupTimers, Resource, Task, ThreadGroup, send};
+use crate::task::{GroupState, GroupTimers, Resource, Task, ThreadGroup, send, send_to_process};
 use crate::time::{Deadline, Nanos};
 use crate::wait::{Events, Wake};
 use abi::Errno;
@@ -48,6 +49,8 @@ struct State {
     /// Of the signal before that one: the last that was taken, while that one is pending.
     taken: u64,
     armed: Option<reactor::Timer>,
+    /// Of a clock that counts a process' CPU time.
+    shares: Shares,
 }
 
 /// What timer_gettime(2) tells: ns until the next expiry (0: disarmed), and the interval.
@@ -152,7 +155,9 @@ impl Timer {
     /// Arms it for `at` of its clock (None: disarms it) and returns what was set. `absolute` or counted from now.
     pub fn set(self: &Arc<Self>, at: Option<Nanos>, interval: Nanos, absolute: bool) -> Setting {
         let now = self.clock.now();
+        let threads = self.threads();
         let mut state = self.state.lock();
+        state.shares.begin(&threads);
         let old = Self::setting(&state, now);
         state.next = at.map(|at| if absolute { at } else { now.saturating_add(at) });
         state.interval = interval;
@@ -209,13 +214,21 @@ impl Timer {
         state.armed = Some(reactor::at(deadline.max(Deadline::after(rest)), self.clone()));
     }
 
+    /// Whose CPU time its clock counts, where it is that of a process.
+    fn threads(&self) -> Vec<(Arc<Task>, Nanos)> {
+        match &self.clock {
+            Clock::Process(group) => group.upgrade().map_or_else(Vec::new, |group| cpu_share::threads(&group)),
+            _ => Vec::new(),
+        }
+    }
+
     /// Tells of `count` expirations. False: nobody is there any more.
     fn fire(&self, count: u64) -> Told {
         let Some(group) = self.group.upgrade().filter(|g| g.state() == GroupState::Alive) else { return Told::Gone };
         let (thread, sig, value) = match &self.notify {
             Notify::None => return Told::New,
             Notify::Interval { sig } => {
-                send(&group, None, SigInfo::kernel(*sig));
+                send_to_process(&group, self.worker().as_ref(), SigInfo::kernel(*sig));
                 return Told::New;
             }
             Notify::Process { sig, value } => (None, *sig, *value),
@@ -234,8 +247,18 @@ impl Timer {
             return Told::Added;
         }
         let more = (count - 1).min(i32::MAX as u64) as i32;
-        send(&group, thread.as_ref(), SigInfo::timer(sig, self.id, more, value));
+        let info = SigInfo::timer(sig, self.id, more, value);
+        match &thread {
+            Some(task) => send(&group, Some(task), info),
+            None => send_to_process(&group, self.worker().as_ref(), info),
+        };
         Told::New
+    }
+
+    /// Who has the CPU time that has just been counted.
+    fn worker(&self) -> Option<Arc<Task>> {
+        let threads = self.threads();
+        self.state.lock().shares.next(&threads)
     }
 }
 

@@ -56,7 +56,7 @@ pub use pid::{PID_MAX, Pid, PidNs};
 pub use rlimit::{Limit, Limits, Resource};
 pub use sched::Sched;
 pub use seccomp::{AddFilter, Seccomp};
-pub use send::{child_info, may_signal, send};
+pub use send::{child_info, may_signal, send, send_to_process};
 pub use tree::{Session, Tty, group_members, is_orphaned, processes, signal_pgrp};
 pub use usage::{Counters, IoUsage, Usage};
 

@@ -24,6 +24,15 @@ pub fn may_signal(from: &Task, to: &ThreadGroup, sig: i32) -> bool {
 
 /// Queues a signal for the group, or for one thread of it. False where a real-time signal finds the queue full.
 pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo) -> bool {
+    queue(group, thread, None, info)
+}
+
+/// Queues a signal for the group, of which `taker` is told if it can take it.
+pub fn send_to_process(group: &Arc<ThreadGroup>, taker: Option<&Arc<Task>>, info: SigInfo) -> bool {
+    queue(group, None, taker, info)
+}
+
+fn queue(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, first: Option<&Arc<Task>>, info: SigInfo) -> bool {
     let sig = info.sig();
     if group.state() != GroupState::Alive {
         return true;
@@ -77,8 +86,8 @@ pub fn send(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, info: SigInfo)
             };
             taker = match thread {
                 Some(task) => Some(task).filter(can_take).cloned(),
-                // The leader first, as Linux does for signals of the whole process.
-                None => tasks.iter().find(can_take).cloned(),
+                // The leader before others, as Linux does for signals of the whole process.
+                None => first.into_iter().chain(&tasks).find(can_take).cloned(),
             };
         }
     }
