@@ -383,6 +383,39 @@ TEST(what_a_sleeper_shows)
     WAIT_STATUS(child, KILLED(SIGKILL));
 }
 
+TEST(what_a_zombie_shows)
+{
+    pid_t child = FORK({});
+    char path[64], state;
+    EVENTUALLY(task_state(child) == 'Z');
+    sprintf(path, "/proc/%d/status", child);
+    EQ(field(path, "Threads"), 1);
+    EQ(field(path, "FDSize"), 0);
+    CHECK(field(path, "voluntary_ctxt_switches") >= 0);
+    CHECK(field(path, "nonvoluntary_ctxt_switches") >= 0);
+    CHECK(!strstr(contents(path), "Umask:") && !strstr(text, "VmSize:"));
+    sprintf(path, "/proc/%d/stat", child);
+    long threads;
+    EQ(sscanf(contents(path), "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &state, &threads), 2);
+    EQ(state, 'Z');
+    EQ(threads, 1);
+    sprintf(path, "/proc/%d/oom_score", child);
+    EQ(atol(contents(path)), 0);
+    sprintf(path, "/proc/%d/schedstat", child);
+    CHECK(strchr(contents(path), ' '));
+    const char *gone[] = {"environ", "auxv"};
+    for (int i = 0; i < 2; i++) {
+        sprintf(path, "/proc/%d/%s", child, gone[i]);
+        int fd = open(path, O_RDONLY); // where it fails differs
+        CHECK((fd < 0 || read(fd, text, 100) < 0) && errno == ESRCH);
+    }
+    if (geteuid() == 0) {
+        sprintf(path, "/proc/%d/syscall", child);
+        CHECK(!strncmp(contents(path), "-1 ", 3));
+    }
+    WAIT_OK(child);
+}
+
 TEST(rights_of_others)
 {
     if (geteuid())

@@ -43,11 +43,12 @@ pub fn cmdline(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
 }
 
 pub fn environ(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    Ok(t.mm().map_or_else(Vec::new, |mm| bytes(&mm, &mm.layout().env)))
+    let mm = t.mm().ok_or(Errno::ESRCH)?;
+    Ok(bytes(&mm, &mm.layout().env))
 }
 
 pub fn auxv(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
-    Ok(t.mm().map_or_else(Vec::new, |mm| mm.layout().auxv))
+    Ok(t.mm().ok_or(Errno::ESRCH)?.layout().auxv)
 }
 
 /// /proc/PID/mem.

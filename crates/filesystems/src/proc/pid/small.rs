@@ -108,8 +108,9 @@ pub fn unset_id(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
 /// The share of memory that the process has, in thousandths, and its adjustment.
 pub fn oom_score(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let total = kernel::memory::total().max(1);
-    let resident = t.mm().map_or(0, |mm| mm.resident_bytes());
-    let points = (resident.saturating_mul(1000) / total) as i64;
+    // Who has ended has nothing to give.
+    let Some(mm) = t.mm() else { return text("0\n") };
+    let points = (mm.resident_bytes().saturating_mul(1000) / total) as i64;
     let adjusted = 1000 + points + i64::from(t.group.oom_score_adj.load(Relaxed));
     text(format!("{}\n", (adjusted * 2 / 3).clamp(0, 2000)))
 }
@@ -156,6 +157,7 @@ pub fn syscall(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
             // Stack and instruction pointer are with the stub while it waits.
             text(format!("{nr}{args} 0x0 0x0\n"))
         }
+        None if t.mm().is_none() => text("-1 0x0 0x0\n"),
         None => text("running\n"),
     }
 }

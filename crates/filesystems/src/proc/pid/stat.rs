@@ -60,7 +60,7 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     };
     let utime = ticks(if t.whole { t.group.cpu_time() } else { t.task.cpu_time() });
     let cutime = ticks(t.group.children_usage().cpu);
-    let threads = t.group.tasks().len();
+    let threads = t.group.tasks().len().max(1);
     let start = ticks(t.task.started);
     let mm = t.mm();
     let (vsize, rss) = mm.as_ref().map_or((0, 0), |mm| (mm.totals().size, mm.resident_bytes() / 4096));
@@ -132,7 +132,8 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
 /// Time on a processor and time waited for one in ns, and how often it got one: the host's figures..
 pub fn schedstat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let host = t.task.thread().and_then(|thread| platform::block_in_place(|| thread.proc_file("schedstat")));
-    host.map(String::into_bytes).ok_or(abi::Errno::ESRCH.into())
+    // How long it waited for a processor the host has forgotten with the thread.
+    Ok(host.unwrap_or_else(|| format!("{} 0 {}\n", t.task.cpu_time(), t.task.waits())).into_bytes())
 }
 
 /// A device number as stat's tty_nr shows it: minor in bits 31-20 and 7-0, major in 15-8.

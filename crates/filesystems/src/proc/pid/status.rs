@@ -29,7 +29,11 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         'S' => "sleeping",
         _ => "running",
     };
-    line(format!("Umask:\t{:04o}", task.fs().umask()));
+    // Who has ended has no folders and no files any more.
+    let ended = letter == 'Z';
+    if !ended {
+        line(format!("Umask:\t{:04o}", task.fs().umask()));
+    }
     line(format!("State:\t{letter} ({word})"));
     line(format!("Tgid:\t{}", t.group.pid.number_in(ns)));
     line("Ngid:\t0".into());
@@ -41,7 +45,7 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line(format!("Uid:\t{}", uids.join("\t")));
     line(format!("Gid:\t{}", gids.join("\t")));
     let fds = task.files().list().last().map_or(0, |fd| fd.0 as usize + 1);
-    line(format!("FDSize:\t{}", fds.next_multiple_of(64).max(64)));
+    line(format!("FDSize:\t{}", if ended { 0 } else { fds.next_multiple_of(64).max(64) }));
     let groups: String = cred.groups.iter().map(|g| format!("{} ", io.cred.user_ns.gid_to(*g))).collect();
     line(format!("Groups:\t{groups}"));
     let pid = if t.whole { &t.group.pid } else { &task.pid };
@@ -84,7 +88,7 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         }
         line("CoreDumping:\t0".into());
     }
-    line(format!("Threads:\t{}", t.group.tasks().len()));
+    line(format!("Threads:\t{}", t.group.tasks().len().max(1)));
     let (mine, mask) = {
         let signals = task.signals.lock();
         (signals.pending.set(), signals.mask.get())
@@ -116,11 +120,11 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line("Mems_allowed:\t1".into());
     line("Mems_allowed_list:\t0".into());
     line(format!("voluntary_ctxt_switches:\t{}", task.waits()));
-    // Only the host knows when it took the processor away.
+    // Only the host knows when it took the processor away, and forgets it with the thread.
     let host = task.thread().and_then(|thread| platform::block_in_place(|| thread.proc_file("status")));
     let taken =
         host.as_ref().and_then(|text| text.lines().find(|line| line.starts_with("nonvoluntary_ctxt_switches:")));
-    if let Some(taken) = taken {
+    if let Some(taken) = taken.or(ended.then_some("nonvoluntary_ctxt_switches:\t0")) {
         line(taken.into());
     }
     Ok(out)
