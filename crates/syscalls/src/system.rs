@@ -106,6 +106,8 @@ pub fn sys_sysinfo(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     let tasks: usize = kernel::task::processes(call.task).iter().map(|g| g.tasks().len()).sum();
     let info = SysInfo {
         uptime: (host::time::boottime() / 1_000_000_000) as i64,
+        // With 16 binary places.
+        loads: kernel::task::load::averages(kernel).map(|load| (load * 65536.0) as u64),
         totalram: kernel::memory::total(),
         freeram: kernel.memory_free(),
         procs: tasks.min(u16::MAX.into()) as u16,

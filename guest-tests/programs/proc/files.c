@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
+#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 
 static char text[1 << 18];
@@ -360,6 +361,18 @@ TEST(vmstat)
 {
     contents("/proc/vmstat");
     CHECK(strstr(text, "nr_free_pages ") && strstr(text, "pgpgin ") && strstr(text, "pswpout "));
+}
+
+TEST(load_averages)
+{
+    struct sysinfo info;
+    double file, call[3];
+    // On a machine that does nothing both are 0; between the two calls the average may have moved.
+    int64_t until = now_ns(CLOCK_MONOTONIC) + 300000000;
+    while (now_ns(CLOCK_MONOTONIC) < until) {
+    }
+    EVENTUALLY(sscanf(contents("/proc/loadavg"), "%lf", &file) == 1 && sysinfo(&info) == 0 && info.loads[0] / 65536.0 - file < 0.02 && file - info.loads[0] / 65536.0 < 0.02);
+    EQ(getloadavg(call, 3), 3);
 }
 
 TEST(what_a_sleeper_shows)

@@ -1,16 +1,13 @@
 //! The files of /proc that are about the machine and the kernel. proc_uptime(5), proc_stat(5), proc_cpuinfo(5), ...
-//!
-//! Locks: `Leaf` around the load averages.
+//! Owns no locks.
 
 use super::{caller, locks, memory};
 use crate::pseudo::{Node, Tree};
 use kernel::cred::Cap;
-use kernel::locks::Leaf;
-use kernel::task::{GroupState, Stop};
+use kernel::task::load;
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::{FileType, device_majors};
 use kernel::{Io, Kernel, Op, fail};
-use lock::Mutex;
 use std::sync::Arc;
 
 pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
@@ -47,10 +44,8 @@ fn since_boot() -> u64 {
 
 /// CPU time in ns: of guests, and of the kernel itself.
 fn used(kernel: &Kernel) -> (u64, u64) {
-    let guests = kernel.root_pid_ns.groups().into_iter();
-    let guests = guests.map(|(_, g)| g.cpu_time() + g.children_usage().cpu).sum();
     let own = host::rustix::time::clock_gettime(host::rustix::time::ClockId::ProcessCPUTime);
-    (guests, own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64)
+    (load::cpu_time(kernel), own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64)
 }
 
 fn idle(kernel: &Kernel) -> u64 {
@@ -63,66 +58,10 @@ fn uptime(kernel: &Kernel) -> Vec<u8> {
     format!("{} {}\n", show(since_boot()), show(idle(kernel))).into()
 }
 
-/// Tasks that run or could, all tasks, and those that wait.
-fn tasks(kernel: &Kernel) -> (usize, usize) {
-    let mut running = 0;
-    let mut all = 0;
-    for (_, group) in kernel.root_pid_ns.groups() {
-        if group.state() != GroupState::Alive {
-            continue;
-        }
-        let stopped = matches!(group.signals.lock().stop, Stop::Stopped(_));
-        for task in group.tasks() {
-            all += 1;
-            running += usize::from(!stopped && !task.is_blocked());
-        }
-    }
-    (running, all)
-}
-
-/// Load averages are brought up to date when they are read, with the CPU time used since: nothing wakes up for them. Where that was all
-/// there is, tasks may have waited for a processor: then those that could run now count.
-struct Load {
-    at: u64,
-    used: u64,
-    averages: [f64; 3],
-}
-
-static LOAD: Mutex<Load, Leaf> = Mutex::new(Load { at: 0, used: 0, averages: [0.0; 3] });
-
-impl Load {
-    fn update(&mut self, now: u64, used: u64, running: f64, cpus: f64) {
-        let passed = now.saturating_sub(self.at).max(1) as f64;
-        let busy = used.saturating_sub(self.used) as f64 / passed;
-        let load = if busy > 0.9 * cpus { busy.max(running) } else { busy };
-        (self.at, self.used) = (now, used);
-        for (average, span) in self.averages.iter_mut().zip([60e9, 300e9, 900e9]) {
-            let keep = (-passed / span).exp();
-            *average = *average * keep + load * (1.0 - keep);
-        }
-    }
-}
-
-/// When the oldest process that is left began.
-fn oldest(kernel: &Kernel) -> u64 {
-    let leaders = kernel.root_pid_ns.groups().into_iter().filter_map(|(_, group)| group.any_task());
-    leaders.map(|task| task.started).min().unwrap_or_else(since_boot)
-}
-
 fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
-    let (running, all) = tasks(kernel);
-    let (now, used) = (since_boot(), used(kernel).0);
-    let begin = oldest(kernel);
-    let averages = {
-        let mut load = LOAD.lock();
-        if load.at == 0 {
-            load.at = begin;
-        }
-        load.update(now, used, running as f64, kernel.cpus as f64);
-        load.averages
-    };
+    let (running, all) = load::tasks(kernel);
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
-    let [a, b, c] = averages;
+    let [a, b, c] = load::averages(kernel);
     Ok(format!("{a:.2} {b:.2} {c:.2} {running}/{all} {last}\n").into())
 }
 
@@ -144,7 +83,7 @@ fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
     for cpu in 0..kernel.cpus {
         out.push_str(&format!("cpu{cpu} {}", line(kernel.cpus.max(1) as u64)));
     }
-    let (running, _) = tasks(kernel);
+    let (running, _) = load::tasks(kernel);
     let boot = kernel::time::realtime().saturating_sub(since_boot()) / 1_000_000_000;
     let last = caller(io).ok().and_then(|task| task.pid.ns()).map_or(0, |ns| ns.last());
     // Interrupts are the host's.

@@ -19,6 +19,7 @@ mod exit;
 mod freezer;
 mod fs;
 mod group;
+pub mod load;
 mod loopback;
 mod mask;
 mod memory;
