@@ -165,8 +165,11 @@ pub fn sys_sched_rr_get_interval(call: &mut Call<'_>, [pid, at, ..]: Args) -> Op
 }
 
 pub fn sys_getcpu(call: &mut Call<'_>, [cpu, node, ..]: Args) -> Op<Ret> {
-    // Which processor the guest's thread is on is the host's to say; the call ran where the worker runs.
-    let at = host::rustix::thread::sched_getcpu() as u32;
+    // Where the guest's thread ran last, the host says (proc_pid_stat(5), processor): whoever runs this call, a poller for one, may be elsewhere.
+    let stat = call.task.thread().and_then(|thread| kernel::block_in_place(|| thread.proc_file("stat")));
+    let processor =
+        stat.as_deref().and_then(|stat| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(36)?.parse().ok());
+    let at: u32 = processor.unwrap_or_else(|| host::rustix::thread::sched_getcpu() as u32);
     call.put_if(cpu, &at)?;
     call.put_if(node, &0u32)?;
     Ok(().into())
