@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_micros(60);
 const GAP: Duration = Duration::from_micros(200);
 const SHORT_REST: Duration = Duration::from_millis(2);
 const LONG_REST: Duration = Duration::from_millis(20);
+/// Where others want this core again and again.
+const BUSY_REST: Duration = Duration::from_millis(80);
 /// Looks at the mailboxes between two at the clock.
 const LOOKS: u32 = 64;
 /// Calls in one stay that show that polling pays: by notification they would have cost more than its wake-up and its wait for another call.
@@ -120,6 +122,7 @@ pub(crate) fn run(core: &'static Core) {
     let poller = &core.poller;
     poller.tid.store(host::rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
     let mut rest = SHORT_REST;
+    let mut waited = waited_for_core(core);
     loop {
         while poller.awake.load(Ordering::Acquire) == 0 {
             host::futex::wait(&poller.awake, 0, None);
@@ -127,6 +130,7 @@ pub(crate) fn run(core: &'static Core) {
         let mut watched = Vec::new();
         take_wanted(core, &mut watched);
         let mut calls = 0;
+        let (begun, mut given) = (Instant::now(), Duration::ZERO);
         let end = loop {
             let (end, more) = stay(core, &mut watched);
             crate::worker::settle();
@@ -134,14 +138,24 @@ pub(crate) fn run(core: &'static Core) {
             for thread in &watched {
                 leave(thread);
             }
-            if end != End::Gave || more < GOES_ON || !gives_core() {
+            if end != End::Gave || more < GOES_ON {
+                break end;
+            }
+            let gave = gives_core();
+            given += gave;
+            if gave > GAP {
                 break end;
             }
             lock(&poller.wanted).append(&mut watched);
             take_wanted(core, &mut watched);
         };
+        // Did others want this core, whether or not that showed between two looks? From the wake-up on, but for the time in which it was given away.
+        let before = std::mem::replace(&mut waited, waited_for_core(core));
+        let vain = waited.saturating_sub(before).saturating_sub(given);
+        let end = if vain > GAP && vain * 4 > begun.elapsed() { End::Busy } else { end };
         rest = match end {
             End::Crowded => LONG_REST,
+            End::Busy => (rest * 2).min(BUSY_REST),
             _ if calls >= PAYS => SHORT_REST,
             _ => (rest * 2).min(LONG_REST),
         };
@@ -156,11 +170,18 @@ pub(crate) fn run(core: &'static Core) {
     }
 }
 
-/// Lets whoever was woken run here. False: for longer than such calls take.
-fn gives_core() -> bool {
+/// Lets whoever was woken run here; for how long.
+fn gives_core() -> Duration {
     let since = Instant::now();
     std::thread::yield_now();
-    since.elapsed() < GAP
+    since.elapsed()
+}
+
+/// How long this thread could have run and did not, ever: schedstat's second number. 0 where the host does not tell.
+fn waited_for_core(core: &Core) -> Duration {
+    let tid = core.poller.tid.load(Ordering::Relaxed);
+    let text = core.proc_file(&format!("{}/task/{tid}/schedstat", std::process::id())).unwrap_or_default();
+    Duration::from_nanos(text.split_ascii_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
 /// Begins to watch who was wanted.
@@ -247,6 +268,12 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
             (counted, before) = (time, calls);
         }
         looked = time;
+        // Who waited in vain does not ask any more.
+        for thread in watched.iter().filter(|thread| thread.mailbox.polled().load(Ordering::Relaxed) == 0) {
+            if !thread.is_gone() {
+                thread.mailbox.polled().store(1, Ordering::Release);
+            }
+        }
         take_wanted(core, watched);
     }
 }

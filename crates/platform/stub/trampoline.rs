@@ -300,6 +300,8 @@ tr_ask:
   lock cmpxchg gs:[{M_POLL}], ecx
   mov eax, {BUDGET}
   jne 4b
+  // nobody looks: not to be waited for again before somebody does
+  mov gs:[{M_POLLED}], ecx
 tr_direct:
   mov rdi, gs:[{M_ARGS}]
   mov rsi, gs:[{M_ARGS} + 8]
