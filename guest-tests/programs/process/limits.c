@@ -384,4 +384,5 @@ TEST(getcpu_says_where_it_runs)
         }
     }
 }
+
 MAIN()
