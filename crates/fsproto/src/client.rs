@@ -74,35 +74,43 @@ impl Client {
 
     fn trip(&self, request: Request) -> Result<Received<Done>, Errno> {
         let mut channel = self.take()?;
-        let forget = {
-            let mut forgotten = lock(&self.forgotten);
-            let keep = forgotten.len().saturating_sub(MAX_FORGET);
-            forgotten.split_off(keep)
-        };
-        let answer = exchange(&mut channel, &Envelope { forget, request });
-        let mut pool = lock(&self.pool);
+        let answer = exchange(&mut channel, &Envelope { forget: self.some_forgotten(), request });
         match answer {
             Ok(Received { message, fds }) => {
-                pool.idle.push(channel);
-                drop(pool);
-                self.freed.notify_one();
+                self.give_back(channel);
                 message.map(|message| Received { message, fds }).map_err(|code| Errno::from_raw(code.into()))
             }
             Err(Errno::EMSGSIZE) => {
-                // Nothing was sent: the channel is as good as before.
-                pool.idle.push(channel);
-                drop(pool);
-                self.freed.notify_one();
+                self.give_back(channel); // nothing was sent: it is as good as before
                 Err(Errno::EMSGSIZE)
             }
             Err(_) => {
-                pool.gone = true;
-                pool.channels -= 1;
-                drop(pool);
-                self.freed.notify_all();
+                self.lose();
                 Err(Errno::EIO)
             }
         }
+    }
+
+    /// As many as one message takes along.
+    fn some_forgotten(&self) -> Vec<Handle> {
+        let mut forgotten = lock(&self.forgotten);
+        let keep = forgotten.len().saturating_sub(MAX_FORGET);
+        forgotten.split_off(keep)
+    }
+
+    fn give_back(&self, channel: Channel) {
+        lock(&self.pool).idle.push(channel);
+        self.freed.notify_one();
+    }
+
+    /// A channel broke, and with it the gofer.
+    fn lose(&self) {
+        {
+            let mut pool = lock(&self.pool);
+            pool.gone = true;
+            pool.channels -= 1;
+        }
+        self.freed.notify_all();
     }
 
     /// A channel of one's own for the time of a trip.
@@ -230,6 +238,21 @@ impl Gofer for Client {
 
     fn forget(&self, handles: &[Handle]) {
         lock(&self.forgotten).extend_from_slice(handles);
+    }
+
+    fn forget_now(&self, handles: &[Handle]) {
+        self.forget(handles);
+        // Where all channels are busy, there will be a request soon.
+        let Some(mut channel) = lock(&self.pool).idle.pop() else { return };
+        let forget = self.some_forgotten();
+        match channel.tell(&Envelope { forget: forget.clone(), request: Request::Forget }) {
+            Ok(()) => self.give_back(channel),
+            Err(Errno::EAGAIN) => {
+                self.forget(&forget);
+                self.give_back(channel);
+            }
+            Err(_) => self.lose(),
+        }
     }
 
     fn attr(&self, of: Handle) -> Result<Attr, Errno> {

@@ -43,6 +43,8 @@ pub trait Gofer: Send + Sync {
     fn change(&self, changes: Vec<Change>) -> Result<Vec<Result<Changed, Errno>>, Errno>;
     /// Handles that are used no more. No trip of its own: it goes along with a later one.
     fn forget(&self, handles: &[Handle]);
+    /// As `forget`, at once, but without waiting for an answer: what they stand for has no name any more, and takes up room until they are gone.
+    fn forget_now(&self, handles: &[Handle]);
     /// Fresh attributes.
     fn attr(&self, of: Handle) -> Result<Attr, Errno>;
     fn read_link(&self, of: Handle) -> Result<Bytes, Errno>;

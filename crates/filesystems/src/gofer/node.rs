@@ -538,7 +538,13 @@ impl Drop for Node {
         }
         let state = self.state.get_mut();
         if let Some(handle) = state.handle.take() {
-            self.shared.gofer.forget(&[handle]);
+            let nameless = state.attr.nlink == 0;
+            let gofer = &self.shared.gofer;
+            if nameless {
+                gofer.forget_now(&[handle])
+            } else {
+                gofer.forget(&[handle])
+            };
         }
         // The folders above go one by one, not each in the drop of the one below: a guest can nest them deeper than a stack.
         let mut above = state.place.take();

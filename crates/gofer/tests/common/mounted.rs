@@ -38,6 +38,9 @@ macro_rules! counted {
             fn forget(&self, handles: &[Handle]) {
                 self.0.forget(handles)
             }
+            fn forget_now(&self, handles: &[Handle]) {
+                self.0.forget_now(handles)
+            }
             $(fn $name(&self, $($arg: $type),*) -> Result<$out, Errno> {
                 self.1.fetch_add(1, Ordering::Relaxed);
                 self.0.$name($($arg),*)
