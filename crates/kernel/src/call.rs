@@ -27,7 +27,7 @@ pub type Handler = fn(&mut Call<'_>, Args) -> Op<Ret>;
 pub enum Ret {
     /// The call's value.
     Value(u64),
-    /// The stub has something to do first (map memory, fork, exec); only for rows of the table that need a frame.
+    /// The stub has something to do first (map memory, fork, exec); only for rows of the table that need a frame, and for `StubWork::Read`.
     Stub(Box<StubWork>),
     /// The call goes on as a wait in the host's futex, futex(2). Interrupted by a signal that no handler takes, it is run again with its record.
     HostWait(platform::FutexWait),
@@ -81,6 +81,8 @@ pub enum Next {
 pub enum StubWork {
     /// Operations on the address space. `on_done` runs for failures, and for success where the script ends in `Then::Report`.
     Script { script: platform::Script, on_done: OnDone },
+    /// A read of a file, whose value is `read.len`. `on_done` runs if it turns out to be less, or fails.
+    Read { read: platform::FileRead, on_done: OnDone },
     /// fork(2) in a process of its own.
     Fork { spec: platform::ForkSpec, on_done: OnDone },
     /// A new thread in this address space.

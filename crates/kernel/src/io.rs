@@ -8,6 +8,7 @@ use crate::op::{Op, Restart, Stop};
 use crate::time::Deadline;
 use crate::wait::{Events, Interrupt, Queue, Waits};
 use abi::Errno;
+use host::HostFd;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -165,12 +166,19 @@ impl<'a> Io<'a> {
     }
 }
 
+/// From so many bytes on a sink may take them from a file by itself.
+pub const LARGE: usize = 4 << 10;
+
 /// Where a read puts its data.
 pub trait Sink {
     /// Bytes that still fit.
     fn left(&self) -> usize;
     /// Takes a prefix of `data`: all of it unless the sink is full or faults on the way; EFAULT where nothing could be put.
     fn put(&mut self, data: &[u8]) -> Op<usize>;
+    /// Takes so many bytes at most from this place of a host file on a local disk or in memory, which the file has. None: they are to be put. Asked before anything was put.
+    fn take_from(&mut self, _file: &Arc<HostFd>, _at: u64, _len: u64) -> Option<usize> {
+        None
+    }
 }
 
 /// Where a write takes its data from.

@@ -130,6 +130,8 @@ macro_rules! counters {
 counters! {
     /// Through a trampoline, by the poller.
     polled,
+    /// Files read by the stub.
+    reads,
     direct,
     trapped,
     kicks,

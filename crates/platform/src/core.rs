@@ -51,6 +51,8 @@ pub(crate) struct Core {
     /// procfs of our PID namespace.
     pub proc: Option<Arc<host::HostFd>>,
     pub running: OnceLock<()>,
+    /// See [`Core::nothing`].
+    pub nothing: OnceLock<Arc<host::HostFd>>,
 }
 
 /// A thread or process that was ordered and has not rung yet.

@@ -30,6 +30,6 @@ pub enum Event {
     /// the stub's own region, which is a bug or an attack: kill the process.
     Fault { sig: i32, code: i32, addr: u64, ip: u64, sp: u64, trapno: u64, err: u64, in_stub: bool },
     /// A script, fork or spawn ended without going on by itself. `result`: the value of the last operation, or minus the errno of the one that failed,
-    /// whose index is `at`; for fork and spawn 0 or minus an errno.
+    /// whose index is `at`; for fork and spawn 0 or minus an errno. Or [`crate::Thread::read`] gave less than was expected: `result` says what.
     Done { result: i64, at: u32 },
 }

@@ -230,6 +230,11 @@ pub mod poll {
 
 /// Most pieces that one answer copies out of the window.
 pub const MAX_OUTS: usize = 16;
+/// In `Mailbox::outs`, in place of a count: the trampoline makes pread64(2) with the first four of `arg`; if that says what `ret` is, the call is over, else RESULT is rung with what it says.
+pub const READS: u32 = 1 << 31;
+/// Descriptors of a stub process from this number on are files that it keeps to read them; those below are of scripts.
+pub const KEPT: u32 = 16;
+pub const MOST_KEPT: usize = 4;
 
 /// What a trampoline did before it asked: `in_len` bytes from `in_addr` on are at the start of the window; `out_len` from `out_addr` on can be written.
 #[repr(C)]
@@ -274,7 +279,7 @@ pub struct Mailbox {
     pub mask: AtomicU64,
     /// Of a call through a trampoline: see [`Given`].
     pub given: Given,
-    /// From the kernel process: so many of `out` are valid. The stub clears it once they are copied.
+    /// From the kernel process: so many of `out` are valid, or [`READS`]. The stub clears it once that is done.
     pub outs: u32,
     pub unused2: u32,
     pub out: [Piece; MAX_OUTS],

@@ -35,6 +35,12 @@ pub(crate) enum Out {
         slot: Slot,
         files: Vec<Arc<HostFd>>,
     },
+    /// Has the thread with this open notification close what it keeps under a number.
+    Close {
+        shard: &'static Shard,
+        id: u64,
+        number: u32,
+    },
     /// Sends files to a process that receives them by a socket.
     Give {
         core: &'static Core,
@@ -111,6 +117,10 @@ fn perform(out: Out) {
                 let number = notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
                 once!(put slot, fds[i], number as u32);
             }
+        }
+        Out::Close { shard, id, number } => {
+            // Who is not there any more holds no file either.
+            let _ = shard.core.nothing().map(|f| notify::add_fd_as(shard.doorbell.as_fd(), id, f.as_fd(), number));
         }
         Out::Give { core, pid, socket, files } => crate::handover::send(core, pid, &socket, &files),
         Out::Birth(order) => Tracer::order(order.shard.core, *order),

@@ -20,6 +20,7 @@ const FORK_FLAGS: u64 = 0x8000 | 17;
 /// VM FS FILES SIGHAND THREAD SYSVSEM SETTLS CHILD_CLEARTID, as the stub passes it.
 const THREAD_FLAGS: u64 = 0x2d_0f00;
 
+const PREAD64: u32 = 17;
 const EAGAIN: i64 = -11;
 const ENOMEM: i64 = -12;
 
@@ -71,6 +72,10 @@ impl Thread {
                 }
                 st.wait = Wait::Stub(None);
                 self.go(st, op::WAIT);
+            }
+            Answer::Read(read) => {
+                let pread = Op::call(PREAD64, [read.number.into(), read.addr, read.len, read.at, 0, 0]);
+                self.perform(st, Answer::Script(Script { ops: vec![pread], then: Then::Report }));
             }
             Answer::Fork(spec) => self.order_fork(st, spec),
             Answer::Spawn(spec) => self.order_spawn(st, spec),

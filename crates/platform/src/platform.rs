@@ -76,6 +76,7 @@ impl Platform {
             tracer: Default::default(),
             proc,
             running: OnceLock::new(),
+            nothing: OnceLock::new(),
         }));
         core.enter_shard(0, first)?;
         Ok(Arc::new(Platform { core }))

@@ -164,6 +164,7 @@ impl Shard {
                 {
                     return thread.send(n.id, value, 0); // made and answered already; only the answer did not arrive
                 }
+                thread.has_read(&mut st, false);
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
@@ -226,6 +227,9 @@ impl Shard {
         }
         st.seq = seq;
         st.value = 0;
+        if kind != bell::RESULT {
+            thread.has_read(&mut st, false);
+        }
         let was = std::mem::replace(&mut st.at, self.at_bell(n.id));
         self.core.trace(|| format!("{} bell {kind} {a:x} {b:x}", thread.host_tid));
         let event = match kind {
@@ -281,6 +285,11 @@ impl Shard {
     fn result(&self, thread: &Arc<Thread>, st: &mut State, value: i64, at: u64) -> Option<Event> {
         st.result_due = false;
         st.grant = None;
+        if st.reads.is_some() {
+            thread.has_read(st, true);
+            st.kicked = false; // what came meanwhile was noted by the stub, and is looked at now
+            return Some(Event::Done { result: value, at: 0 });
+        }
         if let Some((child, errno)) = st.refused.take() {
             child.give_up(st);
             return Some(Event::Done { result: errno, at: 0 });

@@ -13,6 +13,7 @@ use host::HostFd;
 
 use crate::core::Core;
 use crate::handover::Handover;
+use crate::kept::Kept;
 use crate::layout::SLOTS;
 use crate::mailbox::Mailboxes;
 use crate::nursery::Nursery;
@@ -89,6 +90,8 @@ pub struct Space {
     sites: Mutex<Sites, Rewritten>,
     /// Of the calls of all its threads that came by notification from rewritten sites.
     pub(crate) pace: Pace,
+    /// Files that its stub reads by itself.
+    pub(crate) kept: Kept,
     /// How files come here where there is no listener.
     pub(crate) handover: Handover,
     /// The shard whose doorbell it rings.
@@ -133,6 +136,7 @@ impl Space {
             inner: Mutex::new(inner),
             sites: Mutex::default(),
             pace: Pace::default(),
+            kept: Kept::default(),
             handover: Handover::default(),
             home,
         }
@@ -172,6 +176,12 @@ impl Space {
     /// Has the calling thread write its memory on its way back, if its call found that it can be written; false: it must be [`Space::write`].
     pub fn write_by_caller(&self, addr: u64, from: &[u8]) -> bool {
         window::write(self, addr, from)
+    }
+
+    /// The number of a host file from which the calling thread reads so many bytes by itself ([`Thread::read`]). None: the kernel process reads them for the guest, because the call did not come through a
+    /// trampoline, or not enough is read of the file.
+    pub fn number_for_caller(&self, file: &Arc<HostFd>, len: u64) -> Option<u32> {
+        window::caller(self)?.keeps(file, len)
     }
 
     /// Does something by the host id of a thread that has the address space: a leader that has exited before its threads has none.

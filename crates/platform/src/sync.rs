@@ -25,6 +25,8 @@ lock::lock_class! {
     pub Slots = 60_070;
     /// Whose turn it is to receive files, where there is no listener.
     pub Handovers = 60_075;
+    /// The files that a space's stub keeps.
+    pub Keeps = 60_078;
     /// A space's memory file.
     pub Files = 60_080;
     /// A space's rewritten call sites.

@@ -12,9 +12,11 @@ use host::HostFd;
 
 use crate::affinity::Affinity;
 use crate::answer::{ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
+use crate::config::count;
 use crate::core::Core;
 use crate::guest::Guest;
-use crate::layout::{MAX_FDS, poll};
+use crate::kept::FileRead;
+use crate::layout::{MAX_FDS, READS, poll};
 use crate::mailbox::{Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
@@ -73,6 +75,7 @@ pub(crate) enum Answer {
     Signal(Box<SignalFrame>),
     Registers(Box<Registers>),
     Wait(FutexWait),
+    Read(FileRead),
     Exit,
 }
 
@@ -118,6 +121,8 @@ pub(crate) struct State {
     pub refused: Option<(Unborn, i64)>,
     /// The stub will ring RESULT.
     pub result_due: bool,
+    /// The file, by its place in the space's table, that the stub was told to read.
+    pub reads: Option<usize>,
     pub files: Vec<Arc<HostFd>>,
     /// What a script that did not fit the mailbox still has to do.
     pub rest: Option<Rest>,
@@ -168,6 +173,7 @@ impl State {
             birth: None,
             refused: None,
             result_due: false,
+            reads: None,
             files: Vec::new(),
             rest: None,
             open: None,
@@ -209,6 +215,11 @@ impl Thread {
     /// The stub performs operations.
     pub fn script(&self, script: Script) {
         self.answer(Answer::Script(script));
+    }
+
+    /// The stub reads a file by itself, as [`Space::number_for_caller`] allowed, and the call returns how much.
+    pub fn read(&self, read: FileRead) {
+        self.answer(Answer::Read(read));
     }
 
     /// The thread forks its process; the child is `born`, then comes [`crate::Event::Done`] here.
@@ -396,7 +407,16 @@ impl Thread {
         let mut st = lock(&self.state);
         self.close(&mut st);
         match st.at {
+            At::Direct { id } | At::Bell { id } => self.close_kept(Some(id)),
+            At::Polled => self.close_kept(None),
+            _ => {}
+        }
+        match st.at {
             At::Direct { id } => match answer {
+                Answer::Read(read) if st.reads.is_some() => {
+                    self.have_it_read(&mut st, read);
+                    self.send(id, read.len as i64, 0);
+                }
                 Answer::Ret(value) => {
                     st.at = At::Running;
                     st.value = value;
@@ -413,6 +433,10 @@ impl Thread {
                 other => self.call_in(&mut st, id, Some(other)),
             },
             At::Polled => match answer {
+                Answer::Read(read) if st.reads.is_some() => {
+                    self.have_it_read(&mut st, read);
+                    self.mailbox.poll().store(poll::ANSWERED, Ordering::Release);
+                }
                 Answer::Ret(value) => {
                     st.at = At::Running;
                     once!(put self.mailbox, ret, value as u64);
@@ -433,6 +457,19 @@ impl Thread {
                 self.core.trace(|| format!("{}: an answer without a request", self.host_tid));
             }
         }
+    }
+
+    /// Writes down for the trampoline what it is to read.
+    fn have_it_read(&self, st: &mut State, read: FileRead) {
+        for (i, word) in [read.number.into(), read.addr, read.len, read.at].into_iter().enumerate() {
+            once!(put self.mailbox, arg[i], word);
+        }
+        once!(put self.mailbox, outs, READS);
+        count(&self.core.counters.reads);
+        once!(put self.mailbox, ret, read.len);
+        st.result_due = true;
+        st.at = At::Running;
+        st.value = read.len as i64;
     }
 
     /// A call that the poller took will wait: its thread comes to the doorbell.

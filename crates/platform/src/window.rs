@@ -73,6 +73,11 @@ pub fn settle_window() {
     close_window();
 }
 
+/// The thread of this space whose call came through a trampoline and is run here for the first time.
+pub(crate) fn caller(space: &Space) -> Option<Arc<Thread>> {
+    with(space, |open| Some(open.thread.clone()))
+}
+
 /// Reads guest memory out of the window; false if it is not all there.
 pub(crate) fn read(space: &Space, addr: u64, into: &mut [u8]) -> bool {
     with(space, |open| {

@@ -16,8 +16,8 @@ use host::seccomp::notify;
 use crate::config::{Config, StartError};
 use crate::filter::{self, Ways};
 use crate::layout::{
-    BLOCK_SLOTS, BLOCKS, FREE_REST, KICK_SIGNAL, Mailbox, REGION_LEN, SHARED, SIGNAL_STACK, SITES, STRIDE, TEXT,
-    TEXT_LEN, block, header, private,
+    BLOCK_SLOTS, BLOCKS, FREE_REST, KEPT, KICK_SIGNAL, MOST_KEPT, Mailbox, REGION_LEN, SHARED, SIGNAL_STACK, SITES,
+    STRIDE, TEXT, TEXT_LEN, block, header, private,
 };
 use crate::mailbox::{Mailboxes, Pool, once};
 use crate::region::Region;
@@ -266,7 +266,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64) -> (u32, Err
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         let limit = |what, n| libc::setrlimit(what, &libc::rlimit { rlim_cur: n, rlim_max: n });
         limit(libc::RLIMIT_CORE, 1);
-        limit(libc::RLIMIT_NOFILE, 16);
+        limit(libc::RLIMIT_NOFILE, u64::from(KEPT) + MOST_KEPT as u64);
         if host::capabilities::drop_all().is_err() || host::capabilities::no_new_privileges().is_err() {
             return fail(27);
         }

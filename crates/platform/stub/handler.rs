@@ -64,6 +64,7 @@ unsafe extern "C" fn on_signal(sig: u64, info: *const u32, frame: *mut u64) {
                     return;
                 }
                 Entry::Kick => return serve(p, frame, Ring::kind(bell::KICK)),
+                Entry::Unread(value) => return serve(p, frame, Ring::result(value as i64, 0)),
             }
         }
         if (sig == SIGILL || sig == KICK_SIGNAL)

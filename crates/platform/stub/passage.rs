@@ -7,7 +7,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::frame::uc;
-use crate::layout::{KICK_SIGNAL, MAX_OUTS, MAX_SITES, Piece, SITES, Site, WINDOW, poll};
+use crate::layout::{KICK_SIGNAL, MAX_OUTS, MAX_SITES, Piece, READS, SITES, Site, WINDOW, poll};
 use crate::user::address;
 use crate::{Private, base, get, mailbox, put};
 
@@ -48,6 +48,8 @@ pub enum Entry {
     Call,
     /// As after a kick.
     Kick,
+    /// A file that was to be read here gave this instead of what was expected.
+    Unread(u64),
 }
 
 /// Makes the frame of a signal that came at `ip` the guest's.
@@ -58,6 +60,16 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
     let kick = sig == KICK_SIGNAL;
     // SAFETY: by the caller.
     unsafe {
+        if kick && is_reading(p, ip) {
+            (*p).passage.kicked = 1;
+            return Entry::Later;
+        }
+        if ip == address!("tr_unread") {
+            (*p).passage.kicked = 0;
+            let value = (*p).passage.value;
+            finish(p, frame, value);
+            return Entry::Unread(value);
+        }
         if ip < address!("tr_start") || ip > address!("tr_done") {
             return if kick || sig == SIGSYS { Entry::Guest } else { at_site(frame, ip, sig) };
         }
@@ -133,6 +145,17 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
         }
         (*p).passage.kicked = 0;
         Entry::Clean
+    }
+}
+
+/// Whether the call is answered and a file is about to be read, or was read just now: that takes no longer than the host takes for it.
+unsafe fn is_reading(p: *mut Private, ip: u64) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        let over = ip >= address!("tr_reading") && ip < address!("tr_tails");
+        let in_call = ip == address!("tr_pread") || ip == address!("tr_pread_over");
+        let answered = ip > address!("tr_call") && ip < address!("tr_reading");
+        over || in_call || answered && get!(mailbox(p), outs) & READS != 0
     }
 }
 

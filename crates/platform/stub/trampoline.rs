@@ -1,7 +1,7 @@
 //! Trampolines: where rewritten call sites of the guest jump to. A call is handed to a poller through the mailbox if there is one, else made here, where the filter sees it as the guest's own.
 //!
 //! Before, what the call reads of guest memory is copied into the data window, and what it may write is touched (`pointers` says which arguments point to it); after, what the kernel process left in the
-//! window is copied to where it belongs.
+//! window is copied to where it belongs; or the file that the kernel process names is read.
 //!
 //! They run on the guest's stack without touching it, and change no register but those that `syscall` changes (rax, rcx, r11). What they need is found by gs, which holds the
 //! thread's private page unless the guest took it for itself; then the call traps. No signal frame of a guest ever shows an address in here: a signal either takes the call back to the site, or finds it
@@ -23,6 +23,7 @@ global_asm!(
 .section .stub.trampolines,"ax"
 .globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
 .globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
+.globl tr_reading, tr_was_read, tr_unread, tr_pread, tr_pread_over
 .globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
 tr_start:
 tr_entries7:
@@ -331,6 +332,7 @@ tr_finish:
 tr_valued:
   test ecx, ecx
   jz tr_restore
+  js tr_reading
   rdgsbase r9
   mov r10d, {MAX_OUTS}
   cmp ecx, r10d
@@ -366,6 +368,20 @@ tr_restore:
 tr_piece_fault:
   mov qword ptr gs:[{P_VALUE}], -14
   jmp tr_piece_done
+// the data are in a file that this process keeps open: it reads them by itself
+tr_reading:
+  mov rdi, gs:[{M_ARG}]
+  mov rsi, gs:[{M_ARG} + 8]
+  mov rdx, gs:[{M_ARG} + 16]
+  mov r10, gs:[{M_ARG} + 24]
+  mov eax, 17
+  jmp tr_pread
+tr_was_read:
+  mov dword ptr gs:[{M_OUTS}], 0
+  cmp rax, gs:[{P_VALUE}]
+  je tr_restore
+  mov gs:[{P_VALUE}], rax
+  jmp tr_unread
 // ends of the second shape
 .balign 32
 tr_tails:
@@ -385,10 +401,17 @@ tr_kicked:
   ud2
 tr_ring:
   ud2
+tr_unread:
+  ud2
 tr_done:
   ud2
 tr_end:
 .text
+// where the stub's rights are
+tr_pread:
+  syscall
+tr_pread_over:
+  jmp tr_was_read
 "#,
     SITES_MAX = const MAX_SITES,
     TABLE = const SITES - TEXT,
@@ -406,6 +429,7 @@ tr_end:
     M_ARGS = const SHARED as usize + offset_of!(Mailbox, args),
     M_IP = const SHARED as usize + offset_of!(Mailbox, ip),
     M_RET = const SHARED as usize + offset_of!(Mailbox, ret),
+    M_ARG = const SHARED as usize + offset_of!(Mailbox, arg),
     M_IN = const SHARED as usize + offset_of!(Mailbox, given.in_addr),
     M_OUT_ADDR = const SHARED as usize + offset_of!(Mailbox, given.out_addr),
     M_LENS = const SHARED as usize + offset_of!(Mailbox, given.in_len),

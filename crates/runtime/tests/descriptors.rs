@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt;
+
 use common::Place;
-use common::talk::mounts;
+use common::talk::{Talk, mounts};
 
 #[test]
 fn processes_leave_descriptors_for_files() {
@@ -81,5 +83,47 @@ os.memfd_create("again")
     let (status, out, err) = place.shell("ulimit -n 400; $RUN");
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
     assert_eq!(out, "Too many open files in system True\n");
+    place.assert_empty();
+}
+
+#[test]
+fn a_file_that_a_stub_reads_is_closed_with_it() {
+    let place = Place::real();
+    let script = r#"
+import os
+for round in range(3):
+    with open("/v/file", "wb") as f: f.write(bytes(300000))
+    fd = os.open("/v/file", os.O_RDONLY)
+    wrong = sum(os.pread(fd, 65536, n) != bytes(65536) for n in range(200))
+    print(wrong, "wrong", flush=True)
+    input()
+    os.close(fd)
+    os.unlink("/v/file")
+    print("gone", flush=True)
+    input()
+"#;
+    let folder = place.dir.join("v");
+    std::fs::create_dir(&folder).unwrap();
+    place.config(&["python3", "-c", script], |c| c["mounts"] = mounts(&place));
+    let file = folder.join("file");
+    // How many processes of the machine hold the file with this number.
+    let holders = |inode: u64| {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let holds = |process: &std::fs::DirEntry| {
+            let mut files = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+            files.any(|fd| std::fs::metadata(fd.path()).is_ok_and(|file| file.is_file() && file.ino() == inode))
+        };
+        processes.filter(holds).count()
+    };
+    let mut guest = Talk::start(&place, &[]);
+    for _ in 0..3 {
+        assert_eq!(guest.hear(), "0 wrong");
+        let inode = std::fs::metadata(&file).unwrap().ino();
+        assert_eq!(holders(inode), 3, "the gofer, the kernel process and the stub have it");
+        assert_eq!(guest.ask(""), "gone");
+        common::wait_for(|| holders(inode) == 0, || format!("{} processes hold the file", holders(inode)));
+        guest.say("");
+    }
+    guest.end();
     place.assert_empty();
 }

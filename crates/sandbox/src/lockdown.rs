@@ -18,7 +18,7 @@ pub const TABLE: &[Allow] = &[
     allow!(ioctl, [Is32(1, 0xc050_2100)], "SECCOMP_IOCTL_NOTIF_RECV: the next doorbell"),
     allow!(ioctl, [Is32(1, 0xc018_2101)], "SECCOMP_IOCTL_NOTIF_SEND: the answer to a doorbell"),
     allow!(ioctl, [Is32(1, 0x4008_2102)], "SECCOMP_IOCTL_NOTIF_ID_VALID: is the asking thread still there"),
-    allow!(ioctl, [Is32(1, 0x4018_2103)], "SECCOMP_IOCTL_NOTIF_ADDFD: hand a file to a stub for mmap"),
+    allow!(ioctl, [Is32(1, 0x4018_2103)], "SECCOMP_IOCTL_NOTIF_ADDFD: hand a file to a stub, to map or read it"),
     allow!(ioctl, [Is32(1, 0x4008_2104)], "SECCOMP_IOCTL_NOTIF_SET_FLAGS: wake-ups on the same core"),
     allow!(ioctl, [Is32(1, 0x5413)], "TIOCGWINSZ: size of a donated terminal"),
     allow!(ioctl, [Is32(1, 0x5401)], "TCGETS: is a donated descriptor a terminal"),

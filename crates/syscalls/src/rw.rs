@@ -10,7 +10,8 @@ use kernel::io::{Sink, Source};
 use kernel::mm::UserBuffers;
 use kernel::task::{Limits, Resource};
 use kernel::vfs::{File, FileType, Position};
-use kernel::{Args, Call, Op, Ret, fail};
+use kernel::{Args, Call, Next, Op, Ret, StubWork, fail};
+use platform::FileRead;
 use std::sync::Arc;
 
 pub fn sys_read(call: &mut Call<'_>, [fd, at, len, ..]: Args) -> Op<Ret> {
@@ -133,7 +134,23 @@ fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset:
     if let Some(bytes) = ended(&result) {
         call.task.counters.read(bytes);
     }
-    result.map(Into::into)
+    match buffers.file_read() {
+        Some(read) if result.is_ok() => Ok(Ret::Stub(Box::new(read_by_stub(file, read, offset.is_none())))),
+        _ => result.map(Into::into),
+    }
+}
+
+/// The stub reads the file by itself. What is not all there, or cannot be written, is read anew, by the kernel, which knows what to answer.
+fn read_by_stub(file: &Arc<File>, read: FileRead, moves: bool) -> StubWork {
+    // Once it is read the file may go, whenever the thread comes back.
+    let file = Arc::downgrade(file);
+    let on_done = move |_: &_, _, _| {
+        if moves && let Some(file) = file.upgrade() {
+            file.unread(read.len);
+        }
+        Next::Again
+    };
+    StubWork::Read { read, on_done: Box::new(on_done) }
 }
 
 /// The bytes that a call moved; None where it waits, and will be run again.

@@ -1,6 +1,6 @@
 //! Listeners for seccomp user notification (seccomp_unotify(2)).
 //!
-//! None of these calls sleeps for long but [`recv`], which waits for the next notification, and [`add_fd`], which waits until the (waiting) target has run for a moment.
+//! None of these calls sleeps for long but [`recv`], which waits for the next notification, and [`add_fd`] with its twin, which wait until the (waiting) target has run for a moment.
 //! Neighbours: `bpf`. Owns no locks.
 
 use std::mem::zeroed;
@@ -73,6 +73,15 @@ pub fn add_fd(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>) -> Result
     // SAFETY: the host reads a struct of this size.
     let r = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD, &raw const request) };
     crate::check(r as i64).map(|n| n as u32)
+}
+
+/// As [`add_fd`], under this number; what was open under it is closed.
+pub fn add_fd_as(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>, number: u32) -> Result<(), Errno> {
+    let (flags, srcfd) = (libc::SECCOMP_ADDFD_FLAG_SETFD as u32, file.as_raw_fd() as u32);
+    let request = libc::seccomp_notif_addfd { id, flags, srcfd, newfd: number, newfd_flags: 0 };
+    // SAFETY: the host reads a struct of this size.
+    let r = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD, &raw const request) };
+    crate::check(r as i64).map(drop)
 }
 
 /// From now on an answered thread runs at once on the core of the one that answers (Linux 6.6; EINVAL or ENOTTY before).

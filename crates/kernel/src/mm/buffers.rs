@@ -1,9 +1,11 @@
 //! Guest buffers as sources and sinks, readv(2): lists of address and length.
 
 use super::Mm;
-use crate::io::{Sink, Source};
+use crate::io::{LARGE, Sink, Source};
 use crate::op::{Op, fail};
 use abi::Errno;
+use host::HostFd;
+use platform::FileRead;
 use std::sync::Arc;
 
 /// A list of guest buffers with a position.
@@ -13,13 +15,15 @@ pub struct UserBuffers {
     /// Bytes already passed, from the first buffer on.
     at: usize,
     total: usize,
+    /// What the calling thread's stub is to read by itself.
+    read: Option<FileRead>,
 }
 
 impl UserBuffers {
     /// One buffer. Linux' bound of 0x7ffff000 bytes a call applies.
     pub fn one(mm: Arc<Mm>, at: u64, len: u64) -> UserBuffers {
         let len = len.min(0x7fff_f000) as usize;
-        UserBuffers { mm, parts: vec![(at, len)], at: 0, total: len }
+        UserBuffers { mm, parts: vec![(at, len)], at: 0, total: len, read: None }
     }
 
     /// An iovec array; EINVAL where a length is negative or the sum is beyond SSIZE_MAX.
@@ -37,7 +41,7 @@ impl UserBuffers {
             parts.push((*at, len));
         }
         let total = parts.iter().map(|p| p.1).sum();
-        Ok(UserBuffers { mm, parts, at: 0, total })
+        Ok(UserBuffers { mm, parts, at: 0, total, read: None })
     }
 
     /// Goes on `count` bytes further: what an earlier run of the call has done.
@@ -47,6 +51,11 @@ impl UserBuffers {
 
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// The file that is to be read in place of what would have been put: the call's answer.
+    pub fn file_read(&mut self) -> Option<FileRead> {
+        self.read.take()
     }
 
     /// The rest of the buffer that the position is in: address and bytes.
@@ -82,6 +91,17 @@ impl Sink for UserBuffers {
             }
         }
         Ok(done)
+    }
+    fn take_from(&mut self, file: &Arc<HostFd>, at: u64, len: u64) -> Option<usize> {
+        let [(addr, room)] = *self.parts else { return None };
+        let len = len.min(room as u64);
+        let space = self.mm.space();
+        if self.at > 0 || len < LARGE as u64 || addr.checked_add(len)? > space.user_top() {
+            return None;
+        }
+        self.read = Some(FileRead { number: space.number_for_caller(file, len)?, addr, len, at });
+        self.at = len as usize;
+        Some(len as usize)
     }
 }
 

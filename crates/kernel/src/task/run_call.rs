@@ -49,6 +49,7 @@ impl Task {
             Err(Stop::Errno(e)) => Some(e.ret()),
             Err(Stop::Block) => None,
             Err(Stop::Restart(_)) => Some(Errno::EINTR.ret()),
+            Ok(Ret::Stub(work)) => Some(if let StubWork::Read { read, .. } = &**work { read.len as i64 } else { 0 }),
             Ok(_) => Some(0),
         };
         if let Some(tracer) = self.kernel.tracer.get() {
@@ -101,6 +102,10 @@ impl Task {
         match work {
             StubWork::Script { script, on_done } => {
                 thread.script(script);
+                Phase::Stub(Some(on_done))
+            }
+            StubWork::Read { read, on_done } => {
+                thread.read(read);
                 Phase::Stub(Some(on_done))
             }
             StubWork::Fork { spec, on_done } => {

@@ -175,6 +175,11 @@ impl File {
         Ok(count)
     }
 
+    /// Bytes that a read(2) has passed turn out not to have been read.
+    pub fn unread(&self, count: u64) {
+        let _ = self.position.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| Some(at.saturating_sub(count)));
+    }
+
     /// write(2), or pwrite(2) with `at`.
     pub fn write(&self, io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
         if !self.writable() {

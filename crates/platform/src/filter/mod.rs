@@ -38,6 +38,7 @@ pub(crate) enum Rule {
 pub(crate) const STUB: &[(u32, &str, Rule, &str)] = &[
     (DOORBELL as u32, "getpgrp", Rule::Doorbell, "the doorbell"),
     (15, "rt_sigreturn", Rule::Any, "leaves the handler; the host checks the frame"),
+    (17, "pread64", Rule::Any, "own descriptors: files that the guest may read"),
     (202, "futex", Rule::Futex, "parking, robust lists; without the PI operations, which take host thread ids"),
     (9, "mmap", Rule::Mmap, "own memory only; no huge or locked pages, no growing mappings, no unknown flags"),
     (11, "munmap", Rule::Any, "own memory only"),

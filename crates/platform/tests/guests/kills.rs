@@ -147,7 +147,7 @@ fn holds(tree: &Tree, mode: &str, check: &mut impl FnMut(bool, &str)) {
         let limit = |name: &str, value: &str| {
             limits.lines().any(|l| l.starts_with(name) && l.split_whitespace().any(|w| w == value))
         };
-        check(limit("Max open files", "16"), "a stub may open more than 16 files");
+        check(limit("Max open files", "20"), "a stub may open more than 20 files");
         check(limit("Max core file size", "1"), "a stub may dump core");
         let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap_or_default();
         let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();

@@ -10,8 +10,9 @@ use crate::cli::Format;
 use crate::commands::{Context, print};
 
 /// What each of the platform's counters means, for the table; docs/performance.md has what they cost.
-const MEANINGS: [(&str, &str); 11] = [
+const MEANINGS: [(&str, &str); 12] = [
     ("polled", "calls through shared memory, by the poller"),
+    ("reads", "of files, by the stub that wants them"),
     ("direct", "calls by notification, from where they stand"),
     ("trapped", "calls by a signal, with all registers"),
     ("kicks", "threads brought in by a signal"),
