@@ -15,7 +15,7 @@ use host::seccomp::notify;
 use crate::layout::{KEPT, MOST_KEPT};
 use crate::outgoing::{Out, queue};
 use crate::sync::{Keeps, Mutex, lock};
-use crate::thread::{At, State, Thread};
+use crate::thread::{At, Errand, State, Thread};
 
 /// Bytes of a file that are read without reads of others in between before the stub gets it: to hand it over costs about what its own reading of so many saves.
 const PAYS: u64 = 96 << 10;
@@ -81,12 +81,25 @@ pub struct FileRead {
     pub at: u64,
 }
 
+impl Kept {
+    /// Who was told to read there has come back. `failed`: that gave something else than was expected.
+    pub fn was_read(&self, place: usize, failed: bool) {
+        let mut table = lock(&self.table);
+        if let Some(place) = table.places.get_mut(place) {
+            place.users = place.users.saturating_sub(1);
+            if failed {
+                place.file = None; // perhaps it is not there
+            }
+        }
+    }
+}
+
 impl Thread {
     /// The number of a file by which the stub reads it in the call that is open, which asks for `len` bytes; None: it cannot, or not yet.
     pub(crate) fn keeps(&self, file: &Arc<HostFd>, len: u64) -> Option<u32> {
         let kept = &self.space.kept;
         let bell = match *lock(&self.state) {
-            State { reads: Some(_), .. } => return None,
+            State { errand: Some(_), .. } => return None,
             State { at: At::Direct { id }, .. } => Some(id),
             State { at: At::Polled, .. } => None,
             _ => return None,
@@ -123,20 +136,8 @@ impl Thread {
                 place
             }
         };
-        lock(&self.state).reads = Some(place);
+        lock(&self.state).errand = Some(Errand::Read(place));
         Some(KEPT + place as u32)
-    }
-
-    /// It has come back since it was last told to read. `failed`: that gave something else than was expected.
-    pub(crate) fn has_read(&self, st: &mut State, failed: bool) {
-        let Some(place) = st.reads.take() else { return };
-        let mut table = lock(&self.space.kept.table);
-        if let Some(place) = table.places.get_mut(place) {
-            place.users = place.users.saturating_sub(1);
-            if failed {
-                place.file = None; // perhaps it is not there
-            }
-        }
     }
 
     /// Has files closed that the kernel process has closed. `bell`: the thread's open notification; none: its next call shall be one.

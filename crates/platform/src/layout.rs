@@ -306,6 +306,8 @@ pub struct Mailbox {
     pub untouched: u64,
     /// From the stub, with exit(2): the thread's CPU time, ns.
     pub cpu: u64,
+    /// Address of the head of the thread's robust list, 0 for none: set_robust_list(2). The stub's word for it, while `local`.
+    pub robust: u64,
     /// Start of a shard: see `seed`.
     pub seed: Seed,
 }

@@ -1,4 +1,4 @@
-//! What the kernel shows a thread's trampolines, which answer questions with it without a trip: ids, and which signals have the action that they began with.
+//! What the kernel shows a thread's trampolines, which answer questions with it without a trip: ids, and which signals have the action that they began with. And what they note: the robust list.
 //!
 //! Neighbours: the stub's trampoline.rs, `mask` (what they may change). Owns no locks; takes the thread's state.
 
@@ -18,6 +18,19 @@ impl Thread {
         if let Some(ids) = ids {
             once!(put self.mailbox, ids, ids);
             once!(put self.mailbox, local, 1);
+        }
+    }
+
+    /// Address of the head of the thread's robust list, set_robust_list(2): as the kernel was told, or the stub by itself. 0: none. Any value at all.
+    pub fn robust_list(&self) -> u64 {
+        let st = lock(&self.state);
+        if matches!(st.at, At::Gone) { 0 } else { once!(get self.mailbox, robust) }
+    }
+
+    pub fn set_robust_list(&self, head: u64) {
+        let st = lock(&self.state);
+        if !matches!(st.at, At::Gone) {
+            once!(put self.mailbox, robust, head);
         }
     }
 

@@ -291,7 +291,7 @@ fn serve(core: &'static Core, thread: &Arc<Thread>, later: &mut Option<Instant>)
             return true; // withdrawn
         }
         st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
-        thread.has_read(&mut st, false);
+        thread.is_back(&mut st, false);
         st.at = At::Polled;
         st.value = 0;
         st.guest.clone()

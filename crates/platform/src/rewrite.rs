@@ -6,6 +6,8 @@
 
 use crate::answer::Op;
 use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, TEXT, header};
+use crate::sync::lock;
+use crate::thread::{Errand, Thread};
 
 /// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
 pub const AROUND: usize = 15;
@@ -25,6 +27,21 @@ pub(crate) struct Sites {
     list: Vec<Site>,
     /// Pointers of the second shape: their addresses.
     odd: Vec<u64>,
+    /// A thread is about to rewrite one. Two at once would take each other's right to write the page away.
+    pub busy: bool,
+}
+
+impl Thread {
+    /// Operations for this thread's next script that rewrite the call site whose instruction ends at `ip`: it jumps to a trampoline from then on. `code` is what stands there, from 7 bytes before `ip`. The
+    /// caller has seen that it lies in a private mapping of a file, which may be read and executed and not be written, and holds off whoever changes that. `None`: it cannot be done here, or not now, because
+    /// another thread of the process is at it.
+    pub fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<Op>> {
+        let mut st = lock(&self.state);
+        self.is_back(&mut st, false);
+        let ops = self.space.rewrite(ip, code)?;
+        st.errand = Some(Errand::Rewrite);
+        Some(ops)
+    }
 }
 
 enum Shape {
@@ -66,7 +83,7 @@ impl Sites {
         header: impl Fn(usize) -> u64,
     ) -> Option<Vec<Op>> {
         let number = self.list.len() + 1;
-        if number >= MAX_SITES || self.has(ip) {
+        if self.busy || number >= MAX_SITES || self.has(ip) {
             return None;
         }
         let text = base + TEXT;
@@ -111,6 +128,7 @@ impl Sites {
         ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 1, 0, 0, 0]));
         stages(&mut ops, start, &new, if site.back == 7 { 5 } else { 2 });
         self.list.push(site);
+        self.busy = true;
         Some(ops)
     }
 
@@ -156,6 +174,16 @@ fn stages(ops: &mut Vec<Op>, start: u64, new: &[u8], middle: usize) {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let code = |nr| [0xb8, nr, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
+        let (mut sites, _) = rewritten(0x40_1007, &code(39)).unwrap();
+        let next = |sites: &mut Sites| sites.rewrite(0x7ffa_0000_0000, 0x40_2007, &code(110), |n| n as u64 * 0x100);
+        assert!(next(&mut sites).is_none());
+        sites.busy = false;
+        assert!(next(&mut sites).is_some());
+    }
 
     fn rewritten(ip: u64, code: &[u8; AROUND]) -> Option<(Sites, Vec<Op>)> {
         let mut sites = Sites::default();

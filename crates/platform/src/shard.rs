@@ -20,7 +20,7 @@ use crate::nursery::ZygoteState;
 use crate::outgoing::{Out, queue};
 use crate::socket::Table;
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
-use crate::thread::{At, Request, State, Thread, Wait};
+use crate::thread::{At, Errand, Request, State, Thread, Wait};
 use crate::worker::Crew;
 
 const CLONE: i32 = 56;
@@ -164,7 +164,7 @@ impl Shard {
                 {
                     return thread.send(n.id, value, 0); // made and answered already; only the answer did not arrive
                 }
-                thread.has_read(&mut st, false);
+                thread.is_back(&mut st, false);
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
@@ -227,10 +227,10 @@ impl Shard {
         }
         st.seq = seq;
         st.value = 0;
-        if kind != bell::RESULT {
-            thread.has_read(&mut st, false);
-        }
         let was = std::mem::replace(&mut st.at, self.at_bell(n.id));
+        if kind != bell::RESULT && !matches!(was, At::Coming(Some(_))) {
+            thread.is_back(&mut st, false);
+        }
         self.core.trace(|| format!("{} bell {kind} {a:x} {b:x}", thread.host_tid));
         let event = match kind {
             bell::FRESH | bell::KICK if st.birth.as_ref().is_some_and(|b| b.cookie == [0; 2]) => {
@@ -285,8 +285,9 @@ impl Shard {
     fn result(&self, thread: &Arc<Thread>, st: &mut State, value: i64, at: u64) -> Option<Event> {
         st.result_due = false;
         st.grant = None;
-        if st.reads.is_some() {
-            thread.has_read(st, true);
+        let errand = st.errand;
+        thread.is_back(st, true);
+        if let Some(Errand::Read(_)) = errand {
             st.kicked = false; // what came meanwhile was noted by the stub, and is looked at now
             return Some(Event::Done { result: value, at: 0 });
         }

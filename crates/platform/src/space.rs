@@ -358,13 +358,17 @@ impl Space {
         host::process::cpu_time(self.host_pid).unwrap_or(0)
     }
 
-    /// Operations for a script that rewrite the call site whose instruction ends at `ip`: it jumps to a trampoline from then on. `code` is what stands there, from 7 bytes before `ip`. The
-    /// caller has seen that it lies in a private mapping of a file, which may be read and executed and not be written, and holds off whoever changes that. `None`: it cannot be done here.
-    pub fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<crate::Op>> {
+    /// See [`Thread::rewrite`].
+    pub(crate) fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<crate::Op>> {
         if ip < crate::LOW + 7 {
             return None;
         }
         lock(&self.sites).rewrite(self.core.region.base, ip, code, crate::zygote::header_word)
+    }
+
+    /// Who rewrote a site has come back, or is not of this process.
+    pub(crate) fn was_rewritten(&self) {
+        lock(&self.sites).busy = false;
     }
 
     /// Whether the call whose instruction ends at `ip` was rewritten.
@@ -386,6 +390,7 @@ impl Space {
     pub(crate) fn inherit_sites(&self, parent: &Space) {
         let sites = lock(&parent.sites).clone();
         *lock(&self.sites) = sites;
+        self.was_rewritten();
     }
 
     /// A slot for a new thread. `None`: there are as many threads as can be.

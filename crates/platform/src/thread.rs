@@ -121,8 +121,7 @@ pub(crate) struct State {
     pub refused: Option<(Unborn, i64)>,
     /// The stub will ring RESULT.
     pub result_due: bool,
-    /// The file, by its place in the space's table, that the stub was told to read.
-    pub reads: Option<usize>,
+    pub errand: Option<Errand>,
     pub files: Vec<Arc<HostFd>>,
     /// What a script that did not fit the mailbox still has to do.
     pub rest: Option<Rest>,
@@ -140,6 +139,15 @@ pub(crate) enum Wait {
     },
     /// The stub makes it. What the host said, when it is over.
     Stub(Option<i64>),
+}
+
+/// What the stub was told to do before it goes on with guest code, until the thread comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Errand {
+    /// To read a file, by its place in the space's table.
+    Read(usize),
+    /// To rewrite a call site.
+    Rewrite,
 }
 
 pub(crate) struct Birth {
@@ -173,7 +181,7 @@ impl State {
             birth: None,
             refused: None,
             result_due: false,
-            reads: None,
+            errand: None,
             files: Vec::new(),
             rest: None,
             open: None,
@@ -413,7 +421,7 @@ impl Thread {
         }
         match st.at {
             At::Direct { id } => match answer {
-                Answer::Read(read) if st.reads.is_some() => {
+                Answer::Read(read) if st.errand.is_some() => {
                     self.have_it_read(&mut st, read);
                     self.send(id, read.len as i64, 0);
                 }
@@ -433,7 +441,7 @@ impl Thread {
                 other => self.call_in(&mut st, id, Some(other)),
             },
             At::Polled => match answer {
-                Answer::Read(read) if st.reads.is_some() => {
+                Answer::Read(read) if st.errand.is_some() => {
                     self.have_it_read(&mut st, read);
                     self.mailbox.poll().store(poll::ANSWERED, Ordering::Release);
                 }
@@ -470,6 +478,15 @@ impl Thread {
         st.result_due = true;
         st.at = At::Running;
         st.value = read.len as i64;
+    }
+
+    /// It is done with what it was told to do. `failed`: that went otherwise than was expected.
+    pub(crate) fn is_back(&self, st: &mut State, failed: bool) {
+        match st.errand.take() {
+            None => {}
+            Some(Errand::Read(place)) => self.space.kept.was_read(place, failed),
+            Some(Errand::Rewrite) => self.space.was_rewritten(),
+        }
     }
 
     /// A call that the poller took will wait: its thread comes to the doorbell.

@@ -32,6 +32,9 @@ const fn local(id: u32) -> u32 {
     LOCAL | id << 8
 }
 
+/// In place of an id's index: set_robust_list(2), which is noted.
+pub const ROBUST: u32 = 6;
+
 const fn counted(arg: u32, by: u32, each: u32) -> u32 {
     COUNTED | arg << 8 | by << 16 | each << 24
 }
@@ -127,6 +130,7 @@ const CALLS: &[(usize, u32, u32)] = &[
     (268, string(1), NONE),                                   // fchmodat
     (269, string(1), NONE),                                   // faccessat
     (271, counted(0, 1, POLLFD), counted(0, 1, POLLFD)),      // ppoll
+    (273, local(ROBUST), NONE),                               // set_robust_list
     (280, string(1), NONE),                                   // utimensat
     (281, NONE, counted(1, 2, EPOLL_EVENT)),                  // epoll_pwait
     (293, NONE, fixed(0, 8)),                                 // pipe2

@@ -113,6 +113,8 @@ tr_table:
   cmp dword ptr gs:[{M_LOCAL}], 0
   je tr_ask
   shr r8d, 8
+  cmp r8d, {IS_ROBUST}
+  je tr_robust
   mov eax, gs:[{M_IDS} + r8 * 4]
   xor ecx, ecx
   jmp tr_finish
@@ -154,6 +156,13 @@ tr_in_insn:
   mov gs:[{M_IN}], rax
   mov gs:[{M_LENS}], edx
   jmp tr_out
+tr_robust:
+  cmp rsi, {HEAD_LEN}
+  jne tr_ask
+  mov gs:[{M_ROBUST}], rdi
+  xor eax, eax
+  xor ecx, ecx
+  jmp tr_finish
 // rt_sigprocmask, while the mask is lent
 tr_mask:
   cmp dword ptr gs:[{M_LENT}], 0
@@ -436,6 +445,9 @@ tr_pread_over:
     M_LOCAL = const SHARED as usize + offset_of!(Mailbox, local),
     M_IDS = const SHARED as usize + offset_of!(Mailbox, ids),
     LOCAL = const pointers::LOCAL,
+    IS_ROBUST = const pointers::ROBUST,
+    HEAD_LEN = const 24,
+    M_ROBUST = const SHARED as usize + offset_of!(Mailbox, robust),
     M_LENT = const SHARED as usize + offset_of!(Mailbox, lent),
     M_MASK = const SHARED as usize + offset_of!(Mailbox, mask),
     MASKABLE = const MASKABLE,

@@ -3,7 +3,6 @@
 use abi::Errno;
 use abi::futex::RobustListHead;
 use kernel::{Args, Call, Op, Ret, fail};
-use std::sync::atomic::Ordering::Relaxed;
 
 const HEAD: u64 = size_of::<RobustListHead>() as u64;
 
@@ -11,7 +10,7 @@ pub fn sys_set_robust_list(call: &mut Call<'_>, [head, len, ..]: Args) -> Op<Ret
     if len != HEAD {
         return fail(Errno::EINVAL);
     }
-    call.task.robust_list.store(head, Relaxed);
+    call.task.set_robust_list(head);
     Ok(().into())
 }
 
@@ -26,6 +25,6 @@ pub fn sys_get_robust_list(call: &mut Call<'_>, [pid, head_at, len_at, ..]: Args
         return fail(Errno::EPERM);
     }
     call.put(len_at, &HEAD)?;
-    call.put(head_at, &target.robust_list.load(Relaxed))?;
+    call.put(head_at, &target.robust_list())?;
     Ok(().into())
 }

@@ -81,7 +81,6 @@ impl Task {
             run: Mutex::new(None),
             unfinished: Default::default(),
             signals: Mutex::new(signals),
-            robust_list: AtomicU64::new(0),
             robust_rounds: AtomicU32::new(0),
             counters: Default::default(),
             apart: Default::default(),
@@ -413,6 +412,8 @@ impl Task {
             Some(Birth::Thread) | None => {}
             Some(Birth::Exec(image)) => return self.exec_on(run, &thread, *image),
         }
+        // Nearly all that is born sets its mask before it does anything else.
+        self.lend_mask();
         self.drive(run);
     }
 

@@ -265,7 +265,7 @@ impl Task {
         if let Some(timers) = self.group.timers.get() {
             timers.exec();
         }
-        self.robust_list.store(0, Relaxed);
+        self.set_robust_list(0);
         super::pi::owner_died(self);
         if secure {
             self.set_death_signal(0);

@@ -87,8 +87,7 @@ pub struct Task {
     unfinished: Mutex<events::Unfinished, crate::locks::Leaf>,
     pub signals: Mutex<TaskSignals, TaskSignalsClass>,
     fields: Mutex<Fields, TaskFields>,
-    /// Address of the head of its robust list, 0 for none; and how often its end went through that.
-    pub robust_list: AtomicU64,
+    /// How often its end went through its robust list.
     robust_rounds: AtomicU32,
     /// For /proc/PID/io and getrusage(2).
     pub counters: Counters,

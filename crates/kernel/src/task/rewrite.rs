@@ -16,6 +16,6 @@ impl Task {
         }
         let mut code = [0; AROUND];
         mm.read_exact(start, &mut code).ok()?;
-        mm.space().rewrite(ip, &code)
+        self.thread()?.rewrite(ip, &code)
     }
 }

@@ -20,7 +20,7 @@ impl ThreadGroup {
     /// Whether its threads must be let do something before they end, although all of them do: others see the locks that they hold.
     pub(super) fn has_last_words(&self, tasks: &[Arc<Task>]) -> bool {
         let Some(mm) = tasks.iter().find_map(|t| t.mm()) else { return false };
-        let listed = || tasks.iter().any(|t| t.robust_list.load(Relaxed) != 0);
+        let listed = || tasks.iter().any(|t| t.robust_list() != 0);
         // A thread that is alone in its process, and in the kernel, changes its list no more.
         let changing = || tasks.len() > 1 || tasks.iter().any(|t| t.is_at_user());
         let locks = || listed() && (changing() || tasks.iter().any(|t| !held(&mm, t).is_empty()));
@@ -30,15 +30,26 @@ impl ThreadGroup {
 }
 
 impl Task {
+    /// Address of the head of its robust list, 0 for none. Its stub keeps it, and notes by itself what the thread sets.
+    pub fn robust_list(&self) -> u64 {
+        self.thread().map_or(0, |thread| thread.robust_list())
+    }
+
+    pub fn set_robust_list(&self, head: u64) {
+        if let Some(thread) = self.thread() {
+            thread.set_robust_list(head);
+        }
+    }
+
     /// What its stub has to do before the thread ends or takes on another program; None when that is done.
     pub fn last_words(&self) -> Option<Script> {
         let mm = self.mm()?;
         let mut ops = Vec::new();
-        if self.robust_list.load(Relaxed) != 0 && self.robust_rounds.fetch_add(1, Relaxed) < MAX_ROUNDS {
+        if self.robust_list() != 0 && self.robust_rounds.fetch_add(1, Relaxed) < MAX_ROUNDS {
             ops = held(&mm, self);
         }
         if ops.is_empty() {
-            self.robust_list.store(0, Relaxed);
+            self.set_robust_list(0);
             self.robust_rounds.store(0, Relaxed);
             ops = self.clear_tid_of_vfork(&mm);
         }
@@ -67,7 +78,7 @@ fn entry(at: u64) -> (u64, bool) {
 
 /// What is to be done about the words of a thread's list that still name it as owner.
 fn held(mm: &Mm, task: &Task) -> Vec<Op> {
-    let at = task.robust_list.load(Relaxed);
+    let at = task.robust_list();
     let mut head = RobustListHead::new_zeroed();
     let mut ops = Vec::new();
     if at == 0 || mm.read_exact(at, head.as_mut_bytes()).is_err() {
