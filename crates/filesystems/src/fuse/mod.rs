@@ -6,10 +6,12 @@
 
 mod conn;
 mod control;
+mod data;
 mod device;
 mod file;
 mod handle;
 mod init;
+mod inode;
 mod listing;
 mod locks;
 mod names;
@@ -21,6 +23,7 @@ mod poll;
 mod ranges;
 mod request;
 mod wire;
+mod writeback;
 mod xattr;
 
 use abi::Errno;

@@ -4,7 +4,8 @@
 //! re-runs decide the same. Neighbours: `node`, `request`. No locks of its own.
 
 use super::handle::{Created, Handle};
-use super::node::{Node, NodeOps};
+use super::inode::NodeOps;
+use super::node::Node;
 use super::request::hold;
 use super::wire::{ENTRY, EntryOut, In, OPEN_OUT, Out};
 use abi::Errno;

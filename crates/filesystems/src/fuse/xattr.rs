@@ -1,6 +1,6 @@
 //! Extended attributes of a server's files. xattr(7), fuse(4). No locks.
 
-use super::node::NodeOps;
+use super::inode::NodeOps;
 use super::wire::Out;
 use abi::Errno;
 use abi::fs::{XATTR_LIST_MAX, XATTR_SIZE_MAX};
