@@ -14,8 +14,9 @@ use std::time::Duration;
 use abi::Errno;
 
 use crate::core::{Core, Newborn};
+use crate::state::At;
 use crate::sync::{Mutex, Telling, Youth, lock};
-use crate::thread::{At, Thread};
+use crate::thread::Thread;
 
 /// So long a thread stays bound after its own birth, and after the last one that it gave.
 const YOUTH: Duration = Duration::from_millis(20);

@@ -13,8 +13,9 @@ use crate::mailbox::Slot;
 use crate::outgoing::{Out, queue};
 use crate::shard::{Shard, birth_done};
 use crate::space::Space;
+use crate::state::{At, Birth, State};
 use crate::sync::{Mutex, lock};
-use crate::thread::{At, Birth, State, Thread};
+use crate::thread::Thread;
 use crate::unborn::Unborn;
 
 /// Arguments of a fork's clone call.

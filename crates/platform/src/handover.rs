@@ -18,8 +18,9 @@ use crate::layout::op;
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
 use crate::space::Space;
+use crate::state::{Answer, At, State};
 use crate::sync::{Handovers, Mutex, lock};
-use crate::thread::{Answer, At, State, Thread};
+use crate::thread::Thread;
 
 #[derive(Default)]
 pub(crate) struct Handover(Mutex<Turns, Handovers>);

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Core, Kind, Newborn};
 use crate::guest::Event;
+use crate::state::State;
 use crate::sync::lock;
-use crate::thread::{State, Thread};
+use crate::thread::Thread;
 use crate::tracer::Tracer;
 use crate::worker::wake_later;
 

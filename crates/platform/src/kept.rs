@@ -14,8 +14,9 @@ use host::seccomp::notify;
 
 use crate::layout::{KEPT, MOST_KEPT};
 use crate::outgoing::{Out, queue};
+use crate::state::{At, Errand, State};
 use crate::sync::{Keeps, Mutex, lock};
-use crate::thread::{At, Errand, State, Thread};
+use crate::thread::Thread;
 
 /// Bytes of a file that are read without reads of others in between before the stub gets it: to hand it over costs about what its own reading of so many saves.
 const PAYS: u64 = 96 << 10;

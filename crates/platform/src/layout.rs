@@ -27,6 +27,8 @@ pub const SITES_LEN: u64 = 0x2000;
 pub const MANY_BLOCKS: u64 = SITES + SITES_LEN;
 /// And of one that is 1 where blocks that are not in use need no mapping that keeps others away. Such a mapping, however empty, makes the end of each process walk through the page tables beside it.
 pub const FREE_REST: u64 = MANY_BLOCKS + 8;
+/// And of the address of the host's `__vdso_clock_gettime`, or 0.
+pub const CLOCK: u64 = FREE_REST + 8;
 /// Slots come in blocks: first the private parts of [`BLOCK_SLOTS`] (a page of state and the signal stack each, found by masking the stack pointer), then their mailboxes. A block is
 /// mapped when a thread wants it.
 pub const BLOCKS: u64 = SITES + 0x1_0000;

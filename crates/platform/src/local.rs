@@ -3,8 +3,9 @@
 //! Neighbours: the stub's trampoline.rs, `mask` (what they may change). Owns no locks; takes the thread's state.
 
 use crate::mailbox::once;
+use crate::state::At;
 use crate::sync::lock;
-use crate::thread::{At, Thread};
+use crate::thread::Thread;
 
 impl Thread {
     /// What getpid, gettid, getuid, getgid, geteuid and getegid answer from now on, without a trip to the kernel. `None`: the kernel answers them.

@@ -22,8 +22,9 @@ use crate::layout::{bell, order};
 use crate::mailbox::{Mailboxes, Slot, once};
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
+use crate::state::{At, Grant};
 use crate::sync::lock;
-use crate::thread::{At, Grant, Thread};
+use crate::thread::Thread;
 use crate::tracer;
 use crate::unborn::Unborn;
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::shard::Shard;
+use crate::state::{At, State};
 use crate::sync::lock;
-use crate::thread::{At, State, Thread};
+use crate::thread::Thread;
 
 const MOST_OPEN: usize = 64;
 const LONG: Duration = Duration::from_millis(20);

@@ -11,7 +11,8 @@ use crate::core::{Kind, Newborn};
 use crate::layout::{Call, Frame, MAX_CALLS, MAY_FAIL, WINDOW_LEN, op, pseudo, then};
 use crate::mailbox::once;
 use crate::outgoing::{Out, queue};
-use crate::thread::{Answer, At, Birth, Grant, Rest, State, Thread, Wait};
+use crate::state::{Answer, At, Birth, Grant, Rest, State, Wait};
+use crate::thread::Thread;
 use crate::tracer::Order;
 use crate::unborn::Unborn;
 

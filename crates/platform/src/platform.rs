@@ -19,8 +19,8 @@ use crate::poller::{self, Poller};
 use crate::reaper;
 use crate::region::Region;
 use crate::shard::Shard;
-use crate::space::VdsoInfo;
 use crate::sync::{Mutex, lock};
+use crate::vdso::VdsoInfo;
 use crate::zygote::{Seed, Zygote};
 
 /// Runs guest code in stub processes. One per process; it lives as long as that.

@@ -14,8 +14,9 @@ use crate::guest::Event;
 use crate::layout::poll;
 use crate::mailbox::once;
 use crate::outgoing::{self, Out};
+use crate::state::{At, Request};
 use crate::sync::{Mutex, Watches, lock};
-use crate::thread::{At, Request, Thread};
+use crate::thread::Thread;
 
 /// Without a call for so long it sleeps.
 const IDLE: Duration = Duration::from_micros(60);

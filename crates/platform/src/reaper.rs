@@ -10,8 +10,8 @@ use host::process::Ended;
 
 use crate::core::{Core, Kind, Newborn};
 use crate::outgoing::{Out, queue};
+use crate::state::At;
 use crate::sync::lock;
-use crate::thread::At;
 
 pub(crate) fn run(core: &'static Core) {
     loop {

@@ -9,7 +9,7 @@ use host::HostFd;
 
 use crate::config::StartError;
 use crate::layout::{REGION_ALIGN, REGION_LEN};
-use crate::space::VdsoInfo;
+use crate::vdso::{self, VdsoInfo};
 
 /// Kept free below the region and below the vDSO.
 const GUARD: u64 = 0x10_0000;
@@ -35,7 +35,7 @@ impl Region {
     /// `delegate`: with an arena, where there is room for one.
     pub fn reserve(proc: Option<&HostFd>, delegate: bool) -> Result<Region, StartError> {
         let maps = own_maps(proc);
-        let vdso = find_vdso(&maps);
+        let vdso = vdso::find(&maps);
         let mmap_base = if delegate { find_mmap_base(proc) } else { None };
         // Below the stack's range (16 GiB under the top), down to where a mapping of ours may start at the lowest.
         let base = (0x7e00..0x7ffb)
@@ -98,20 +98,6 @@ fn find_mmap_base(proc: Option<&HostFd>) -> Option<u64> {
         end = range.end;
     }
     (!maps.is_empty()).then_some(end)
-}
-
-/// Finds [vvar] (in all its parts) and [vdso], which lie side by side. Empty if this process has none.
-fn find_vdso(maps: &str) -> VdsoInfo {
-    let mut info = VdsoInfo::default();
-    for (range, rest) in ranges(maps) {
-        if rest.contains("[vvar") {
-            let start = if info.vvar.is_empty() { range.start } else { info.vvar.start.min(range.start) };
-            info.vvar = start..range.end.max(info.vvar.end);
-        } else if rest.ends_with("[vdso]") {
-            info.vdso = range;
-        }
-    }
-    if info.vvar.end != info.vdso.start { VdsoInfo::default() } else { info }
 }
 
 #[cfg(test)]

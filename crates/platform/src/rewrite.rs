@@ -6,8 +6,9 @@
 
 use crate::answer::Op;
 use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, TEXT, header};
+use crate::state::Errand;
 use crate::sync::lock;
-use crate::thread::{Errand, Thread};
+use crate::thread::Thread;
 
 /// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
 pub const AROUND: usize = 15;

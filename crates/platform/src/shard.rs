@@ -19,8 +19,9 @@ use crate::mailbox::once;
 use crate::nursery::ZygoteState;
 use crate::outgoing::{Out, queue};
 use crate::socket::Table;
+use crate::state::{At, Errand, Request, State, Wait};
 use crate::sync::{Mutex, Opens, Threads, Zygotes, lock};
-use crate::thread::{At, Errand, Request, State, Thread, Wait};
+use crate::thread::Thread;
 use crate::worker::Crew;
 
 const CLONE: i32 = 56;

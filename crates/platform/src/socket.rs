@@ -15,8 +15,9 @@ use crate::core::Kind;
 use crate::layout::{DOORBELL, TEXT, bell};
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
+use crate::state::At;
 use crate::sync::{Cookies, Mutex, lock};
-use crate::thread::{At, Thread};
+use crate::thread::Thread;
 use crate::tracer::Tracer;
 
 /// A shard's threads by cookie; empty if there is a listener.

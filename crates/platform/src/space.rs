@@ -24,14 +24,8 @@ use crate::rewrite::{AROUND, Sites};
 use crate::shard::Shard;
 use crate::sync::{Files, Mutex, Rewritten, Slots, lock};
 use crate::thread::Thread;
+use crate::vdso::VdsoInfo;
 use crate::window;
-
-/// The host's own [vvar] and [vdso], which every stub process keeps where they are. Empty ranges if there are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VdsoInfo {
-    pub vvar: Range<u64>,
-    pub vdso: Range<u64>,
-}
 
 /// A mapping in the arena, as the host tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +50,6 @@ impl HostMap {
             shared: has(3, b's') != 0,
             file: words.nth(2).is_some_and(|inode| inode != "0"),
         }
-    }
-}
-
-impl Default for VdsoInfo {
-    fn default() -> Self {
-        VdsoInfo { vvar: 0..0, vdso: 0..0 }
     }
 }
 

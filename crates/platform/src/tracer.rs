@@ -16,8 +16,9 @@ use crate::core::{Core, Kind};
 use crate::guest::Event;
 use crate::outgoing::{Out, queue};
 use crate::shard::Shard;
+use crate::state::{At, Grant};
 use crate::sync::{Births, Mutex, lock};
-use crate::thread::{At, Grant, Thread};
+use crate::thread::Thread;
 
 const CLONE: u64 = 56;
 const CLOSE_RANGE: u64 = 436;

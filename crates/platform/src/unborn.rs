@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::guest::Guest;
 use crate::outgoing::{Out, queue};
-use crate::thread::State;
+use crate::state::State;
 
 pub struct Unborn(Option<Arc<dyn Guest>>);
 

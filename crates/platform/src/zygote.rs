@@ -16,8 +16,8 @@ use host::seccomp::notify;
 use crate::config::{Config, StartError};
 use crate::filter::{self, Ways};
 use crate::layout::{
-    BLOCK_SLOTS, BLOCKS, FREE_REST, KEPT, KICK_SIGNAL, MOST_KEPT, Mailbox, REGION_LEN, SHARED, SIGNAL_STACK, SITES,
-    STRIDE, TEXT, TEXT_LEN, block, header, private,
+    BLOCK_SLOTS, BLOCKS, CLOCK, FREE_REST, KEPT, KICK_SIGNAL, MOST_KEPT, Mailbox, REGION_LEN, SHARED, SIGNAL_STACK,
+    SITES, STRIDE, TEXT, TEXT_LEN, block, header, private,
 };
 use crate::mailbox::{Mailboxes, Pool, once};
 use crate::region::Region;
@@ -220,6 +220,7 @@ fn become_seed(region: &Region, mailboxes: &Mailboxes, blocks: u64) -> (u32, Err
         }
         let free = u64::from(region.is_out_of_the_way());
         ((base + FREE_REST) as *mut u64).write(free);
+        ((base + CLOCK) as *mut u64).write(region.vdso.clock_gettime());
         if free != 0 {
             let (from, end) = (base + block(blocks * BLOCK_SLOTS), base + REGION_LEN);
             libc::munmap(from as *mut _, (end - from) as usize);

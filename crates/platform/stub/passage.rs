@@ -30,10 +30,12 @@ pub struct Passage {
     pub kicked: u64,
     /// The call's value, while the window is copied out.
     pub value: u64,
+    /// The guest's stack pointer while the host's vDSO runs on the signal stack; 0 otherwise.
+    pub stack: u64,
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0, value: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0, value: 0, stack: 0 };
 }
 
 /// Where a signal that met a trampoline, or a site that is half rewritten, leads.
@@ -60,7 +62,7 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
     let kick = sig == KICK_SIGNAL;
     // SAFETY: by the caller.
     unsafe {
-        if kick && is_reading(p, ip) {
+        if kick && ((*p).passage.stack != 0 || is_reading(p, ip)) {
             (*p).passage.kicked = 1;
             return Entry::Later;
         }
@@ -205,6 +207,8 @@ pub fn recovery(ip: u64) -> Option<u64> {
         Some(address!("tr_table"))
     } else if ip >= address!("tr_action_insns") && ip < address!("tr_action_end") {
         Some(address!("tr_table"))
+    } else if ip >= address!("tr_clock_insns") && ip < address!("tr_clock_end") {
+        Some(address!("tr_clock_failed"))
     } else if ip == address!("tr_piece_insn") {
         Some(address!("tr_piece_fault"))
     } else {

@@ -10,11 +10,13 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, Site, TEXT, WINDOW, poll};
+use crate::layout::{CLOCK, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
 const P: usize = offset_of!(Private, passage);
+/// Bits of the clocks that the filter leaves to guest code.
+const CLOCKS: u32 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7;
 /// All signals but SIGKILL and SIGSTOP.
 pub const MASKABLE: u64 = !(1 << 8 | 1 << 18);
 
@@ -24,6 +26,7 @@ global_asm!(
 .globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
 .globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
 .globl tr_reading, tr_was_read, tr_unread, tr_pread, tr_pread_over
+.globl tr_clock_insns, tr_clock_end, tr_clock_failed
 .globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
 tr_start:
 tr_entries7:
@@ -115,6 +118,7 @@ tr_table:
   shr r8d, 8
   cmp r8d, {IS_ROBUST}
   je tr_robust
+  ja tr_clock
   mov eax, gs:[{M_IDS} + r8 * 4]
   xor ecx, ecx
   jmp tr_finish
@@ -156,6 +160,47 @@ tr_in_insn:
   mov gs:[{M_IN}], rax
   mov gs:[{M_LENS}], edx
   jmp tr_out
+// clock_gettime of a clock that means the same to everybody: the host's vDSO reads it, on the signal stack
+tr_clock:
+  cmp edi, 7
+  ja tr_ask
+  mov eax, {CLOCKS}
+  bt eax, edi
+  jnc tr_ask
+  mov rax, [rip + stub_header + {CLOCK}]
+  test rax, rax
+  jz tr_ask
+  rdgsbase rcx
+  mov gs:[{P_STACK}], rsp
+  lea rsp, [rcx + {CLOCK_STACK}]
+  mov rsi, rsp
+  call rax
+  mov rcx, [rsp]
+  mov rdx, [rsp + 8]
+  mov rsp, gs:[{P_STACK}]
+  mov qword ptr gs:[{P_STACK}], 0
+  mov r11d, {CLOCK_GETTIME}
+  mov rsi, gs:[{M_ARGS} + 8]
+  test eax, eax
+  jnz tr_clock_failed
+tr_clock_insns:
+  mov [rsi], rcx
+  mov [rsi + 8], rdx
+tr_clock_end:
+  xor eax, eax
+  xor ecx, ecx
+  jmp tr_finish
+// the host says what is wrong; a kick that came meanwhile goes first
+tr_clock_failed:
+  cmp qword ptr gs:[{P_KICKED}], 0
+  je tr_ask
+  mov rdi, gs:[{M_ARGS}]
+  mov rsi, gs:[{M_ARGS} + 8]
+  mov rdx, gs:[{M_ARGS} + 16]
+  mov r10, gs:[{M_ARGS} + 24]
+  mov r8, gs:[{M_ARGS} + 32]
+  mov r9, gs:[{M_ARGS} + 40]
+  jmp tr_kicked
 tr_robust:
   cmp rsi, {HEAD_LEN}
   jne tr_ask
@@ -446,6 +491,11 @@ tr_pread_over:
     M_IDS = const SHARED as usize + offset_of!(Mailbox, ids),
     LOCAL = const pointers::LOCAL,
     IS_ROBUST = const pointers::ROBUST,
+    CLOCK = const CLOCK - TEXT,
+    CLOCKS = const CLOCKS,
+    CLOCK_GETTIME = const 228,
+    CLOCK_STACK = const STRIDE - 512,
+    P_STACK = const P + offset_of!(Passage, stack),
     HEAD_LEN = const 24,
     M_ROBUST = const SHARED as usize + offset_of!(Mailbox, robust),
     M_LENT = const SHARED as usize + offset_of!(Mailbox, lent),

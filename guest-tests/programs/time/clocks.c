@@ -39,6 +39,48 @@ TEST(never_backwards)
     }
 }
 
+// From one place, often enough for a sandbox to answer it there.
+static __attribute__((noinline)) long by_call(long clock, void *to)
+{
+    long result;
+    register long r10 asm("r10") = 10, r8 asm("r8") = 8, r9 asm("r9") = 9, rdx asm("rdx") = 3;
+    asm volatile("mov $228, %%eax\n\tsyscall"
+                 : "=a"(result), "+r"(r10), "+r"(r8), "+r"(r9), "+r"(rdx)
+                 : "D"(clock), "S"(to)
+                 : "rcx", "r11", "memory");
+    EQ(r10 == 10 && r8 == 8 && r9 == 9 && rdx == 3, 1);
+    return result;
+}
+static volatile int alarms;
+static void on_alarm(int sig) { alarms += sig == SIGALRM; }
+
+TEST(by_call_from_one_place)
+{
+    static const int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME,
+                                 CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+    OK(signal(SIGALRM, on_alarm) == SIG_ERR ? -1 : 0);
+    struct itimerval often = {{0, 200}, {0, 200}};
+    OK(setitimer(ITIMER_REAL, &often, NULL));
+    struct timespec t, before, after;
+    for (int i = 0; i < 20000 || (alarms < 20 && i < 3000000); i++) {
+        int clock = clocks[i % 8];
+        OK(clock_gettime(clock, &before));
+        t.tv_nsec = -1;
+        EQ(by_call(clock, &t), 0);
+        OK(clock_gettime(clock, &after));
+        int64_t now = t.tv_sec * 1000000000LL + t.tv_nsec;
+        CHECK(t.tv_nsec >= 0 && now >= before.tv_sec * 1000000000LL + before.tv_nsec && now <= after.tv_sec * 1000000000LL + after.tv_nsec);
+        if (i % 16 == 0) {
+            EQ(by_call(CLOCK_MONOTONIC, (void *)8), -EFAULT);
+            EQ(by_call(CLOCK_MONOTONIC, NULL), -EFAULT);
+            EQ(by_call(99, &t), -EINVAL);
+            EQ(by_call(CLOCK_MONOTONIC, (char *)mmap - 16), -EFAULT);
+            EQ(by_call(-1L << 32 | CLOCK_MONOTONIC, &t), 0);
+        }
+    }
+    CHECK(alarms >= 20);
+}
+
 TEST(wall_clock_agrees)
 {
     struct timeval v;

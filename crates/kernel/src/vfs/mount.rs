@@ -7,7 +7,7 @@ use super::{Dentry, FileSystem};
 use crate::locks::MountTree;
 use abi::fs::{MS_NOATIME, MS_RELATIME, MS_STRICTATIME};
 use lock::RwLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A place in the tree of files: a dentry as seen through a mount.
@@ -41,6 +41,8 @@ pub struct Mount {
     pub(super) writers: AtomicU32,
     /// 0, or after MNT_EXPIRE 1 and how often walks came to the mount since.
     pub(super) expiring: AtomicU32,
+    /// Its file system counts it.
+    counted: AtomicBool,
     /// Where it is mounted and what is mounted on it.
     pub tree: RwLock<MountLinks, MountTree>,
 }
@@ -81,6 +83,7 @@ impl Mount {
             flags: AtomicU32::new(with_times(flags)),
             writers: AtomicU32::new(0),
             expiring: AtomicU32::new(0),
+            counted: AtomicBool::new(true),
             tree: RwLock::new(MountLinks::default()),
         })
     }
@@ -103,13 +106,24 @@ impl Mount {
         }
         found
     }
+    /// For who holds no lock: what comes after the last mount of a file system is done at once.
+    pub(super) fn let_go(self: Arc<Mount>) {
+        if let Some(empty) = Arc::into_inner(self).and_then(|mount| mount.last_of_its_kind()) {
+            crate::wait::Runnable::run(empty);
+        }
+    }
+    /// It goes. If its file system has no other mount, what is to be done about that.
+    fn last_of_its_kind(&self) -> Option<Arc<Empty>> {
+        let last = self.counted.swap(false, Ordering::Relaxed) && self.fs.mounts.fetch_sub(1, Ordering::AcqRel) == 1;
+        last.then(|| Arc::new(Empty(self.root.clone(), self.fs.clone())))
+    }
     /// Where this mount is attached.
     pub fn at(&self) -> Option<Path> {
         self.tree.read().at.clone()
     }
 }
 
-/// Empties the dentry cache of a file system that is mounted nowhere any more. Queued, because a mount may go under any lock.
+/// Empties the dentry cache of a file system that is mounted nowhere any more. Mostly queued, because a mount may go under any lock.
 struct Empty(Arc<Dentry>, Arc<FileSystem>);
 
 impl crate::wait::Runnable for Empty {
@@ -125,8 +139,8 @@ impl crate::wait::Runnable for Empty {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        if self.fs.mounts.fetch_sub(1, Ordering::AcqRel) == 1 {
-            crate::wait::enqueue(Arc::new(Empty(self.root.clone(), self.fs.clone())));
+        if let Some(empty) = self.last_of_its_kind() {
+            crate::wait::enqueue(empty);
         }
     }
 }

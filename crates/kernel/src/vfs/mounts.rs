@@ -197,11 +197,16 @@ pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
     }
     let ns = mount.tree.read().ns.upgrade();
     victims.push(mount);
-    for victim in &victims {
-        leave(&namespaces, &tree_of(victim));
-        dissolve(victim);
+    let mut gone = Vec::new();
+    for victim in victims {
+        let tree = tree_of(&victim);
+        leave(&namespaces, &tree);
+        dissolve(&victim);
+        gone.extend(tree);
     }
     drop(namespaces);
+    // The caller sees a file system that is gone, and its server that nobody asks it any more.
+    gone.into_iter().for_each(Mount::let_go);
     if let Some(ns) = ns {
         changed(&ns);
     }
