@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use host::HostFd;
@@ -14,7 +14,7 @@ use host::seccomp::notify;
 
 use crate::core::Core;
 use crate::guest::Guest;
-use crate::layout::{KICK_SIGNAL, MAX_FDS};
+use crate::layout::{KICK_SIGNAL, MAX_FDS, poll};
 use crate::mailbox::{Slot, once};
 use crate::shard::Shard;
 use crate::tracer::{Order, Tracer};
@@ -54,6 +54,8 @@ pub(crate) enum Out {
         tgid: i32,
         tid: i32,
     },
+    /// Has a thread whose call the poller took come to the doorbell.
+    Ring(Slot),
     /// Wakes a parked thread.
     Unpark(&'static AtomicU32),
     /// Wakes a thread of ours.
@@ -125,6 +127,7 @@ fn perform(out: Out) {
         Out::Give { core, pid, socket, files } => crate::handover::send(core, pid, &socket, &files),
         Out::Birth(order) => Tracer::order(order.shard.core, *order),
         Out::Kick { tgid, tid } => drop(host::process::tgkill(tgid, tid, KICK_SIGNAL as i32)),
+        Out::Ring(slot) => slot.poll().store(poll::RING, Ordering::Release),
         // SAFETY: mailboxes are never unmapped.
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
         Out::Wake(word) => host::futex::wake(word, 1),

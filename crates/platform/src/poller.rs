@@ -309,7 +309,7 @@ fn serve(core: &'static Core, thread: &Arc<Thread>, later: &mut Option<Instant>)
         }
         None => thread.exit(),
     }
-    let goes_on = mb.poll().load(Ordering::Relaxed) != poll::RING;
+    let goes_on = !matches!(lock(&thread.state).at, At::Coming(_));
     if goes_on && crate::worker::is_waiting() {
         crate::worker::flush();
         later.get_or_insert_with(Instant::now);

@@ -351,7 +351,7 @@ impl Thread {
     fn have_polled_ring(&self, st: &mut State, answer: Option<Answer>) {
         st.at = At::Coming(answer);
         st.kicked = true;
-        self.mailbox.poll().store(poll::RING, Ordering::Release);
+        queue(Out::Ring(self.mailbox)); // not before the kernel has put away what it knows of the call
     }
 
     /// Has the thread of a direct notification come to the doorbell with all its registers.

@@ -87,7 +87,7 @@ impl Task {
 
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
-        if matches!(run.phase, Phase::Stub(_)) {
+        if matches!(run.phase, Phase::Stub(_) | Phase::Read(..)) {
             let now = self.group.is_exiting() && !self.group.ends_orderly();
             return if now { Attention::Exit } else { Attention::None };
         }

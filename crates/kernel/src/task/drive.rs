@@ -39,11 +39,12 @@ pub enum Phase {
     InHost,
     /// A kick brought the thread out of a wait that it had begun by itself (`platform::Thread::host_wait`): without a handler it waits again.
     AtHostWait,
-    /// No call: the thread was brought in by a kick or a fault, or is new.
+    /// No call: the thread was brought in by a kick or a fault, or is new; or rt_sigreturn(2), where the registers count.
     Kicked,
-    /// rt_sigreturn: as `Kicked`, the registers count.
     /// The stub works; what becomes of its report.
     Stub(Option<OnDone>),
+    /// The call has its value when its stub has read the file.
+    Read(platform::FileRead, OnDone),
 }
 
 /// What is kept while a task is in the kernel.
@@ -158,6 +159,11 @@ impl Task {
                 Phase::Leaving(value) => return self.leave_with(run, value),
                 Phase::HostWait(wait) => return self.begin_host_wait(run, wait),
                 Phase::AtHostWait | Phase::InHost | Phase::Kicked => return self.answer(run, |thread| thread.resume()),
+                Phase::Read(read, on_done) => {
+                    run.waits.end_call();
+                    run.phase = Phase::Stub(Some(on_done));
+                    return self.release_to_guest(run, |thread| thread.read(read));
+                }
                 Phase::Stub(on_done) => {
                     // Only reached when the task was woken while the stub works: go on waiting for it.
                     run.phase = Phase::Stub(on_done);

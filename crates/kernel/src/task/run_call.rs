@@ -104,10 +104,7 @@ impl Task {
                 thread.script(script);
                 Phase::Stub(Some(on_done))
             }
-            StubWork::Read { read, on_done } => {
-                thread.read(read);
-                Phase::Stub(Some(on_done))
-            }
+            StubWork::Read { read, on_done } => Phase::Read(read, on_done),
             StubWork::Fork { spec, on_done } => {
                 thread.fork(spec);
                 Phase::Stub(Some(on_done))
