@@ -244,11 +244,11 @@ impl Gofer for Client {
         self.forget(handles);
         // Where all channels are busy, there will be a request soon.
         let Some(mut channel) = lock(&self.pool).idle.pop() else { return };
-        let forget = self.some_forgotten();
-        match channel.tell(&Envelope { forget: forget.clone(), request: Request::Forget }) {
+        let envelope = Envelope { forget: self.some_forgotten(), request: Request::Forget };
+        match channel.tell(&envelope) {
             Ok(()) => self.give_back(channel),
             Err(Errno::EAGAIN) => {
-                self.forget(&forget);
+                self.forget(&envelope.forget);
                 self.give_back(channel);
             }
             Err(_) => self.lose(),

@@ -46,8 +46,15 @@ struct Place {
 }
 
 impl Table {
-    fn find(&mut self, file: &Arc<HostFd>) -> Option<usize> {
+    fn find(&self, file: &Arc<HostFd>) -> Option<usize> {
         self.places.iter().position(|place| place.file.as_ref().is_some_and(|kept| is(kept, file)))
+    }
+
+    /// As `find`; the place has one user more.
+    fn find_to_use(&mut self, file: &Arc<HostFd>) -> Option<usize> {
+        let place = self.find(file)?;
+        self.places[place].users += 1;
+        Some(place)
     }
 
     /// So much of it is to be read: whether it was enough before.
@@ -105,40 +112,42 @@ impl Thread {
             State { at: At::Polled, .. } => None,
             _ => return None,
         };
-        let place = {
-            let mut table = lock(&kept.table);
-            if let Some(place) = table.find(file) {
-                table.places[place].users += 1;
-                Err(place)
-            } else if !table.wishes(file, len) {
-                return None;
-            } else {
-                // It can only be handed to who waits in a notification: the next call shall be one.
-                let Some(bell) = bell else {
-                    self.mailbox.polled().store(0, Ordering::Release);
-                    return None;
-                };
-                Ok((table.take()?, bell))
-            }
-        };
-        let place = match place {
-            Err(place) => place,
-            Ok((place, bell)) => {
-                let handed = self.space.read_only(file).and_then(|file| {
-                    notify::add_fd_as(self.shard.doorbell.as_fd(), bell, file.as_fd(), KEPT + place as u32)
-                });
-                let mut table = lock(&kept.table);
-                if handed.is_err() {
-                    table.places[place].users = 0;
-                    return None;
-                }
-                table.places[place].file = Some(Arc::downgrade(file));
-                kept.any.store(true, Ordering::Release);
-                place
-            }
+        let found = lock(&kept.table).find_to_use(file);
+        let place = match found {
+            Some(place) => place,
+            None => self.keep(file, len, bell)?,
         };
         lock(&self.state).errand = Some(Errand::Read(place));
         Some(KEPT + place as u32)
+    }
+
+    /// Hands the file over if enough is read of it: its place, of which this thread is a user.
+    fn keep(&self, file: &Arc<HostFd>, len: u64, bell: Option<u64>) -> Option<usize> {
+        let kept = &self.space.kept;
+        let (bell, place) = {
+            let mut table = lock(&kept.table);
+            if !table.wishes(file, len) {
+                return None;
+            }
+            let Some(bell) = bell else {
+                // It can only be handed to who waits in a notification: the next call shall be one.
+                self.mailbox.polled().store(0, Ordering::Release);
+                return None;
+            };
+            (bell, table.take()?)
+        };
+        let handed = self
+            .space
+            .read_only(file)
+            .and_then(|file| notify::add_fd_as(self.shard.doorbell.as_fd(), bell, file.as_fd(), KEPT + place as u32));
+        let mut table = lock(&kept.table);
+        if handed.is_err() {
+            table.places[place].users = 0;
+            return None;
+        }
+        table.places[place].file = Some(Arc::downgrade(file));
+        kept.any.store(true, Ordering::Release);
+        Some(place)
     }
 
     /// Has files closed that the kernel process has closed. `bell`: the thread's open notification; none: its next call shall be one.

@@ -29,6 +29,8 @@ pub const MANY_BLOCKS: u64 = SITES + SITES_LEN;
 pub const FREE_REST: u64 = MANY_BLOCKS + 8;
 /// And of the address of the host's `__vdso_clock_gettime`, or 0.
 pub const CLOCK: u64 = FREE_REST + 8;
+/// Clocks that the vDSO reads, whose numbers mean the same to everybody: clock_gettime(2) of them is the guest's own.
+pub const CLOCKS: [u32; 6] = [0, 1, 4, 5, 6, 7];
 /// Slots come in blocks: first the private parts of [`BLOCK_SLOTS`] (a page of state and the signal stack each, found by masking the stack pointer), then their mailboxes. A block is
 /// mapped when a thread wants it.
 pub const BLOCKS: u64 = SITES + 0x1_0000;

@@ -10,13 +10,20 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CLOCK, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, poll};
+use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
 const P: usize = offset_of!(Private, passage);
-/// Bits of the clocks that the filter leaves to guest code.
-const CLOCKS: u32 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7;
+/// A bit for each of them.
+const CLOCK_BITS: u32 = {
+    let (mut bits, mut i) = (0, 0);
+    while i < CLOCKS.len() {
+        bits |= 1 << CLOCKS[i];
+        i += 1;
+    }
+    bits
+};
 /// All signals but SIGKILL and SIGSTOP.
 pub const MASKABLE: u64 = !(1 << 8 | 1 << 18);
 
@@ -28,6 +35,15 @@ global_asm!(
 .globl tr_reading, tr_was_read, tr_unread, tr_pread, tr_pread_over
 .globl tr_clock_insns, tr_clock_end, tr_clock_failed
 .globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
+// the registers of the call's arguments, as they came
+.macro tr_arguments
+  mov rdi, gs:[{M_ARGS}]
+  mov rsi, gs:[{M_ARGS} + 8]
+  mov rdx, gs:[{M_ARGS} + 16]
+  mov r10, gs:[{M_ARGS} + 24]
+  mov r8, gs:[{M_ARGS} + 32]
+  mov r9, gs:[{M_ARGS} + 40]
+.endm
 tr_start:
 tr_entries7:
 .set k, 0
@@ -164,7 +180,7 @@ tr_in_insn:
 tr_clock:
   cmp edi, 7
   ja tr_ask
-  mov eax, {CLOCKS}
+  mov eax, {CLOCK_BITS}
   bt eax, edi
   jnc tr_ask
   mov rax, [rip + stub_header + {CLOCK}]
@@ -194,12 +210,7 @@ tr_clock_end:
 tr_clock_failed:
   cmp qword ptr gs:[{P_KICKED}], 0
   je tr_ask
-  mov rdi, gs:[{M_ARGS}]
-  mov rsi, gs:[{M_ARGS} + 8]
-  mov rdx, gs:[{M_ARGS} + 16]
-  mov r10, gs:[{M_ARGS} + 24]
-  mov r8, gs:[{M_ARGS} + 32]
-  mov r9, gs:[{M_ARGS} + 40]
+  tr_arguments
   jmp tr_kicked
 tr_robust:
   cmp rsi, {HEAD_LEN}
@@ -358,12 +369,7 @@ tr_ask:
   // nobody looks: not to be waited for again before somebody does
   mov gs:[{M_POLLED}], ecx
 tr_direct:
-  mov rdi, gs:[{M_ARGS}]
-  mov rsi, gs:[{M_ARGS} + 8]
-  mov rdx, gs:[{M_ARGS} + 16]
-  mov r10, gs:[{M_ARGS} + 24]
-  mov r8, gs:[{M_ARGS} + 32]
-  mov r9, gs:[{M_ARGS} + 40]
+  tr_arguments
   mov eax, gs:[{P_CALL}]
   add al, 127
   sahf
@@ -405,12 +411,7 @@ tr_piece_done:
   jnz 6b
   mov dword ptr gs:[{M_OUTS}], 0
 tr_restore:
-  mov rdi, gs:[{M_ARGS}]
-  mov rsi, gs:[{M_ARGS} + 8]
-  mov rdx, gs:[{M_ARGS} + 16]
-  mov r10, gs:[{M_ARGS} + 24]
-  mov r8, gs:[{M_ARGS} + 32]
-  mov r9, gs:[{M_ARGS} + 40]
+  tr_arguments
   cmp qword ptr gs:[{P_KICKED}], 0
   jne tr_done
   mov eax, gs:[{P_CALL}]
@@ -492,7 +493,7 @@ tr_pread_over:
     LOCAL = const pointers::LOCAL,
     IS_ROBUST = const pointers::ROBUST,
     CLOCK = const CLOCK - TEXT,
-    CLOCKS = const CLOCKS,
+    CLOCK_BITS = const CLOCK_BITS,
     CLOCK_GETTIME = const 228,
     CLOCK_STACK = const STRIDE - 512,
     P_STACK = const P + offset_of!(Passage, stack),

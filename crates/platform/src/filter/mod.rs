@@ -11,7 +11,7 @@ use host::seccomp::bpf::{
 };
 use libc::sock_filter;
 
-use crate::layout::{DOORBELL, TEXT, TRAMPOLINES};
+use crate::layout::{CLOCKS, DOORBELL, TEXT, TRAMPOLINES};
 use crate::region::Region;
 
 const X32_BIT: u32 = 0x4000_0000;
@@ -138,9 +138,6 @@ fn guest_futex(other: u32) -> [sock_filter; 14] {
         ret(other),
     ]
 }
-
-/// clock_gettime(2) of guest code: the clocks that the vDSO reads as well, whose numbers mean the same to everybody.
-const CLOCKS: [u32; 6] = [0, 1, 4, 5, 6, 7];
 
 /// Calls of guest code that tell it nothing about others and change nothing: made by the host.
 fn local(other: u32) -> Vec<sock_filter> {
