@@ -34,7 +34,7 @@ pub fn ready(sources: &Path, out: &Path, filter: &str) -> Result<Vec<Program>> {
     for family in entries(sources)?.into_iter().filter(|path| path.is_dir() && !path.ends_with(SUPPORT)) {
         for source in entries(&family)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "c")) {
             let name = format!("{}/{}", file_name(&family), file_name(&source.with_extension("")));
-            if name.contains(filter) && !name.starts_with("bench/") {
+            if name.contains(filter) && !name.starts_with("bench/") && !name.starts_with("random/") {
                 found.push((source, Program { binary: out.join(&name), name }));
             }
         }

@@ -15,6 +15,17 @@ inside() {
     native)
         PLACE=$(mktemp -d "$work/native-XXXXXX") timeout -k 1 "$seconds" /bin/sh -c "$command"
         ;;
+    native-disk | native-tmpfs | native-overlay) # in namespaces of its own, as a sandbox has; on the host's disk, a tmpfs, or an overlay on one
+        PLACE=$(mktemp -d "$work/native-XXXXXX") timeout -k 1 "$seconds" unshare --mount --pid --ipc --uts --fork --kill-child --mount-proc -- /bin/sh -c "
+            case $place in
+            native-tmpfs) mount -t tmpfs tmpfs \$PLACE ;;
+            native-overlay)
+                mount -t tmpfs tmpfs \$PLACE && cd \$PLACE && mkdir lower upper work merged &&
+                    mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && PLACE=\$PLACE/merged/place && mkdir \$PLACE
+                ;;
+            esac
+            $command"
+        ;;
     tmpfs)
         timeout -k 1 "$seconds" "$stockade" do -e PLACE=/mnt -- /bin/sh -c "mount -t tmpfs tmpfs /mnt && $command"
         ;;
