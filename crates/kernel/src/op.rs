@@ -32,6 +32,18 @@ pub enum Restart {
     Block,
 }
 
+impl Restart {
+    /// What rax shows of it to a tracer: no program sees these errors otherwise.
+    pub fn number(self) -> i64 {
+        match self {
+            Restart::Sys => -512,
+            Restart::NoIntr => -513,
+            Restart::NoHand => -514,
+            Restart::Block => -516,
+        }
+    }
+}
+
 impl From<Errno> for Stop {
     fn from(e: Errno) -> Stop {
         Stop::Errno(e)

@@ -2,6 +2,8 @@
 //!
 //! `state` is what a network namespace keeps for them; `device_ioctl` asks about its device and changes it, on a socket of any family.
 
+#![recursion_limit = "256"] // whether what holds a task may go to another thread
+
 mod buffers;
 mod device_ioctl;
 mod netlink;

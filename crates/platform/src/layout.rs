@@ -312,6 +312,8 @@ pub struct Mailbox {
     pub cpu: u64,
     /// Address of the head of the thread's robust list, 0 for none: set_robust_list(2). The stub's word for it, while `local`.
     pub robust: u64,
+    /// From the stub: the ucontext that holds the registers which it shows.
+    pub context: u64,
     /// Start of a shard: see `seed`.
     pub seed: Seed,
 }

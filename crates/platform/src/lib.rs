@@ -8,6 +8,7 @@ mod birth;
 mod config;
 mod core;
 mod filter;
+mod fpu;
 mod guest;
 mod handover;
 mod keeper;

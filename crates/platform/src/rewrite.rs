@@ -9,6 +9,7 @@ use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SIT
 use crate::state::Errand;
 use crate::sync::lock;
 use crate::thread::Thread;
+use std::ops::Range;
 
 /// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
 pub const AROUND: usize = 15;
@@ -40,6 +41,18 @@ impl Thread {
         let mut st = lock(&self.state);
         self.is_back(&mut st, false);
         let ops = self.space.rewrite(ip, code)?;
+        st.errand = Some(Errand::Rewrite);
+        Some(ops)
+    }
+}
+
+impl Thread {
+    /// Operations for this thread's next script that make all rewritten sites what they were, for who wants to look at the code: those of [`Space::rewritten`] whose pages are still text that nobody
+    /// changes. The sites stay known, since somebody may be on the way through one, and are not rewritten again. `None`: there is nothing to do, or not now, because another thread is at it.
+    pub fn restore_sites(&self, sites: &[Range<u64>]) -> Option<Vec<Op>> {
+        let mut st = lock(&self.state);
+        self.is_back(&mut st, false);
+        let ops = self.space.restore_sites(sites)?;
         st.errand = Some(Errand::Rewrite);
         Some(ops)
     }
@@ -133,6 +146,34 @@ impl Sites {
         Some(ops)
     }
 
+    /// Where the old code is not back yet.
+    pub fn rewritten(&self) -> Vec<Range<u64>> {
+        self.list.iter().filter(|site| site.unused == 0).map(Site::range).collect()
+    }
+
+    /// What a stub does to put the old code back at some of these. `None`: nothing.
+    pub fn restore(&mut self, base: u64, sites: &[Range<u64>], header: impl Fn(usize) -> u64) -> Option<Vec<Op>> {
+        if self.busy {
+            return None;
+        }
+        let mut ops = Vec::new();
+        for site in self.list.iter_mut().filter(|site| site.unused == 0 && sites.contains(&site.range())) {
+            let start = site.range().start;
+            let [lo, hi, ..] = site.nr.to_le_bytes();
+            let old = match site.back {
+                7 => vec![0xb8, lo, hi, 0, 0, 0x0f, 0x05],
+                _ => {
+                    let first = site.target == base + TEXT + header(header::TAILS);
+                    vec![0x0f, 0x05, 0x48, 0x3d, u8::from(first), 0xf0, 0xff, 0xff]
+                }
+            };
+            unstage(&mut ops, start, &old, if site.back == 7 { 5 } else { 2 });
+            site.unused = RESTORED;
+        }
+        self.busy = !ops.is_empty();
+        self.busy.then_some(ops)
+    }
+
     /// The middle byte of a jump of 6 bytes must be an invalid instruction, so its pointer lies at certain places of the page's second half only: `low` is the last byte of its address.
     fn odd_pointer(&mut self, low: u8) -> Option<u64> {
         let pointer = (POINTERS + POINTERS_LEN / 2..POINTERS + POINTERS_LEN - 8)
@@ -171,10 +212,63 @@ fn stages(ops: &mut Vec<Op>, start: u64, new: &[u8], middle: usize) {
     ops.push(Op::call(MPROTECT, [pages, len, 5, 0, 0, 0]));
 }
 
+impl Site {
+    /// The code that is rewritten.
+    fn range(&self) -> Range<u64> {
+        let start = self.ip - u64::from(self.back);
+        start..start + if self.back == 7 { 7 } else { 8 }
+    }
+}
+
+/// Puts old code over a rewritten site, in the other direction.
+fn unstage(ops: &mut Vec<Op>, start: u64, old: &[u8], middle: usize) {
+    let pages = start & !0xfff;
+    let len = ((start + old.len() as u64 + 0xfff) & !0xfff) - pages;
+    let settle = || Op::call(MEMBARRIER, [SYNC_CORE, 0, 0, 0, 0, 0]);
+    ops.push(Op::call(MPROTECT, [pages, len, 7, 0, 0, 0]));
+    let mut put = |from: usize, to: usize, bytes: &[u8]| {
+        if let Some(bytes) = bytes.get(from..to) {
+            ops.push(Op::Copy { addr: start + from as u64, bytes: bytes.to_vec() });
+            ops.push(settle());
+        }
+    };
+    put(0, 1, &[0xcc]);
+    put(1, middle, old);
+    put(middle + 1, old.len(), old);
+    put(middle, middle + 1, old);
+    put(0, 1, old);
+    ops.push(Op::call(MPROTECT, [pages, len, 5, 0, 0, 0]));
+}
+
+/// In `Site::unused` of the kernel process' own list: the site is the guest's code again.
+const RESTORED: u64 = 1;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_rewritten_comes_back() {
+        let number = [0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
+        let compare = [0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01];
+        let other = [0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x01];
+        for (code, start, len) in [(number, 0x40_1000, 7), (compare, 0x40_1005, 8), (other, 0x40_1005, 8)] {
+            let (mut sites, ops) = rewritten(0x40_1007, &code).unwrap();
+            let old = &code[(start - 0x40_1000) as usize..][..len];
+            let new = result(start, old, &ops);
+            assert_ne!(new, old);
+            sites.busy = false;
+            let restore =
+                |sites: &mut Sites, of: &[Range<u64>]| sites.restore(0x7ffa_0000_0000, of, |n| n as u64 * 0x100);
+            assert!(restore(&mut sites, &[]).is_none());
+            let all = sites.rewritten();
+            let ops = restore(&mut sites, &all).unwrap();
+            assert_eq!(result(start, &new, &ops), old);
+            sites.busy = false;
+            assert!(restore(&mut sites, &all).is_none() && sites.rewritten().is_empty() && sites.has(0x40_1007));
+        }
+    }
 
     #[test]
     fn one_at_a_time() {

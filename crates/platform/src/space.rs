@@ -309,6 +309,23 @@ impl Space {
         host::rustix::io::write(&file, format!("{what}").as_bytes()).map(drop).map_err(host::errno)
     }
 
+    /// Writes guest memory that the guest itself may only read, as a debugger does: private pages are copied first. The caller has checked that all of the range is the guest's own: the stub's text is what the
+    /// filter trusts. EIO where the host does not do that: shared mappings, or a host that forbids it. May sleep.
+    pub fn write_forced(&self, addr: u64, from: &[u8]) -> Result<(), Errno> {
+        use host::rustix::fs::{Mode, OFlags, openat};
+        let ours = self.core.region.base..self.core.region.base + crate::layout::REGION_LEN;
+        let end = addr.checked_add(from.len() as u64).ok_or(Errno::EIO)?;
+        if addr < crate::LOW || addr < ours.end && ours.start < end {
+            return Err(Errno::EIO);
+        }
+        let proc = self.core.proc.as_ref().ok_or(Errno::EIO)?;
+        let path = format!("{}/mem", self.access.load(Ordering::Relaxed));
+        let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| Errno::EIO)?;
+        host::rustix::fs::seek(&file, host::rustix::fs::SeekFrom::Start(addr)).map_err(|_| Errno::EIO)?;
+        let written = host::rustix::io::write(&file, from).map_err(|_| Errno::EIO)?;
+        if written == from.len() { Ok(()) } else { Err(Errno::EIO) }
+    }
+
     /// /proc/PID/status of the host's process. May sleep.
     pub fn status(&self) -> Option<String> {
         self.core.long_proc_file(&format!("{}/status", self.access.load(Ordering::Relaxed)))
@@ -352,6 +369,16 @@ impl Space {
             return None;
         }
         lock(&self.sites).rewrite(self.core.region.base, ip, code, crate::zygote::header_word)
+    }
+
+    /// The code of call sites that is not the guest's own now.
+    pub fn rewritten(&self) -> Vec<Range<u64>> {
+        lock(&self.sites).rewritten()
+    }
+
+    /// See [`Thread::restore_sites`].
+    pub(crate) fn restore_sites(&self, sites: &[Range<u64>]) -> Option<Vec<crate::Op>> {
+        lock(&self.sites).restore(self.core.region.base, sites, crate::zygote::header_word)
     }
 
     /// Who rewrote a site has come back, or is not of this process.

@@ -75,7 +75,7 @@ pub(crate) struct State {
     pub guest: Option<Arc<dyn Guest>>,
     /// A kick is on its way.
     pub kicked: bool,
-    /// Kick again once the answer that waits in `Coming` is given.
+    /// Kick (again) before the next answer is given.
     pub kick_again: bool,
     pub request: Request,
     /// Sequence number of the last doorbell, and what its SEND carries.

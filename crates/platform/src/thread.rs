@@ -14,6 +14,7 @@ use crate::affinity::Affinity;
 use crate::answer::{ForkSpec, FutexWait, Registers, Script, SignalFrame, SpawnSpec};
 use crate::config::count;
 use crate::core::Core;
+use crate::fpu;
 use crate::kept::FileRead;
 use crate::layout::{MAX_FDS, READS, poll};
 use crate::mailbox::{Slot, once};
@@ -156,6 +157,38 @@ impl Thread {
     /// On with these registers.
     pub fn set_regs_resume(&self, r: &Registers) {
         self.answer(Answer::Registers(Box::new(*r)));
+    }
+
+    /// Whatever the thread, which waits with all its registers held, is answered next: it comes back with [`crate::Event::Kicked`] before it runs guest code. A kick after the answer may come later than that.
+    pub fn come_back(&self) {
+        lock(&self.state).kick_again = true;
+    }
+
+    /// The guest's FPU state as XSAVE leaves it, while the thread waits with all registers held; it lies in the guest's memory, where the guest may have written anything. `None`: there is none.
+    pub fn fpu(&self) -> Option<Vec<u8>> {
+        let at = self.fpu_at()?;
+        let mut legacy = [0; fpu::LEGACY];
+        self.read_all(at, &mut legacy)?;
+        let mut state = vec![0; fpu::len(&legacy)];
+        self.read_all(at, &mut state)?;
+        Some(state)
+    }
+
+    /// Changes the first bytes of that state. The host checks it when it loads it: what it refuses ends the process.
+    pub fn set_fpu(&self, state: &[u8]) -> Result<(), Errno> {
+        let at = self.fpu_at().ok_or(Errno::EIO)?;
+        if self.space.write(at, state)? == state.len() { Ok(()) } else { Err(Errno::EIO) }
+    }
+
+    fn fpu_at(&self) -> Option<u64> {
+        self.regs()?;
+        let mut at = [0; 8];
+        self.read_all(once!(get self.mailbox, context).wrapping_add(fpu::IN_CONTEXT), &mut at)?;
+        Some(u64::from_le_bytes(at))
+    }
+
+    fn read_all(&self, at: u64, into: &mut [u8]) -> Option<()> {
+        (self.space.read(at, into).ok()? == into.len()).then_some(())
     }
 
     /// This host thread ends; the host clears and wakes its clear_child_tid word. No `gone` follows. One that runs guest code ends when it comes in.

@@ -179,6 +179,7 @@ unsafe fn show(p: *mut Private, frame: *mut u64) {
             (&raw mut (*mb).regs).cast::<u64>().add(i).write_volatile(*frame.add(uc::FIRST + i));
             i += 1;
         }
+        put!(mb, context, frame as u64);
         let (fs, gs) = sys::bases((*p).fsgsbase != 0);
         (&raw mut (*mb).regs).cast::<u64>().add(reg::FS_BASE).write_volatile(fs);
         (&raw mut (*mb).regs).cast::<u64>().add(reg::GS_BASE).write_volatile(gs);

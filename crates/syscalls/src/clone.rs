@@ -129,6 +129,7 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
     if vfork && let Some(queue) = child.vfork_queue() {
         call.rec.stage = Some(Box::new(VforkStage { child: number, queue, task: child.clone() }));
     }
+    let event = task.trace_child(&child, flags, spec.exit_signal);
     let born = child.clone();
     let on_done = Box::new(move |parent: &Arc<Task>, result: i64, _| {
         if result < 0 {
@@ -136,6 +137,7 @@ fn clone(call: &mut Call<'_>, spec: CloneSpec, pidfd_at: u64) -> Op<Ret> {
             drop(pidfd.map(|fd| parent.files().remove(fd)));
             return Next::Value(result);
         }
+        parent.child_traced(event, &born);
         if vfork { Next::Again } else { Next::Value(number.into()) }
     });
     let work = if flags.contains(CloneFlags::VM) {
@@ -176,6 +178,7 @@ fn wait_for_vfork_child(call: &mut Call<'_>) -> Op<Ret> {
     };
     let (number, queue, child) = (stage.child, stage.queue.clone(), stage.task.clone());
     if child.vfork_queue().is_none() {
+        call.task.vfork_done(&child);
         return Ok(number.into());
     }
     if call.waits.interrupt == Interrupt::Kill {
@@ -183,6 +186,7 @@ fn wait_for_vfork_child(call: &mut Call<'_>) -> Op<Ret> {
     }
     call.waits.add(&queue, Events::IN);
     if child.vfork_queue().is_none() {
+        call.task.vfork_done(&child);
         return Ok(number.into());
     }
     Err(Stop::Block)

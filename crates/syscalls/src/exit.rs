@@ -2,7 +2,8 @@
 
 use abi::Errno;
 use kernel::signal::SIGCHLD;
-use kernel::task::{ChildEvent, ExitStatus, GroupState, Pid, ThreadGroup, Usage, child_info};
+use kernel::task::ptrace::TraceeReport;
+use kernel::task::{ChildEvent, ExitStatus, GroupState, Pid, PidNs, Task, ThreadGroup, Usage, child_info};
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ struct Report {
 enum ExitStatusOrSignal {
     Exit(ExitStatus),
     Stopped(i32),
+    /// A tracee's: with what the tracer is told besides the signal in the upper bits.
+    Trapped(i32),
     Continued,
 }
 
@@ -59,14 +62,15 @@ impl Report {
     fn wait_status(&self) -> i32 {
         match self.status {
             ExitStatusOrSignal::Exit(status) => status.wait_status(),
-            ExitStatusOrSignal::Stopped(sig) => sig << 8 | 0x7f,
+            ExitStatusOrSignal::Stopped(code) | ExitStatusOrSignal::Trapped(code) => code << 8 | 0x7f,
             ExitStatusOrSignal::Continued => 0xffff,
         }
     }
     fn si_status(&self) -> i32 {
         match self.status {
             ExitStatusOrSignal::Exit(ExitStatus::Code(code)) => code,
-            ExitStatusOrSignal::Exit(ExitStatus::Signal { sig, .. }) | ExitStatusOrSignal::Stopped(sig) => sig,
+            ExitStatusOrSignal::Exit(ExitStatus::Signal { sig, .. }) => sig,
+            ExitStatusOrSignal::Stopped(code) | ExitStatusOrSignal::Trapped(code) => code,
             ExitStatusOrSignal::Continued => kernel::signal::SIGCONT,
         }
     }
@@ -148,17 +152,28 @@ fn wait(call: &mut Call<'_>, which: &Which, options: u32) -> Op<Option<Report>> 
 }
 
 /// Looks through the children once. ECHILD where none is meant, None where none has anything to tell yet.
-fn look(task: &Arc<kernel::task::Task>, which: &Which, options: u32) -> Op<Option<Report>> {
+fn look(task: &Arc<Task>, which: &Which, options: u32) -> Op<Option<Report>> {
     let ns = task.pid.ns().ok_or(Errno::ECHILD)?;
     let mut any = false;
+    let is_meant = |pid: &Arc<Pid>, group: &ThreadGroup| match which {
+        Which::Any => true,
+        Which::Process(number) => pid.number_in(&ns) == *number,
+        Which::Group(pgrp) => group.pgrp().number_in(&ns) == *pgrp,
+        Which::OwnGroup => Arc::ptr_eq(&group.pgrp(), &task.group.pgrp()),
+        Which::Pidfd(other) => Arc::ptr_eq(pid, other),
+    };
+    for tracee in task.group.tracees() {
+        let mine = options & WNOTHREAD == 0 || tracee.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, task));
+        if !(mine && is_meant(&tracee.pid, &tracee.group)) {
+            continue;
+        }
+        any = true;
+        if let Some(report) = tracee.tracee_report(options & WEXITED != 0, options & WNOWAIT != 0) {
+            return Ok(Some(report_of(&tracee, report, &ns)));
+        }
+    }
     for child in task.group.children() {
-        let meant = match which {
-            Which::Any => true,
-            Which::Process(pid) => child.pid.number_in(&ns) == *pid,
-            Which::Group(pgrp) => child.pgrp().number_in(&ns) == *pgrp,
-            Which::OwnGroup => Arc::ptr_eq(&child.pgrp(), &task.group.pgrp()),
-            Which::Pidfd(pid) => Arc::ptr_eq(&child.pid, pid),
-        };
+        let meant = is_meant(&child.pid, &child);
         let special = child.exit_signal.load(Relaxed) != SIGCHLD;
         let of_kind = options & WALL != 0 || special == (options & WCLONE != 0);
         let mine = options & WNOTHREAD == 0
@@ -174,7 +189,29 @@ fn look(task: &Arc<kernel::task::Task>, which: &Which, options: u32) -> Op<Optio
     if any { Ok(None) } else { fail(Errno::ECHILD) }
 }
 
-fn take_report(child: &Arc<ThreadGroup>, task: &kernel::task::Task, options: u32) -> Option<Report> {
+fn report_of(tracee: &Arc<Task>, report: TraceeReport, ns: &PidNs) -> Report {
+    let (code, status) = match report {
+        TraceeReport::Stopped(code) => (4, ExitStatusOrSignal::Trapped(code)),
+        TraceeReport::Ended(status) => (exit_code(status), ExitStatusOrSignal::Exit(status)),
+    };
+    let (pid, uid) = (tracee.pid.number_in(ns), tracee.cred().uid);
+    Report { pid, uid, code, status, usage: tracee.group.usage(), child: tracee.group.clone() }
+}
+
+/// CLD_* of an end.
+fn exit_code(status: ExitStatus) -> i32 {
+    match status {
+        ExitStatus::Code(_) => 1,
+        ExitStatus::Signal { core: true, .. } => 3,
+        ExitStatus::Signal { .. } => 2,
+    }
+}
+
+fn take_report(child: &Arc<ThreadGroup>, task: &Task, options: u32) -> Option<Report> {
+    if child.is_held_for_tracer() {
+        return None;
+    }
+    let options = if child.is_traced_by(&task.group) { options & !(WSTOPPED | WCONTINUED) } else { options };
     let keep = options & WNOWAIT != 0;
     let (code, status) = {
         let mut links = child.links.lock();
@@ -183,12 +220,7 @@ fn take_report(child: &Arc<ThreadGroup>, task: &kernel::task::Task, options: u32
                 if !keep {
                     links.state = GroupState::Reaped;
                 }
-                let code = match status {
-                    ExitStatus::Code(_) => 1,
-                    ExitStatus::Signal { core: true, .. } => 3,
-                    ExitStatus::Signal { .. } => 2,
-                };
-                (code, ExitStatusOrSignal::Exit(status))
+                (exit_code(status), ExitStatusOrSignal::Exit(status))
             }
             (GroupState::Alive, Some(ChildEvent::Stopped(sig))) if options & WSTOPPED != 0 => {
                 if !keep {

@@ -35,6 +35,7 @@ mod pipe;
 mod poll;
 mod process;
 mod process_vm;
+mod ptrace;
 mod rlimit;
 mod robust;
 mod rw;

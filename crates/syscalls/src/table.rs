@@ -213,7 +213,7 @@ calls! {
     98 getrusage [int ptr] => full rlimit::sys_getrusage;
     99 sysinfo [ptr] => full system::sys_sysinfo;
     100 times [ptr] => part time::sys_times, "all CPU time counts as user time";
-    101 ptrace [] => no;
+    101 ptrace [hex int ptr ptr] => part ptrace::sys_ptrace, "calls that the host answers are not seen: futexes, private anonymous memory, clocks, sched_yield; debug registers; PTRACE_SYSEMU";
     102 getuid [] => full ids::sys_getuid;
     103 syslog [] => full system::sys_syslog;
     104 getgid [] => full ids::sys_getgid;

@@ -193,6 +193,33 @@ impl Mm {
         Ok(if slow { platform::block_in_place(|| self.space.write(at, from)) } else { self.space.write(at, from) }?)
     }
 
+    /// As a debugger writes: where the guest itself may only read, too. EIO: not all of it is the guest's private memory. May sleep.
+    pub fn write_forced(&self, at: u64, from: &[u8]) -> Op<()> {
+        if self.check(at, from.len() as u64, Access::Write).is_ok() {
+            return self.write_exact(at, from);
+        }
+        if !self.is_own(at, from.len() as u64) {
+            return fail(Errno::EIO);
+        }
+        Ok(platform::block_in_place(|| self.space.write_forced(at, from))?)
+    }
+
+    /// Whether all of a range is private memory by the map.
+    fn is_own(&self, at: u64, len: u64) -> bool {
+        let Some(end) = at.checked_add(len) else { return false };
+        let state = self.state.lock();
+        let mut reached = at;
+        while reached < end {
+            let own = |area: &&Area| !area.shared() && !matches!(area.content, Content::Special(_));
+            match state.map.find(reached).filter(own) {
+                Some(area) => reached = area.range.end,
+                None if state.arena.contains(&reached) => reached = state.arena.end,
+                None => return false,
+            }
+        }
+        true
+    }
+
     pub fn read_exact(&self, at: u64, into: &mut [u8]) -> Op<()> {
         let want = into.len();
         if want == 0 || self.read(at, into)? == want { Ok(()) } else { fail(Errno::EFAULT) }

@@ -3,6 +3,7 @@
 //! Locks: `ProcessSignals`, then `TaskSignals`.
 
 use super::drive::{Phase, Run};
+use super::ptrace::GroupStop;
 use super::send::{SigChild, notify_parent, send};
 use super::{ChildEvent, ExitStatus, Stop, Task};
 use crate::op::Restart;
@@ -19,6 +20,8 @@ pub(super) enum Attention {
     /// Stopped: wait for SIGCONT.
     Wait,
     Exit,
+    /// Its tracer comes first.
+    Again,
     Handler(Delivery),
 }
 
@@ -58,11 +61,11 @@ impl Task {
             return true;
         }
         let group = self.group.signals.lock();
-        if matches!(group.stop, Stop::Stopped(_)) {
+        if matches!(group.stop, Stop::Stopped(_)) && !self.runs_in_group_stop() {
             return true;
         }
         let mine = self.signals.lock();
-        (mine.pending.set() | group.pending.set()) & !mine.mask.get() != 0
+        (mine.pending.set() | group.pending.set()) & !mine.mask.get() != 0 || self.wants_tracer()
     }
 
     /// Whether a signal waits that the mask lets through.
@@ -76,7 +79,10 @@ impl Task {
     pub(super) fn has_fatal_signal(&self) -> bool {
         let group = self.group.signals.lock();
         let mine = self.signals.lock();
-        let pending = (mine.pending.set() | group.pending.set()) & (!mine.mask.get() | UNMASKABLE);
+        let mut pending = (mine.pending.set() | group.pending.set()) & (!mine.mask.get() | UNMASKABLE);
+        if self.is_traced() {
+            pending &= bit(SIGKILL); // about others its tracer is asked
+        }
         let ends = |sig: i32| {
             let deadly = matches!(default_action(sig), Default::Terminate | Default::Core);
             let spared = group.unkillable && sig != SIGKILL;
@@ -87,7 +93,7 @@ impl Task {
 
     /// Takes out signals and acts on them until one has a handler or nothing is left.
     pub(super) fn attention(self: &Arc<Self>, run: &mut Run) -> Attention {
-        if matches!(run.phase, Phase::Stub(_) | Phase::Read(..)) {
+        if run.phase.is_at_stub() || matches!(run.phase, Phase::Read(..)) {
             let now = self.group.is_exiting() && !self.group.ends_orderly();
             return if now { Attention::Exit } else { Attention::None };
         }
@@ -96,21 +102,31 @@ impl Task {
                 return Attention::Exit;
             }
             let mut group = self.group.signals.lock();
-            if let Stop::Stopped(_) = group.stop {
+            if let Stop::Stopped(sig) = group.stop {
                 let kill = bit(SIGKILL);
                 if (group.pending.set() | self.signals.lock().pending.set()) & kill == 0 {
-                    drop(group);
-                    run.waits.begin_run();
-                    run.waits.add(&self.group.continued, Events::IN);
-                    if matches!(self.group.signals.lock().stop, Stop::Stopped(_)) {
-                        return Attention::Wait;
+                    match self.group_stop(sig) {
+                        GroupStop::Tell => return Attention::Again,
+                        GroupStop::Run => {}
+                        GroupStop::Stay => {
+                            drop(group);
+                            run.waits.begin_run();
+                            run.waits.add(&self.group.continued, Events::IN);
+                            if matches!(self.group.signals.lock().stop, Stop::Stopped(_)) {
+                                return Attention::Wait;
+                            }
+                            continue;
+                        }
                     }
-                    continue;
                 }
+            } else if self.group_stop_over() {
+                return Attention::Again;
             }
+            let injected = self.injected();
             let mut mine = self.signals.lock();
             let wanted = !mine.mask.get() | UNMASKABLE;
-            let Some(info) = mine.pending.take(wanted).or_else(|| group.pending.take(wanted)) else {
+            let mut pending = || mine.pending.take(wanted).or_else(|| group.pending.take(wanted));
+            let Some(info) = injected.or_else(&mut pending) else {
                 // A mask that was only for the call's time goes when the call returns.
                 if !matches!(run.phase, Phase::Interrupted(_))
                     && let Some(saved) = mine.saved_mask.take()
@@ -128,6 +144,9 @@ impl Task {
                 return Attention::None;
             };
             let sig = info.sig();
+            if injected.is_none() && sig != SIGKILL && self.offer_to_tracer(info) {
+                return Attention::Again;
+            }
             let action = group.actions.get(sig);
             if action.handler == SIG_IGN {
                 continue;
@@ -150,6 +169,9 @@ impl Task {
                 _ if unkillable => {}
                 Default::Stop => self.stop_group(sig),
                 Default::Terminate | Default::Core => {
+                    if sig != SIGKILL && self.tells_of_death(info) {
+                        return Attention::Again;
+                    }
                     self.group.begin_exit(ExitStatus::Signal { sig, core: false });
                     return Attention::Exit;
                 }
@@ -172,6 +194,7 @@ impl Task {
         }
         self.group.links.lock().event = Some(ChildEvent::Stopped(sig));
         for task in self.group.tasks() {
+            task.group_stop_over(); // it tells its tracer anew
             if !Arc::ptr_eq(&task, self) {
                 task.notify();
             }

@@ -88,6 +88,7 @@ impl Task {
             screened: AtomicBool::new(fields.seccomp.is_on()),
             asks_for_local: AtomicBool::new(fields.seccomp.asks_for_local()),
             fields: Mutex::<_, TaskFields>::new(fields),
+            ptrace: Default::default(),
             exit_status: Default::default(),
             cpu_at_end: Default::default(),
         });

@@ -7,6 +7,7 @@
 
 use super::Task;
 use super::attention::{Attention, Delivery};
+use super::ptrace::Halt;
 use super::watchdog::Turn;
 use crate::call::{Next, OnDone, Record};
 use crate::mm::Hot;
@@ -43,8 +44,17 @@ pub enum Phase {
     Kicked,
     /// The stub works; what becomes of its report.
     Stub(Option<OnDone>),
+    /// What comes when the stub has brought the registers, or put them in order, for a tracer.
+    Held(Box<Phase>),
     /// The call has its value when its stub has read the file.
     Read(platform::FileRead, OnDone),
+}
+
+impl Phase {
+    /// The stub is at work, and will tell.
+    pub(super) fn is_at_stub(&self) -> bool {
+        matches!(self, Phase::Stub(_) | Phase::Held(_))
+    }
 }
 
 /// What is kept while a task is in the kernel.
@@ -126,19 +136,31 @@ impl Task {
     /// Runs the task until it waits, answers its guest, or is dead.
     pub(super) fn drive(self: &Arc<Self>, mut run: Box<Run>) {
         loop {
-            if !matches!(run.phase, Phase::Stub(_)) && self.freezes(&mut run) {
+            if !run.phase.is_at_stub() && self.freezes(&mut run) {
                 match self.park_frozen(run) {
                     Some(again) => run = again,
                     None => return,
                 }
                 continue;
             }
-            if matches!(run.phase, Phase::Call) && !self.run_call(&mut run) {
-                match self.park(run) {
+            if let Halt::Wait = self.halt(&mut run) {
+                match self.wait_for_tracer(run) {
                     Some(again) => run = again,
                     None => return,
                 }
                 continue;
+            }
+            if matches!(run.phase, Phase::Call) {
+                if !self.run_call(&mut run) {
+                    match self.park(run) {
+                        Some(again) => run = again,
+                        None => return,
+                    }
+                    continue;
+                }
+                if self.is_traced() {
+                    continue;
+                }
             }
             match self.attention(&mut run) {
                 Attention::None => {}
@@ -149,6 +171,7 @@ impl Task {
                     }
                     continue;
                 }
+                Attention::Again => continue,
                 Attention::Exit => return self.end(run),
                 Attention::Handler(delivery) => return self.enter_handler(run, delivery),
             }
@@ -156,6 +179,8 @@ impl Task {
                 // No handler runs: the call goes on as if nothing had been.
                 Phase::Interrupted(_) => run.phase = Phase::Call,
                 Phase::Call => run.phase = Phase::Call,
+                Phase::Leaving(value) if self.steps() => return self.step(run, Some(value)),
+                Phase::AtHostWait | Phase::InHost | Phase::Kicked if self.steps() => return self.step(run, None),
                 Phase::Leaving(value) => return self.leave_with(run, value),
                 Phase::HostWait(wait) => return self.begin_host_wait(run, wait),
                 Phase::AtHostWait | Phase::InHost | Phase::Kicked => return self.answer(run, |thread| thread.resume()),
@@ -164,9 +189,9 @@ impl Task {
                     run.phase = Phase::Stub(Some(on_done));
                     return self.release_to_guest(run, |thread| thread.read(read));
                 }
-                Phase::Stub(on_done) => {
-                    // Only reached when the task was woken while the stub works: go on waiting for it.
-                    run.phase = Phase::Stub(on_done);
+                phase @ (Phase::Stub(_) | Phase::Held(_)) => {
+                    // The stub works; perhaps the task was woken meanwhile.
+                    run.phase = phase;
                     return self.rest(run);
                 }
             }
@@ -176,7 +201,7 @@ impl Task {
     /// The thread's end, when its stub has let its locks go.
     fn end(self: &Arc<Self>, mut run: Box<Run>) {
         if (self.is_dying() || self.group.ends_orderly())
-            && !matches!(run.phase, Phase::Stub(_))
+            && !run.phase.is_at_stub()
             && let Some(script) = self.last_words()
             && let Some(thread) = self.thread()
             && !thread.is_gone()
@@ -222,6 +247,17 @@ impl Task {
         again
     }
 
+    /// As `park`, in a stop for its tracer: no deadline wakes it.
+    fn wait_for_tracer(self: &Arc<Self>, mut run: Box<Run>) -> Option<Box<Run>> {
+        run.timer = None;
+        run.waits.clear();
+        let again = self.wait(run);
+        if again.is_none() {
+            self.tell_tracer_of_stop();
+        }
+        again
+    }
+
     fn wait(self: &Arc<Self>, run: Box<Run>) -> Option<Box<Run>> {
         *self.run.lock() = Some(run);
         if self.state.compare_exchange(RUNNING, BLOCKED, AcqRel, Acquire).is_ok() {
@@ -260,6 +296,16 @@ impl Task {
         self.answer(run, |thread| thread.ret(value));
     }
 
+    /// One instruction, for its tracer.
+    fn step(self: &Arc<Self>, run: Box<Run>, value: Option<i64>) {
+        let regs = self.thread().and_then(|thread| self.step_from(&thread, value));
+        self.answer(run, |thread| match (regs, value) {
+            (Some(regs), _) => thread.set_regs_resume(&regs),
+            (None, Some(value)) => thread.ret(value),
+            (None, None) => thread.resume(),
+        });
+    }
+
     /// Ends the stay in the kernel with an answer. What became pending after `attention` looked brings the thread back by a kick.
     pub(super) fn answer(self: &Arc<Self>, mut run: Box<Run>, answer: impl FnOnce(&Arc<Thread>)) {
         run.waits.end_call();
@@ -272,6 +318,9 @@ impl Task {
         let Some(thread) = self.thread() else { return };
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
+        if self.wants_tracer() {
+            thread.come_back();
+        }
         answer(&thread);
         self.fetch(&thread);
     }
@@ -306,6 +355,7 @@ impl Task {
         }
         if run.framed {
             let frame = self.make_frame(&delivery);
+            self.stepped_into_handler();
             self.answer(run, |thread| thread.sigframe(frame));
         } else {
             let value = delivery.result.flatten().unwrap_or(Errno::EINTR.ret());

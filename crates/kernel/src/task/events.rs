@@ -57,10 +57,14 @@ impl Guest for Task {
                     run.framed = true;
                     return self.drive(run);
                 }
-                if let Phase::InHost = run.phase {
-                    return self.host_wait_over(run);
+                match std::mem::replace(&mut run.phase, Phase::Kicked) {
+                    Phase::Held(next) => {
+                        (run.phase, run.framed) = (*next, true);
+                        self.drive(run);
+                    }
+                    Phase::InHost => self.host_wait_over(run),
+                    _ => self.kicked(run),
                 }
-                self.kicked(run);
             }
             Event::Fault { sig, code, addr, in_stub, .. } => {
                 run.framed = true;
@@ -88,7 +92,11 @@ impl Task {
 
     /// Begins a call.
     fn begin(self: &Arc<Self>, run: &mut Run, nr: u32, args: [u64; 6], ip: u64, framed: bool) {
-        if !framed && let Some(after) = self.kernel.platform.hot_after() {
+        self.trace_call();
+        if !framed
+            && !self.is_traced()
+            && let Some(after) = self.kernel.platform.hot_after()
+        {
             if run.hot.is_none() {
                 run.hot = self.mm().map(|mm| mm.hot.clone());
             }
@@ -183,6 +191,10 @@ impl Task {
                     Next::Again => Phase::Call,
                 };
                 run.framed = true;
+                self.drive(run);
+            }
+            Phase::Held(next) => {
+                (run.phase, run.framed) = (*next, true);
                 self.drive(run);
             }
             // The guest's signal frame could not be written.

@@ -201,6 +201,7 @@ impl Task {
             self.keep_peak(&mm);
         }
         self.release_vfork_to(&heir);
+        self.leave_tracer_to(&heir);
         self.kernel.platform.fresh(heir, self.group.container.nursery.as_ref());
     }
 
@@ -214,6 +215,9 @@ impl Task {
     pub(super) fn exec_on(self: &Arc<Self>, mut run: Box<Run>, thread: &Arc<Thread>, image: Image) {
         match self.become_program(thread, image, false) {
             Ok(script) => {
+                if self.wants_tracer() {
+                    thread.come_back();
+                }
                 thread.script(script);
                 run.phase = Phase::Stub(Some(died_in_exec()));
             }
@@ -284,6 +288,7 @@ impl Task {
         self.group.has_exec.store(true, Relaxed);
         self.release_vfork();
         drop(old_mm);
+        self.trace_exec();
         Ok(script)
     }
 }

@@ -4,7 +4,7 @@
 //! whole has its stub process killed by the host: no thread needs to be answered.
 
 use super::drive::{Phase, Run};
-use super::send::{child_info, send};
+use super::send::{SigChild, child_info, send};
 use super::{ExitStatus, GroupState, Task, ThreadGroup};
 use crate::signal::{SA_NOCLDWAIT, SIG_IGN, SIGCHLD, SIGHUP, SIGKILL, SigInfo};
 use crate::time::Deadline;
@@ -126,6 +126,7 @@ impl Task {
         self.mark_dead();
         self.leave_apart();
         super::pi::owner_died(self);
+        self.leave_tracees();
         let last = self.leave_group();
         if let Some(thread) = thread {
             let own = self.mm().filter(|mm| last && mm.users() <= 1);
@@ -180,8 +181,11 @@ impl Task {
         links.tasks.retain(|t| !Arc::ptr_eq(t, self));
         let last = links.tasks.is_empty();
         drop(links);
-        if !last && !Arc::ptr_eq(&self.pid, &group.pid) {
-            self.pid.detach();
+        if !Arc::ptr_eq(&self.pid, &group.pid) {
+            let status = self.exit_status.get().copied().unwrap_or(ExitStatus::Code(0));
+            if !self.tell_tracer_of_end(status) && !last {
+                self.pid.detach();
+            }
         }
         last
     }
@@ -207,14 +211,8 @@ impl Task {
         let tree = kernel.tree.lock();
         let children = self.hand_over_children();
         let parent = group.parent();
-        let auto_reap = match &parent {
-            None => true,
-            Some(parent) => {
-                let action = parent.signals.lock().actions.get(SIGCHLD);
-                group.exit_signal.load(Relaxed) == SIGCHLD
-                    && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0)
-            }
-        };
+        let auto_reap = group.is_reaped_at_once();
+        let held = group.hold_for_tracer();
         group.links.lock().state = GroupState::Zombie(status);
         drop(tree);
         if let Some(parent) = &parent {
@@ -224,25 +222,7 @@ impl Task {
             super::tree::wake_orphans(self, group, child, None);
         }
         group.pid.exited.wake(Events::IN | Events::HUP);
-        let Some(parent) = parent else {
-            return group.reap();
-        };
-        let exit_signal = group.exit_signal.load(Relaxed);
-        if exit_signal != 0 {
-            let (code, value) = match status {
-                ExitStatus::Code(code) => (1, code),
-                ExitStatus::Signal { sig, core } => (if core { 3 } else { 2 }, sig),
-            };
-            let mut info = child_info(group, &parent, code, value);
-            if exit_signal != SIGCHLD {
-                info = SigInfo::from_user(exit_signal, *info.raw());
-            }
-            send(&parent, None, info);
-        }
-        if auto_reap {
-            group.reap();
-        }
-        parent.children_changed.wake(Events::IN);
+        if held { group.tell_tracer_first(status) } else { group.tell_parent(status, auto_reap) }
     }
 
     /// To the nearest subreaper among the ancestors, else to init of the PID namespace. Returns the children.
@@ -374,6 +354,37 @@ fn heir_task(heir: &Arc<ThreadGroup>) -> std::sync::Weak<Task> {
 }
 
 impl ThreadGroup {
+    /// No parent wants to wait for it.
+    fn is_reaped_at_once(&self) -> bool {
+        let Some(parent) = self.parent() else { return true };
+        let action = parent.signals.lock().actions.get(SIGCHLD);
+        self.exit_signal.load(Relaxed) == SIGCHLD && (action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0)
+    }
+
+    /// A zombie that somebody traced: its tracer has waited for it.
+    pub(super) fn tell_parent_of_end(self: &Arc<Self>) {
+        if let GroupState::Zombie(status) = self.state() {
+            self.tell_parent(status, self.is_reaped_at_once());
+        }
+    }
+
+    fn tell_parent(self: &Arc<Self>, status: ExitStatus, auto_reap: bool) {
+        let Some(parent) = self.parent() else { return self.reap() };
+        let exit_signal = self.exit_signal.load(Relaxed);
+        if exit_signal != 0 {
+            let (code, value) = SigChild::Ended(status).code();
+            let mut info = child_info(self, &parent, code, value);
+            if exit_signal != SIGCHLD {
+                info = SigInfo::from_user(exit_signal, *info.raw());
+            }
+            send(&parent, None, info);
+        }
+        if auto_reap {
+            self.reap();
+        }
+        parent.children_changed.wake(Events::IN);
+    }
+
     /// Waited for: the zombie goes.
     pub fn reap(self: &Arc<Self>) {
         let (parent, leader) = {

@@ -69,6 +69,10 @@ pub struct ThreadGroup {
     pub coredump_filter: AtomicU32,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicI32,
+    /// Tasks that its threads trace.
+    pub(super) tracees: super::ptrace::Tracees,
+    /// A zombie that its leader's tracer has not waited for.
+    pub(super) held_for_tracer: AtomicBool,
     /// PR_SET_CHILD_SUBREAPER.
     pub subreaper: AtomicBool,
     pub has_exec: AtomicBool,
@@ -172,6 +176,8 @@ impl ThreadGroup {
             oom_score_adj: AtomicI32::new(0),
             coredump_filter: AtomicU32::new(0x33),
             dumpable: AtomicI32::new(1),
+            tracees: Default::default(),
+            held_for_tracer: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
             has_exec: AtomicBool::new(false),
             ended: Mutex::new(Usage::default()),

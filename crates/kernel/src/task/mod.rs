@@ -27,6 +27,7 @@ mod ns;
 mod nsfs;
 pub mod pi;
 mod pid;
+pub mod ptrace;
 mod rewrite;
 mod rlimit;
 mod robust;
@@ -98,6 +99,7 @@ pub struct Task {
     /// Of `Fields::seccomp`: it is not off; and whether even what a trampoline answers is to be asked about.
     screened: AtomicBool,
     asks_for_local: AtomicBool,
+    ptrace: ptrace::Ptrace,
     /// The exit status once it has exited (kept for the leader).
     pub exit_status: OnceLock<ExitStatus>,
     /// CPU time when it ended, ns.

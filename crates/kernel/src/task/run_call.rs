@@ -10,6 +10,7 @@ use crate::mm::untouched::{self, Left};
 use crate::op::Stop;
 use crate::wait::Interrupt;
 use abi::Errno;
+use platform::{Script, Then};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -101,6 +102,10 @@ impl Task {
         let Some(thread) = self.thread() else { return Phase::Leaving(Errno::ESRCH.ret()) };
         match work {
             StubWork::Script { script, on_done } => {
+                let (script, on_done) = if self.is_traced() { reported(script, on_done) } else { (script, on_done) };
+                if self.wants_tracer() {
+                    thread.come_back(); // a new program
+                }
                 thread.script(script);
                 Phase::Stub(Some(on_done))
             }
@@ -129,6 +134,20 @@ impl Task {
     }
 }
 
+/// The script of a tracee's call, whose end its tracer sees before the guest does.
+fn reported(script: Script, on_done: OnDone) -> (Script, OnDone) {
+    let value = match script.then {
+        Then::Return(value) => Some(value),
+        Then::ReturnLast => None,
+        Then::Report | Then::Start { .. } | Then::Resume => return (script, on_done),
+    };
+    let on_done: OnDone = Box::new(move |task, result, at| match result {
+        -4095..0 => on_done(task, result, at),
+        _ => Next::Value(value.unwrap_or(result)),
+    });
+    (Script { then: Then::Report, ..script }, on_done)
+}
+
 /// The call has its value once the stub has written what was left to it.
 fn written_by_stub(left: Left, value: i64) -> StubWork {
     let again = left.again;
@@ -137,5 +156,5 @@ fn written_by_stub(left: Left, value: i64) -> StubWork {
         _ if again => Next::Again,
         _ => Next::Value(value),
     });
-    StubWork::Script { script: platform::Script { ops: left.into_ops(), then: platform::Then::Report }, on_done }
+    StubWork::Script { script: Script { ops: left.into_ops(), then: Then::Report }, on_done }
 }

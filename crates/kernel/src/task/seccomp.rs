@@ -147,6 +147,13 @@ impl Task {
     /// From here on the thread asks about what it has answered by itself; it may be another one, which runs.
     fn set_seccomp(&self, mode: Seccomp) {
         self.keep_seccomp(mode);
+        self.watch_again();
+    }
+
+    /// Somebody wants to see what the thread has answered by itself, or nobody does any more.
+    pub(super) fn watch_again(&self) {
+        let asks = self.seccomp().asks_for_local() || self.is_traced();
+        self.asks_for_local.store(asks, Relaxed);
         self.show_ids();
         self.show_untouched();
         self.signals.lock().mask.withdraw();
@@ -187,7 +194,8 @@ impl Task {
         let value = match verdict.action {
             SECCOMP_RET_ALLOW | SECCOMP_RET_LOG => return,
             SECCOMP_RET_ERRNO => -i64::from(verdict.data.min(4095)),
-            // Nobody traces it, and nobody listens.
+            SECCOMP_RET_TRACE if self.filter_asks_tracer(verdict.data) => return,
+            // Nobody listens.
             SECCOMP_RET_TRACE | SECCOMP_RET_USER_NOTIF => Errno::ENOSYS.ret(),
             SECCOMP_RET_TRAP => {
                 self.force_signal(SigInfo::seccomp(verdict.data, ip, nr, AUDIT_ARCH_X86_64));

@@ -2,7 +2,7 @@
 //!
 //! A signal is queued at the thread or the thread group; a thread that can take it is brought to look (`Task::notify`).
 
-use super::{ChildEvent, GroupState, Stop, Task, ThreadGroup};
+use super::{ChildEvent, ExitStatus, GroupState, Stop, Task, ThreadGroup};
 use crate::cred::{Cap, Cred};
 use crate::signal::{SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, STOP_SIGNALS, SigInfo, SigSet, bit};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn queue(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, first: Option<&Ar
         let wanted_anyway = match thread {
             Some(task) => blocked(task),
             None => tasks.iter().filter(|task| blocked(task)).count() > 0,
-        };
+        } || tasks.iter().any(|task| task.is_traced());
         if (protected || action.ignores(sig)) && !wanted_anyway {
             if !continued {
                 return true;
@@ -132,6 +132,33 @@ impl crate::wait::Runnable for Killed {
 pub enum SigChild {
     Stopped(i32),
     Continued,
+    /// To a tracer alone.
+    Trapped(i32),
+    Ended(ExitStatus),
+}
+
+impl SigChild {
+    /// CLD_* and si_status of sigaction(2).
+    pub(super) fn code(&self) -> (i32, i32) {
+        match *self {
+            SigChild::Ended(ExitStatus::Code(code)) => (1, code),
+            SigChild::Ended(ExitStatus::Signal { sig, core }) => (if core { 3 } else { 2 }, sig),
+            SigChild::Trapped(sig) => (4, sig),
+            SigChild::Stopped(sig) => (5, sig),
+            SigChild::Continued => (6, SIGCONT),
+        }
+    }
+}
+
+/// Tells a tracer of its tracee: SIGCHLD, unless that is a stop and it has SA_NOCLDSTOP, and its wait.
+pub(super) fn notify_tracer(tracee: &Task, tracer: &Arc<ThreadGroup>, what: SigChild) {
+    let quiet = tracer.signals.lock().actions.get(SIGCHLD).flags & crate::signal::SA_NOCLDSTOP != 0;
+    if !quiet || matches!(what, SigChild::Ended(_)) {
+        let (code, status) = what.code();
+        let pid = tracer.pid_ns().map_or(0, |ns| tracee.pid.number_in(&ns));
+        send(tracer, None, SigInfo::child(code, pid, tracee.cred().uid, status, 0, 0));
+    }
+    tracer.children_changed.wake(crate::wait::Events::IN);
 }
 
 /// Tells the parent that its child stopped or went on: SIGCHLD unless it has SA_NOCLDSTOP, and its wait.
@@ -139,10 +166,7 @@ pub fn notify_parent(group: &Arc<ThreadGroup>, what: SigChild) {
     let Some(parent) = group.parent() else { return };
     let quiet = parent.signals.lock().actions.get(SIGCHLD).flags & crate::signal::SA_NOCLDSTOP != 0;
     if !quiet {
-        let (code, status) = match what {
-            SigChild::Stopped(sig) => (5, sig),
-            SigChild::Continued => (6, SIGCONT),
-        };
+        let (code, status) = what.code();
         let info = child_info(group, &parent, code, status);
         send(&parent, None, info);
     }

@@ -11,13 +11,16 @@ pub fn ticks(ns: u64) -> u64 {
     ns / 10_000_000
 }
 
-/// R, S, T or Z.
+/// R, S, t, T or Z.
 pub fn state(target: &Target) -> char {
     if let GroupState::Zombie(_) | GroupState::Reaped = target.group.state() {
         return 'Z';
     }
     if target.task.is_dying() && !target.group.tasks().iter().any(|t| std::ptr::eq(&**t, &*target.task)) {
         return 'Z';
+    }
+    if target.task.is_halted_by_tracer() {
+        return 't';
     }
     if let Stop::Stopped(_) = target.group.signals.lock().stop {
         return 'T';

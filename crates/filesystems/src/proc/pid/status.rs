@@ -26,6 +26,7 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let word = match letter {
         'Z' => "zombie",
         'T' => "stopped",
+        't' => "tracing stop",
         'S' => "sleeping",
         _ => "running",
     };
@@ -39,7 +40,7 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line("Ngid:\t0".into());
     line(format!("Pid:\t{}", t.number()));
     line(format!("PPid:\t{}", parent(t)));
-    line("TracerPid:\t0".into());
+    line(format!("TracerPid:\t{}", task.tracer().map_or(0, |tracer| tracer.pid.number_in(ns))));
     let uids = [cred.uid, cred.euid, cred.suid, cred.fsuid].map(|id| io.cred.user_ns.uid_to(id).to_string());
     let gids = [cred.gid, cred.egid, cred.sgid, cred.fsgid].map(|id| io.cred.user_ns.gid_to(id).to_string());
     line(format!("Uid:\t{}", uids.join("\t")));
