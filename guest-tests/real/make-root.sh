@@ -9,7 +9,7 @@ suite=bookworm
 mirror=${STOCKADE_MIRROR:-http://deb.debian.org/debian}
 work=$target.partial
 packages=(
-    apt bash bc bindfs bsdextrautils busybox-static bzip2 coreutils cpio diffutils dpkg-dev file findutils fuse-overlayfs fuse3 gawk gcc git golang-go
+    apt bash bc bindfs bsdextrautils busybox-static bzip2 coreutils cpio diffutils dpkg-dev file findutils fuse-overlayfs fuse3 gawk gcc gdb-minimal git golang-go
     grep gzip hostname htop iproute2 less libc6-dev libpython3.11-testsuite lsof lua5.4 make ncurses-bin ncurses-term nodejs
     openjdk-17-jdk-headless openssh-client openssh-sftp-server openssl patch perl postgresql-15 procps psmisc python3
     python3-fusepy python3-pyfuse3 python3-venv ruby screen sed sqlite3 squashfs-tools squashfuse sshfs strace stress-ng tar

@@ -94,7 +94,15 @@ fn open(call: &mut Call<'_>, dirfd: i32, path: u64, argv: u64, envp: u64, flags:
     let limits = task.group.limits();
     let stack = limits.get(kernel::task::Resource::Stack).soft;
     let args = kernel::loader::read_args(&*call.mm()?, argv, envp, stack)?;
-    let request = ExecRequest { base: &base, path: &path, name: &name, vanishes, flags: walk, args };
+    let request = ExecRequest {
+        base: &base,
+        path: &path,
+        name: &name,
+        vanishes,
+        flags: walk,
+        watched: task.has_weak_tracer(),
+        args,
+    };
     let (cred, personality) = (task.cred(), task.personality());
     let platform = task.kernel.platform.clone();
     let mut io = call.io();

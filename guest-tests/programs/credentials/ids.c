@@ -1,5 +1,6 @@
 // User and group ids, capabilities, set-uid programs: credentials(7), capabilities(7), setresuid(2), capget(2).
 #include "check.h"
+#include <sys/ptrace.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <sys/fsuid.h>
@@ -245,6 +246,29 @@ TEST(set_uid_program)
         execv("./suid", argv);
     });
     WAIT_OK(child);
+}
+TEST(set_uid_program_that_is_traced)
+{
+    ROOT();
+    copy_self("suid", 04755, 1234);
+    OK(chmod(".", 0755));
+    for (int strong = 0; strong < 2; strong++)
+        WAIT_OK(FORK({
+            // Who may trace everything may trace it with its rights.
+            if (!strong)
+                OK(setresuid(1000, 1000, 1000));
+            pid_t child = FORK({
+                OK(setresuid(1000, 1000, 1000));
+                OK(ptrace(PTRACE_TRACEME, 0, 0, 0));
+                char *argv[] = {"suid", "helper:euid", strong ? "1234" : "1000", NULL};
+                execv("./suid", argv);
+            });
+            int status;
+            EQ(OK(waitpid(child, &status, 0)), child);
+            EQ(status, SIGTRAP << 8 | 0x7f);
+            OK(ptrace(PTRACE_CONT, child, 0, 0));
+            WAIT_OK(child);
+        }));
 }
 
 MAIN()

@@ -149,6 +149,26 @@ TEST(an_interrupted_call_goes_on)
     OK(write(fds[1], "x", 1));
     WAIT_OK(pid);
 }
+TEST(a_call_that_was_under_way_is_seen_when_it_is_made_again)
+{
+    int fds[2];
+    OK(pipe(fds));
+    pid_t pid = FORK({ char c; EQ(read(fds[0], &c, 1), 1); });
+    EVENTUALLY(task_state(pid) == 'S');
+    OK(PTRACE(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD));
+    OK(PTRACE(PTRACE_INTERRUPT, pid, 0, 0));
+    STOPS(pid, SIGTRAP | PTRACE_EVENT_STOP << 8);
+    OK(PTRACE(PTRACE_SYSCALL, pid, 0, 0));
+    STOPS(pid, SIGTRAP | 0x80);
+    EQ(regs_of(pid).orig_rax, SYS_read);
+    EQ((long)regs_of(pid).rax, -ENOSYS);
+    OK(PTRACE(PTRACE_SYSCALL, pid, 0, 0));
+    OK(write(fds[1], "x", 1));
+    STOPS(pid, SIGTRAP | 0x80);
+    EQ(regs_of(pid).rax, 1);
+    OK(PTRACE(PTRACE_DETACH, pid, 0, 0));
+    WAIT_OK(pid);
+}
 TEST(attach_and_detach)
 {
     int fds[2];

@@ -177,7 +177,10 @@ impl Task {
             }
             match std::mem::replace(&mut run.phase, Phase::Kicked) {
                 // No handler runs: the call goes on as if nothing had been.
-                Phase::Interrupted(_) => run.phase = Phase::Call,
+                Phase::Interrupted(_) => {
+                    run.phase = Phase::Call;
+                    self.trace_call();
+                }
                 Phase::Call => run.phase = Phase::Call,
                 Phase::Leaving(value) if self.steps() => return self.step(run, Some(value)),
                 Phase::AtHostWait | Phase::InHost | Phase::Kicked if self.steps() => return self.step(run, None),

@@ -42,6 +42,8 @@ pub struct ExecRequest<'a> {
     pub vanishes: bool,
     /// `FOLLOW`, and `EMPTY` for execveat(2).
     pub flags: WalkFlags,
+    /// Somebody traces the caller who may not trace a program with more rights: it gets none.
+    pub watched: bool,
     pub args: ArgStrings,
 }
 
@@ -75,7 +77,7 @@ impl Image {
         old: &Cred,
         request: ExecRequest<'_>,
     ) -> Op<Image> {
-        let ExecRequest { base, path, name, vanishes, flags, args } = request;
+        let ExecRequest { base, path, name, vanishes, flags, watched, args } = request;
         let file = open_exec(io, base, path, flags)?;
         // By a descriptor alone: Linux 6.14.
         let own_name = file.path.as_ref().filter(|_| path.is_empty()).map(|place| place.dentry.name());
@@ -85,7 +87,7 @@ impl Image {
         let mut open = |io: &mut Io<'_>, path: &[u8]| open_exec(io, base, path, WalkFlags::FOLLOW);
         let program = loader::prepare(io, &mut open, file, name, args)?;
         let exe = Executed::new(program.file.path.clone().ok_or(Errno::EACCES)?)?;
-        let (cred, secure) = credentials(io, &program.file, old)?;
+        let (cred, secure) = credentials(io, &program.file, old, watched)?;
         let ids = loader::Ids { uid: cred.uid, euid: cred.euid, gid: cred.gid, egid: cred.egid, secure };
         let place = loader::Place {
             top: platform.user_top(),
@@ -136,12 +138,12 @@ fn file_capabilities(io: &mut Io<'_>, file: &File) -> Option<(CapSet, CapSet, bo
 }
 
 /// What the program runs with, and whether it is more than its caller had.
-fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred) -> Op<(Cred, bool)> {
+fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> Op<(Cred, bool)> {
     let mut new = old.clone();
     let inode = file.inode.as_ref().ok_or(Errno::EACCES)?;
     let attr = inode.attr(io)?;
     let nosuid = file.path.as_ref().is_some_and(|p| p.mount.flags() & abi::fs::MS_NOSUID != 0);
-    let privileged = !nosuid && !old.no_new_privs;
+    let privileged = !nosuid && !old.no_new_privs && !watched;
     const OUTSIDE: u32 = crate::cred::OVERFLOW_ID;
     let mapped = old.user_ns.uid_to(attr.uid) != OUTSIDE && old.user_ns.gid_to(attr.gid) != OUTSIDE;
     if privileged && mapped {

@@ -222,6 +222,7 @@ fn find_program(
             name: path,
             vanishes: false,
             flags: WalkFlags::FOLLOW,
+            watched: false,
             args: args.clone(),
         };
         let mut done = 0;

@@ -14,6 +14,7 @@ pub use end::TraceeReport;
 pub(super) use stop::{GroupStop, Halt};
 
 use super::{ExitStatus, Task, ThreadGroup};
+use crate::cred::Cap;
 use crate::locks::Leaf;
 use crate::signal::SigInfo;
 use lock::Mutex;
@@ -135,6 +136,11 @@ impl Task {
             return None;
         }
         self.ptrace.state.lock().tracee.as_ref()?.tracer.upgrade()
+    }
+
+    /// Its tracer may not trace programs with more rights than it has itself.
+    pub fn has_weak_tracer(&self) -> bool {
+        self.tracer().is_some_and(|tracer| !tracer.cred().has_in(&self.cred().user_ns, Cap::SysPtrace))
     }
 
     /// It halts for its tracer: state t of /proc/PID/stat.

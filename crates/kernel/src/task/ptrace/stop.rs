@@ -193,7 +193,7 @@ impl Task {
         }
     }
 
-    /// A tracee begins a call.
+    /// A tracee begins a call, or makes it again.
     pub(in crate::task) fn trace_call(&self) {
         if self.ptrace.used.load(Relaxed) {
             self.with_tracee(|t| (t.in_call, t.told_entry) = (true, false));
@@ -303,9 +303,6 @@ impl Tracee {
         let ended = !matches!(run.phase, Phase::HostWait(_) | Phase::AtHostWait | Phase::InHost);
         if self.in_call && ended {
             self.in_call = false;
-            if matches!(run.phase, Phase::Interrupted(_)) {
-                (self.in_call, self.told_entry) = (self.resume != Resume::Syscall, false); // it may be made again
-            }
             match self.resume {
                 Resume::Syscall => return Some(self.call_stop(StopKind::Exit)),
                 Resume::Step => return Some(Stopped::signal(SigInfo::fault(SIGTRAP, TRAP_TRACE, 0))),
