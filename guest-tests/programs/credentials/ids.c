@@ -252,23 +252,30 @@ TEST(set_uid_program_that_is_traced)
     ROOT();
     copy_self("suid", 04755, 1234);
     OK(chmod(".", 0755));
-    for (int strong = 0; strong < 2; strong++)
-        WAIT_OK(FORK({
-            // Who may trace everything may trace it with its rights.
-            if (!strong)
-                OK(setresuid(1000, 1000, 1000));
-            pid_t child = FORK({
-                OK(setresuid(1000, 1000, 1000));
-                OK(ptrace(PTRACE_TRACEME, 0, 0, 0));
-                char *argv[] = {"suid", "helper:euid", strong ? "1234" : "1000", NULL};
-                execv("./suid", argv);
-            });
+    for (int strong = 0; strong < 2; strong++) {
+        int go[2];
+        OK(pipe(go));
+        pid_t child = FORK({
+            OK(setresuid(1000, 1000, 1000));
+            char c;
+            if (strong)
+                EQ(read(go[0], &c, 1), 1);
+            else
+                OK(ptrace(PTRACE_TRACEME, 0, 0, 0)); // with its own rights
+            char *argv[] = {"suid", "helper:euid", strong ? "1234" : "1000", NULL};
+            execv("./suid", argv);
+        });
+        if (strong) {
+            OK(ptrace(PTRACE_SEIZE, child, 0, 0)); // who may trace everything may trace it with the program's rights
+            EQ(write(go[1], "x", 1), 1);
+        } else {
             int status;
             EQ(OK(waitpid(child, &status, 0)), child);
             EQ(status, SIGTRAP << 8 | 0x7f);
             OK(ptrace(PTRACE_CONT, child, 0, 0));
-            WAIT_OK(child);
-        }));
+        }
+        WAIT_OK(child);
+    }
 }
 
 MAIN()

@@ -18,7 +18,7 @@ impl Task {
         if !self.ptrace.used.load(Relaxed) || flags.contains(CloneFlags::UNTRACED) {
             return None;
         }
-        let (seized, options) = self.with_tracee(|t| (t.seized, t.options))?;
+        let (cred, seized, options) = self.with_tracee(|t| (t.cred.clone(), t.seized, t.options))?;
         let (option, event) = if flags.contains(CloneFlags::VFORK) {
             (PTRACE_O_TRACEVFORK, PTRACE_EVENT_VFORK)
         } else if exit_signal == SIGCHLD && !flags.contains(CloneFlags::THREAD) {
@@ -31,7 +31,7 @@ impl Task {
             return None;
         }
         let tracer = self.tracer()?;
-        if child.become_tracee(&tracer, seized, options, seized).is_ok() && !seized {
+        if child.become_tracee(&tracer, cred, seized, options, seized).is_ok() && !seized {
             child.signal(SigInfo::kernel(SIGSTOP));
         }
         asked.then_some(event)

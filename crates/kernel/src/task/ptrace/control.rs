@@ -3,6 +3,7 @@
 //! Neighbours: `syscalls::ptrace` (the call). Owns no locks.
 
 use super::{Resume, State, StopKind, Stopped, Tracee};
+use crate::cred::Cred;
 use crate::signal::{SIGKILL, SIGSTOP, SigInfo};
 use crate::task::Task;
 use crate::wait::Events;
@@ -40,7 +41,8 @@ impl Task {
             return Err(if how == Attach::Wish { Errno::ESRCH } else { Errno::EPERM });
         }
         let (seized, options) = if let Attach::Seize(options) = how { (true, options) } else { (false, 0) };
-        tracee.become_tracee(self, seized, options, false)?;
+        let cred = if how == Attach::Wish { tracee.cred() } else { self.cred() };
+        tracee.become_tracee(self, cred, seized, options, false)?;
         match how {
             Attach::Stop => {
                 tracee.signal(SigInfo::kernel(SIGSTOP));
@@ -56,6 +58,7 @@ impl Task {
     pub(super) fn become_tracee(
         self: &Arc<Self>,
         tracer: &Arc<Task>,
+        cred: Arc<Cred>,
         seized: bool,
         options: u32,
         interrupt: bool,
@@ -67,6 +70,7 @@ impl Task {
             }
             state.tracee = Some(Tracee {
                 tracer: Arc::downgrade(tracer),
+                cred,
                 seized,
                 options,
                 stop: None,

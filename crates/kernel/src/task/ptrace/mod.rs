@@ -14,7 +14,7 @@ pub use end::TraceeReport;
 pub(super) use stop::{GroupStop, Halt};
 
 use super::{ExitStatus, Task, ThreadGroup};
-use crate::cred::Cap;
+use crate::cred::{Cap, Cred};
 use crate::locks::Leaf;
 use crate::signal::SigInfo;
 use lock::Mutex;
@@ -79,6 +79,8 @@ impl Stopped {
 /// What is known of a task that is traced.
 struct Tracee {
     tracer: Weak<Task>,
+    /// Of who made it one: its tracer, or itself.
+    cred: Arc<Cred>,
     seized: bool,
     /// PTRACE_O_*.
     options: u32,
@@ -140,7 +142,11 @@ impl Task {
 
     /// Its tracer may not trace programs with more rights than it has itself.
     pub fn has_weak_tracer(&self) -> bool {
-        self.tracer().is_some_and(|tracer| !tracer.cred().has_in(&self.cred().user_ns, Cap::SysPtrace))
+        if !self.ptrace.used.load(Relaxed) {
+            return false;
+        }
+        let cred = self.with_tracee(|t| t.cred.clone());
+        cred.is_some_and(|cred| !cred.has_in(&self.cred().user_ns, Cap::SysPtrace))
     }
 
     /// It halts for its tracer: state t of /proc/PID/stat.
