@@ -290,6 +290,7 @@ impl Shard {
         thread.is_back(st, true);
         if let Some(Errand::Read(_)) = errand {
             st.kicked = false; // what came meanwhile was noted by the stub, and is looked at now
+            st.rest = None;
             return Some(Event::Done { result: value, at: 0 });
         }
         if let Some((child, errno)) = st.refused.take() {
