@@ -9,6 +9,7 @@ difference is left, and prints the few that matter with both transcripts.
     random.py --shrink target/stockade files native-tmpfs:native-overlay 7 0-999
 """
 
+import glob
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def compiled(name):
     support = os.path.join(HERE, "../programs/support")
     binary = os.path.join("/var/tmp", f"stockade-random-{os.getuid()}", name)
     os.makedirs(os.path.dirname(binary), mode=0o755, exist_ok=True)
-    newest = max(os.path.getmtime(path) for path in [source, os.path.join(support, "random.h"), os.path.join(support, "check.h")])
+    newest = max(os.path.getmtime(path) for path in [source, *glob.glob(support + "/*.h")])
     if not os.path.exists(binary) or os.path.getmtime(binary) < newest:
         new = f"{binary}.{os.getpid()}"
         flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Werror", "-Wno-unused-result", "-Wno-nonnull", "-Wno-stringop-overread", "-Wno-format-truncation", "-fno-stack-protector"]
