@@ -1,8 +1,9 @@
 //! Names in folders: mkdir(2), mknod(2), rmdir(2), unlink(2), rename(2), link(2), symlink(2), getdents(2).
 
-use crate::names::{CWD, base, find, only};
+use crate::names::{CWD, base, find_named, named, only, path_or_empty};
 use abi::Errno;
-use abi::fs::{AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Dirent64};
+use abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Dirent64};
+use abi::fs::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 use kernel::cred::Cap;
 use kernel::vfs::{DirSink, FileType, NewKind, namei};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -38,7 +39,7 @@ fn mknod(call: &mut Call<'_>, dir: u64, path: u64, mode: u32, dev: u64) -> Op<Re
 }
 
 fn make(call: &mut Call<'_>, dir: u64, path: u64, kind: NewKind<'_>, perm: u32) -> Op<Ret> {
-    let name = call.path(path)?;
+    let name = named(call, path)?;
     let base = base(call, dir, &name)?;
     namei::create(&mut call.io(), &base, &name, kind, perm)?;
     Ok(0u64.into())
@@ -53,11 +54,8 @@ pub fn sys_symlinkat(call: &mut Call<'_>, [target, dir, path, ..]: Args) -> Op<R
 }
 
 fn symlink(call: &mut Call<'_>, target: u64, dir: u64, path: u64) -> Op<Ret> {
-    let target = call.path(target)?;
-    if target.is_empty() {
-        return fail(Errno::ENOENT);
-    }
-    let name = call.path(path)?;
+    let target = named(call, target)?;
+    let name = named(call, path)?;
     let base = base(call, dir, &name)?;
     namei::create(&mut call.io(), &base, &name, NewKind::Symlink(&target), 0o777)?;
     Ok(0u64.into())
@@ -77,7 +75,7 @@ pub fn sys_unlinkat(call: &mut Call<'_>, [dir, path, flags, ..]: Args) -> Op<Ret
 }
 
 fn unlink(call: &mut Call<'_>, dir: u64, path: u64, folder: bool) -> Op<Ret> {
-    let name = call.path(path)?;
+    let name = named(call, path)?;
     let base = base(call, dir, &name)?;
     let mut io = call.io();
     if folder { namei::rmdir(&mut io, &base, &name) } else { namei::unlink(&mut io, &base, &name) }?;
@@ -118,11 +116,18 @@ pub fn sys_renameat2(call: &mut Call<'_>, [old_dir, old, new_dir, new, flags, ..
 }
 
 fn rename(call: &mut Call<'_>, old_dir: u64, old: u64, new_dir: u64, new: u64, flags: u32) -> Op<Ret> {
-    let old_name = call.path(old)?;
-    let new_name = call.path(new)?;
+    only(flags, RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)?;
+    if flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0 {
+        return fail(Errno::EINVAL);
+    }
+    let old_name = named(call, old)?;
     let old_base = base(call, old_dir, &old_name)?;
+    let from = namei::parent(&mut call.io(), &old_base, &old_name)?;
+    let new_name = named(call, new)?;
     let new_base = base(call, new_dir, &new_name)?;
-    namei::rename(&mut call.io(), &old_base, &old_name, &new_base, &new_name, flags)?;
+    let mut io = call.io();
+    let to = namei::parent(&mut io, &new_base, &new_name)?;
+    namei::rename(&mut io, from, to, flags)?;
     Ok(0u64.into())
 }
 

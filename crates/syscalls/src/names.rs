@@ -30,16 +30,31 @@ pub fn place(file: &Arc<File>) -> Option<Path> {
 /// The place that an *at call names. `at_flags`: AT_EMPTY_PATH, and AT_SYMLINK_NOFOLLOW for calls that follow otherwise.
 pub fn find(call: &mut Call<'_>, dirfd: u64, path: u64, at_flags: u32) -> Op<Path> {
     let name = path_or_empty(call, path, at_flags)?;
-    let base = base(call, dirfd, &name)?;
+    find_named(call, dirfd, &name, at_flags)
+}
+
+/// As `find`, for a path that was read already.
+pub fn find_named(call: &mut Call<'_>, dirfd: u64, name: &[u8], at_flags: u32) -> Op<Path> {
+    let base = base(call, dirfd, name)?;
     let mut flags = WalkFlags::empty();
     flags.set(WalkFlags::FOLLOW, at_flags & AT_SYMLINK_NOFOLLOW == 0);
     flags.set(WalkFlags::EMPTY, at_flags & AT_EMPTY_PATH != 0);
-    walk(&mut call.io(), &base, &name, flags)
+    walk(&mut call.io(), &base, name, flags)
+}
+
+/// A path argument that must not be empty: ENOENT, whatever the folder's descriptor is.
+pub fn named(call: &Call<'_>, path: u64) -> Op<Box<[u8]>> {
+    let name = call.path(path)?;
+    if name.is_empty() { fail(Errno::ENOENT) } else { Ok(name) }
 }
 
 /// A path argument; a null pointer is an empty path where AT_EMPTY_PATH allows that (Linux 6.11).
 pub fn path_or_empty(call: &Call<'_>, path: u64, at_flags: u32) -> Op<Box<[u8]>> {
-    if path == 0 && at_flags & AT_EMPTY_PATH != 0 { Ok(Box::default()) } else { call.path(path) }
+    match at_flags & AT_EMPTY_PATH {
+        0 => named(call, path),
+        _ if path == 0 => Ok(Box::default()),
+        _ => call.path(path),
+    }
 }
 
 /// A struct that grows with Linux' versions, of which the caller has `size` bytes. Fewer than `least` is EINVAL; what it has less of than we

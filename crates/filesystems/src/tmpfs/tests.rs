@@ -66,7 +66,11 @@ impl World {
         self.io(|io| namei::rmdir(io, &self.base, path.as_bytes()))
     }
     fn rename(&self, old: &str, new: &str, flags: u32) -> Op<()> {
-        self.io(|io| namei::rename(io, &self.base, old.as_bytes(), &self.base, new.as_bytes(), flags))
+        self.io(|io| {
+            let from = namei::parent(io, &self.base, old.as_bytes())?;
+            let to = namei::parent(io, &self.base, new.as_bytes())?;
+            namei::rename(io, from, to, flags)
+        })
     }
     fn names(&self, path: &str) -> Vec<String> {
         struct Names(Vec<String>);

@@ -206,15 +206,8 @@ pub fn link(io: &mut Io<'_>, old: &Path, base: &Base, new: &[u8]) -> Op<()> {
     Ok(())
 }
 
-/// renameat2(2). `flags` are RENAME_*.
-pub fn rename(io: &mut Io<'_>, old_base: &Base, old: &[u8], new_base: &Base, new: &[u8], flags: u32) -> Op<()> {
-    if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0
-        || flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0
-    {
-        return fail(Errno::EINVAL);
-    }
-    let from = parent(io, old_base, old)?;
-    let to = parent(io, new_base, new)?;
+/// renameat2(2). `flags` are RENAME_*, in a combination that there is.
+pub fn rename(io: &mut Io<'_>, from: Spot, to: Spot, flags: u32) -> Op<()> {
     if !Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
         return fail(Errno::EXDEV);
     }
