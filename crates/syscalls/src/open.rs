@@ -1,6 +1,6 @@
 //! Opening and closing: open(2), openat(2), openat2(2), creat(2), close(2), close_range(2), memfd_create(2).
 
-use crate::names::{CWD, base, extensible, only};
+use crate::names::{CWD, base, extensible, named, only};
 use abi::Errno;
 use abi::fs::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, OpenFlags, OpenHow as HowStruct};
 use abi::mm::{MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL};
@@ -84,8 +84,10 @@ fn do_open(call: &mut Call<'_>, dir: u64, path: u64, mut flags: OpenFlags, mode:
     {
         return fail(Errno::EINVAL);
     }
-    let name = call.path(path)?;
-    let base = base(call, dir, &name)?;
+    let name = named(call, path)?;
+    // In a root of its own an absolute path begins at the folder, too.
+    let relative = resolve.contains(WalkFlags::IN_ROOT);
+    let base = base(call, dir, if relative { b"" } else { &name })?;
     let limit = call.task.group.limit(Resource::Nofile);
     let files = call.files();
     if !files.has_room(limit) {
