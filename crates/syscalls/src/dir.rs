@@ -92,12 +92,18 @@ pub fn sys_linkat(call: &mut Call<'_>, [old_dir, old, new_dir, new, flags, ..]: 
 
 fn link(call: &mut Call<'_>, old_dir: u64, old: u64, new_dir: u64, new: u64, flags: u32) -> Op<Ret> {
     only(flags, AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)?;
-    if flags & AT_EMPTY_PATH != 0 && !call.task.cred().has(Cap::DacReadSearch) {
-        return fail(Errno::ENOENT);
-    }
     let follow = if flags & AT_SYMLINK_FOLLOW != 0 { 0 } else { AT_SYMLINK_NOFOLLOW };
-    let from = find(call, old_dir, old, follow | flags & AT_EMPTY_PATH)?;
-    let name = call.path(new)?;
+    let at_flags = follow | flags & AT_EMPTY_PATH;
+    let old = path_or_empty(call, old, at_flags)?;
+    if old.is_empty() && old_dir as i32 != AT_FDCWD {
+        // Who opened it may name it (Linux 6.10), but not who was handed it.
+        let (file, cred) = (call.any_file(old_dir)?, call.task.cred());
+        if !file.is_opened_by(&cred) && !cred.has(Cap::DacReadSearch) {
+            return fail(Errno::ENOENT);
+        }
+    }
+    let from = find_named(call, old_dir, &old, at_flags)?;
+    let name = named(call, new)?;
     let base = base(call, new_dir, &name)?;
     namei::link(&mut call.io(), &from, &base, &name)?;
     Ok(0u64.into())

@@ -97,6 +97,8 @@ fn do_open(call: &mut Call<'_>, dir: u64, path: u64, mut flags: OpenFlags, mode:
     flags |= OpenFlags::LARGEFILE;
     let mut io = call.io();
     let file = open_file(&mut io, &base, &name, OpenHow { flags, perm, resolve })?;
+    file.opened_by(&io.cred);
+    drop(io);
     let fd = files.add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)?;
     Ok(fd.into())
 }

@@ -3,6 +3,7 @@
 //! Locks: a `TaskLock` around the position, held over the operation so that two reads of one description don't get the same bytes.
 
 use super::{FileOps, FileType, Inode, Mount, Path, Position, TaskGuard, TaskLock, notify};
+use crate::cred::Cred;
 use crate::io::{Io, Sink, Source};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
@@ -11,7 +12,7 @@ use abi::Errno;
 use abi::fs::OpenFlags;
 use lock::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Who gets SIGIO, fcntl(2) F_SETOWN and F_SETSIG.
 #[derive(Clone, Copy, Default, Debug)]
@@ -45,6 +46,8 @@ pub struct File {
     quiet: bool,
     /// F_NOTIFY of fcntl(2).
     pub dnotify: Mutex<Option<Arc<dyn super::listen::Listener>>, Leaf>,
+    /// The credentials of who opened it by a path.
+    opener: OnceLock<Arc<Cred>>,
     /// Who is told when it goes: epoll.
     closed: Mutex<Vec<Weak<dyn Wake>>, Leaf>,
 }
@@ -117,6 +120,7 @@ impl File {
             position_lock: TaskLock::new(),
             owner: Mutex::new(Owner::default()),
             asynchronous: Mutex::new(None),
+            opener: OnceLock::new(),
             closed: Mutex::new(Vec::new()),
         })
     }
@@ -142,8 +146,17 @@ impl File {
     }
 
     pub fn writable(&self) -> bool {
-        let flags = self.flags();
-        !flags.contains(OpenFlags::PATH) && matches!(flags.bits() & 3, 1 | 2)
+        self.flags().writable()
+    }
+
+    /// open(2) made it, for a caller with these credentials.
+    pub fn opened_by(&self, cred: &Arc<Cred>) {
+        let _ = self.opener.set(cred.clone());
+    }
+
+    /// Whether these are the very credentials that it was opened with: those of a caller that has changed none since.
+    pub fn is_opened_by(&self, cred: &Arc<Cred>) -> bool {
+        self.opener.get().is_some_and(|opener| Arc::ptr_eq(opener, cred))
     }
 
     /// read(2), or pread(2) with `at`.
