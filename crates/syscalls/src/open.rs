@@ -79,7 +79,8 @@ fn resolve_flags(bits: u64) -> Op<WalkFlags> {
 fn do_open(call: &mut Call<'_>, dir: u64, path: u64, mut flags: OpenFlags, mode: u32, resolve: WalkFlags) -> Op<Ret> {
     let tmpfile = flags.bits() & abi::fs::__O_TMPFILE != 0;
     let makes = flags.contains(OpenFlags::CREAT);
-    if tmpfile && (!flags.contains(OpenFlags::TMPFILE) || !flags.writable() || makes)
+    let writes = flags.bits() & 3 != 0;
+    if tmpfile && (!flags.contains(OpenFlags::TMPFILE) || !writes || makes)
         || makes && flags.contains(OpenFlags::DIRECTORY)
     {
         return fail(Errno::EINVAL);
@@ -94,7 +95,7 @@ fn do_open(call: &mut Call<'_>, dir: u64, path: u64, mut flags: OpenFlags, mode:
         return fail(Errno::EMFILE);
     }
     let perm = if makes || tmpfile { mode } else { 0 };
-    flags |= OpenFlags::LARGEFILE;
+    flags.set(OpenFlags::LARGEFILE, !flags.contains(OpenFlags::PATH));
     let mut io = call.io();
     let file = open_file(&mut io, &base, &name, OpenHow { flags, perm, resolve })?;
     file.opened_by(&io.cred);

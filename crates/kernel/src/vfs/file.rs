@@ -141,8 +141,7 @@ impl File {
     }
 
     pub fn readable(&self) -> bool {
-        let flags = self.flags();
-        !flags.contains(OpenFlags::PATH) && flags.bits() & 3 != 1
+        self.flags().readable()
     }
 
     pub fn writable(&self) -> bool {

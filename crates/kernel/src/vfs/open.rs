@@ -49,6 +49,7 @@ pub fn open(io: &mut Io<'_>, base: &Base, path: &[u8], how: OpenHow) -> Op<Opene
     if flags.contains(OpenFlags::PATH) {
         let path = super::walk(io, base, path, walk_flags)?;
         let inode = path.inode()?;
+        let flags = flags.difference(OpenFlags::CLOEXEC);
         return Ok(Opened::File(File::opened(path, inode, Arc::new(PathOnly), flags)));
     }
     if flags.contains(OpenFlags::TMPFILE) {
@@ -134,15 +135,7 @@ fn open_created(io: &mut Io<'_>, path: Path, flags: OpenFlags, made: bool) -> Op
 /// Opens what is at a place, with all checks: also what O_PATH descriptors and /proc/self/fd lead to.
 pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
     let inode = path.inode()?;
-    let writes = flags.writable() || flags.contains(OpenFlags::TRUNC);
-    match inode.kind {
-        FileType::Symlink => return fail(Errno::ELOOP),
-        FileType::Dir if writes => return fail(Errno::EISDIR),
-        FileType::Char | FileType::Block if path.mount.flags() & abi::fs::MS_NODEV != 0 => return fail(Errno::EACCES),
-        FileType::Regular if writes && path.mount.read_only() => return fail(Errno::EROFS),
-        FileType::Socket => return fail(Errno::ENXIO),
-        _ => {}
-    }
+    // The fourth access mode asks for the right to read and to write, and gives neither.
     let mut want = match flags.bits() & 3 {
         0 => READ,
         1 => WRITE,
@@ -150,6 +143,14 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
     };
     if flags.contains(OpenFlags::TRUNC) {
         want |= WRITE;
+    }
+    let writes = want & WRITE != 0;
+    match inode.kind {
+        FileType::Symlink => return fail(Errno::ELOOP),
+        FileType::Dir if writes => return fail(Errno::EISDIR),
+        FileType::Char | FileType::Block if path.mount.flags() & abi::fs::MS_NODEV != 0 => return fail(Errno::EACCES),
+        FileType::Regular if writes && path.mount.read_only() => return fail(Errno::EROFS),
+        _ => {}
     }
     access::check(io, &inode, want)?;
     if flags.contains(OpenFlags::NOATIME) {
@@ -198,9 +199,6 @@ pub fn opened(path: Path, inode: Arc<Inode>, ops: Arc<dyn FileOps>, flags: OpenF
 /// O_TMPFILE: a file without a name in `dir`.
 fn temporary(io: &mut Io<'_>, dir: Path, how: OpenHow) -> Op<Arc<File>> {
     let inode = dir.inode()?;
-    if !how.flags.writable() {
-        return fail(Errno::EINVAL);
-    }
     if dir.mount.read_only() {
         return fail(Errno::EROFS);
     }

@@ -129,11 +129,8 @@ impl Content for Info {
         }
         let mount = file.path.as_ref().map_or(0, |path| path.mount.id);
         let ino = file.inode.as_ref().map_or(file.id, |inode| inode.ino);
-        let mut text = format!(
-            "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mount}\nino:\t{ino}\n",
-            file.position_now(),
-            (flags | OpenFlags::LARGEFILE).bits()
-        );
+        let mut text =
+            format!("pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mount}\nino:\t{ino}\n", file.position_now(), flags.bits());
         text.push_str(&file.ops.fdinfo());
         Ok(text.into())
     }
