@@ -53,7 +53,7 @@ pub fn open(io: &mut Io<'_>, base: &Base, path: &[u8], how: OpenHow) -> Op<Opene
         return Ok(Opened::File(File::opened(path, inode, Arc::new(PathOnly), flags)));
     }
     if flags.contains(OpenFlags::TMPFILE) {
-        walk_flags |= WalkFlags::FOLLOW | WalkFlags::DIRECTORY;
+        walk_flags |= WalkFlags::DIRECTORY;
         let dir = super::walk(io, base, path, walk_flags)?;
         return Ok(Opened::File(temporary(io, dir, how)?));
     }
@@ -67,10 +67,10 @@ pub fn open(io: &mut Io<'_>, base: &Base, path: &[u8], how: OpenHow) -> Op<Opene
             // The path ends in no name: a folder (`/`), or a magic link that was followed.
             return open_created(io, walker.at, flags, false);
         };
+        walker.may_search(io)?;
         if last.slash {
             return fail(Errno::EISDIR);
         }
-        walker.may_search(io)?;
         if !last.is_plain() {
             walker.step(io, &last, true)?;
             return open_created(io, walker.at, flags, false);

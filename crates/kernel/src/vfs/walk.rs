@@ -49,6 +49,9 @@ impl Base {
     }
 }
 
+/// Bytes that a name may have.
+const NAME_MAX: usize = 255;
+
 /// Names are short: no allocation for most.
 pub type Name = SmallVec<[u8; 32]>;
 
@@ -142,8 +145,8 @@ impl<'p> Walker<'p> {
         let mut must_be_dir = self.flags.contains(WalkFlags::DIRECTORY);
         while let Some(last) = self.to_last(io)? {
             let follow = self.flags.contains(WalkFlags::FOLLOW) || last.slash;
+            must_be_dir |= last.slash;
             if self.step(io, &last, follow)? {
-                must_be_dir |= last.slash;
                 break;
             }
         }
@@ -176,9 +179,6 @@ impl<'p> Walker<'p> {
             let len = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
             let name = Name::from_slice(rest.get(..len).unwrap_or_default());
             piece.at += begin + len;
-            if name.len() > 255 {
-                return fail(Errno::ENAMETOOLONG);
-            }
             let last = self.pieces.iter().all(|p| p.rest().iter().all(|b| *b == b'/'));
             let slash = last && self.pieces.iter().any(|p| !p.rest().is_empty());
             return Ok(Some(Component { name, last, slash }));
@@ -236,6 +236,7 @@ impl<'p> Walker<'p> {
             return fail(Errno::EAGAIN);
         }
         if !to.last
+            && to.name.len() <= NAME_MAX
             && let Some(found) = self.look_ahead(io, &to.name)?
         {
             return Ok(found);
@@ -250,7 +251,7 @@ impl<'p> Walker<'p> {
         let mut names: SmallVec<[&[u8]; 8]> = SmallVec::new();
         names.push(first);
         for name in piece.rest().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".") {
-            if name == b".." || name.len() > 255 {
+            if name == b".." || name.len() > NAME_MAX {
                 break;
             }
             names.push(name);
@@ -369,6 +370,9 @@ impl<'p> Walker<'p> {
 pub fn look_up(io: &mut Io<'_>, dir: &Arc<Dentry>, name: &[u8]) -> Op<Arc<Dentry>> {
     let inode = dir.inode().ok_or(Errno::ENOENT)?;
     let ops = inode.ops.dir().ok_or(Errno::ENOTDIR)?;
+    if name.len() > NAME_MAX {
+        return fail(Errno::ENAMETOOLONG);
+    }
     if inode.ops.volatile() {
         return look_up_volatile(io, dir, name, ops);
     }
