@@ -123,11 +123,12 @@ fn chown(call: &mut Call<'_>, subject: &Subject, uid: u32, gid: u32) -> Op<Ret> 
     }
     let mut change = SetAttr { uid, gid, ..SetAttr::default() };
     if attr.kind != FileType::Dir {
-        let mut perm = attr.perm & !0o4000;
-        if perm & 0o2010 == 0o2010 {
-            perm &= !0o2000;
-        }
+        let perm = access::without_set_ids(&cred, &attr);
         change.perm = (perm != attr.perm).then_some(perm);
+        change.disarms = true;
+        if change.perm.is_some() && !subject.inode.ops.decides() && !access::is_owner(&cred, &attr) {
+            return fail(Errno::EPERM);
+        }
     }
     subject.apply(call, &change, IN_ATTRIB)
 }

@@ -203,6 +203,7 @@ fn as_change(attr: &Attr) -> kernel::vfs::SetAttr {
         size: None,
         atime: Some(SetTime::At(attr.atime)),
         mtime: Some(SetTime::At(attr.mtime)),
+        disarms: false,
     }
 }
 

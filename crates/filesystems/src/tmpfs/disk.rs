@@ -135,6 +135,7 @@ impl Node {
         }
         host.recount(&self.counts);
         state.modified();
+        self.disarm(io, &mut state);
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SE
 use host::file;
 use kernel::block_in_place;
 use kernel::buffer::with_buffer;
-use kernel::cred::Cap;
 use kernel::io::{Io, LARGE, Sink, Source};
 use kernel::op::{Op, fail};
 use kernel::vfs::{Backing, FileOps, Mappable, Rights};
@@ -93,12 +92,7 @@ impl OpenFile {
             let at = at.unwrap_or(size);
             let count = state.data.reserve(&self.node.counts, at, from.len())?;
             state.modified();
-            if state.perm & 0o6000 != 0 && !io.cred.has(Cap::Fsetid) {
-                state.perm &= !0o4000;
-                if state.perm & 0o010 != 0 {
-                    state.perm &= !0o2000;
-                }
-            }
+            self.node.disarm(io, &mut state);
             match &mut state.data {
                 Data::Heap(bytes) => {
                     let to = bytes.get_mut(at as usize..).and_then(|b| b.get_mut(..count));

@@ -12,7 +12,7 @@ use kernel::locks::{InodeState, Leaf};
 use kernel::op::{Op, fail};
 use kernel::vfs::{
     Attr, DirOps, FileOps, FileSystem, FileType, Inode, InodeOps, Link, NewKind, NewNode, SetAttr, SetTime, TaskLock,
-    XattrOps, open_device,
+    XattrOps, access, open_device,
 };
 use lock::Mutex;
 use std::sync::Arc;
@@ -105,6 +105,17 @@ impl Node {
     }
 }
 
+impl Node {
+    /// What a change of contents by this caller takes away: set-id bits and capabilities.
+    pub fn disarm(&self, io: &Io<'_>, state: &mut State) {
+        if state.perm & 0o6000 != 0 {
+            let attr = Attr::plain(self.kind, state.uid, state.gid, state.perm);
+            state.perm = access::without_privileges(&io.cred, &attr).unwrap_or(state.perm);
+        }
+        self.xattrs.lock().disarm();
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.counts.inodes_used.fetch_sub(1, Ordering::Relaxed);
@@ -172,6 +183,9 @@ impl InodeOps for NodeOps {
             SetTime::Now => now,
             SetTime::At(t) => t,
         };
+        if change.disarms {
+            node.xattrs.lock().disarm();
+        }
         state.perm = change.perm.unwrap_or(state.perm);
         state.uid = change.uid.unwrap_or(state.uid);
         state.gid = change.gid.unwrap_or(state.gid);

@@ -17,6 +17,16 @@ pub(super) struct Xattrs {
     bytes: usize,
 }
 
+impl Xattrs {
+    /// Takes the file's capabilities away.
+    pub fn disarm(&mut self) {
+        let name: &[u8] = b"security.capability";
+        if let Some(value) = self.values.remove(name) {
+            self.bytes -= name.len() + value.len();
+        }
+    }
+}
+
 impl XattrOps for Node {
     fn get(&self, _io: &mut Io<'_>, name: &[u8]) -> Op<Vec<u8>> {
         let all = self.xattrs.lock();

@@ -65,11 +65,15 @@ pub fn check(io: &mut Io<'_>, inode: &Inode, want: u32) -> Op<()> {
 /// The permission bits without set-id bits, where a change of contents or owner takes them away: unless the caller has CAP_FSETID.
 /// None: nothing changes.
 pub fn without_privileges(cred: &Cred, attr: &Attr) -> Option<u32> {
-    let mut perm = attr.perm & !0o4000;
-    if perm & 0o2010 == 0o2010 {
-        perm &= !0o2000;
-    }
+    let perm = without_set_ids(cred, attr);
     (attr.kind == FileType::Regular && perm != attr.perm && !cred.has(Cap::Fsetid)).then_some(perm)
+}
+
+/// The permission bits without set-id bits. Set-group-ID without the group's execute bit is mandatory locking's, and stays for the group's members.
+pub fn without_set_ids(cred: &Cred, attr: &Attr) -> u32 {
+    let perm = attr.perm & !0o4000;
+    let stays = perm & 0o010 == 0 && (cred.in_group(attr.gid) || capable(cred, attr.uid, attr.gid, Cap::Fsetid));
+    if stays { perm } else { perm & !0o2000 }
 }
 
 /// Owner of the file, or CAP_FOWNER over it: what chmod, utimensat and O_NOATIME ask for.

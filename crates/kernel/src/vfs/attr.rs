@@ -116,6 +116,8 @@ pub struct SetAttr {
     pub size: Option<u64>,
     pub atime: Option<SetTime>,
     pub mtime: Option<SetTime>,
+    /// The file's capabilities go, as with any change of contents or owner.
+    pub disarms: bool,
 }
 
 /// statfs(2).

@@ -92,12 +92,12 @@ pub(super) fn owned<'a>(io: &mut Io<'_>, dir: &Inode, kind: NewKind<'a>, perm: u
     let attr = dir.attr(io)?;
     let umask = if matches!(kind, NewKind::Symlink(_)) { 0 } else { io.umask() };
     let masked = perm & umask;
-    let (mut gid, mut perm) = (io.cred.fsgid, perm & 0o7777 & !umask);
+    let (asked, mut gid, mut perm) = (perm, io.cred.fsgid, perm & 0o7777 & !umask);
     if attr.perm & 0o2000 != 0 {
         gid = attr.gid;
         if matches!(kind, NewKind::Dir) {
             perm |= 0o2000;
-        } else if perm & 0o2010 == 0o2010
+        } else if asked & 0o2010 == 0o2010
             && !io.cred.in_group(gid)
             && !access::capable(&io.cred, attr.uid, gid, crate::cred::Cap::Fsetid)
         {
