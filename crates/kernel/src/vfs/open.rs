@@ -6,7 +6,7 @@
 use super::access::{self, READ, WRITE};
 use super::tasklock::lock_folders;
 use super::walk::{Component, Walker, look_up};
-use super::{Base, Dentry, File, FileOps, FileType, Inode, NewKind, Path, SetAttr, WalkFlags, namei, notify};
+use super::{Base, Dentry, File, FileOps, FileType, Inode, NewKind, Path, SetAttr, SetTime, WalkFlags, namei, notify};
 use crate::io::Io;
 use crate::op::{Op, fail};
 use abi::Errno;
@@ -185,7 +185,9 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
 fn truncate(io: &mut Io<'_>, inode: &Arc<Inode>) -> Op<()> {
     let attr = inode.attr(io)?;
     let perm = super::access::without_privileges(&io.cred, &attr);
-    inode.ops.set_attr(io, &SetAttr { size: Some(0), perm, ..SetAttr::default() })
+    // What is empty counts as changed all the same.
+    let mtime = (attr.size == 0).then_some(SetTime::Now);
+    inode.ops.set_attr(io, &SetAttr { size: Some(0), perm, mtime, disarms: true, ..SetAttr::default() })
 }
 
 /// The open file description, told to inotify.
