@@ -81,6 +81,19 @@ pub fn is_owner(cred: &Cred, attr: &Attr) -> bool {
     cred.fsuid == attr.uid || capable(cred, attr.uid, attr.gid, Cap::Fowner)
 }
 
+/// Whether a file may get another name: by its owner, or by who may read and write it and gains no rights by it (/proc/sys/fs/protected_hardlinks).
+pub fn may_link(io: &mut Io<'_>, target: &Inode) -> Op<()> {
+    let attr = target.attr(io)?;
+    if target.ops.decides() || is_owner(&io.cred, &attr) {
+        return Ok(());
+    }
+    let special = attr.perm & 0o4000 != 0 || attr.perm & 0o2010 == 0o2010;
+    if attr.kind != FileType::Regular || special || check(io, target, READ | WRITE).is_err() {
+        return fail(Errno::EPERM);
+    }
+    Ok(())
+}
+
 /// Whether names may be added to a folder.
 pub fn may_create(io: &mut Io<'_>, dir: &Inode) -> Op<()> {
     check(io, dir, WRITE | EXEC)

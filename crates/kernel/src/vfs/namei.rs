@@ -187,6 +187,7 @@ pub fn link(io: &mut Io<'_>, old: &Path, base: &Base, new: &[u8]) -> Op<()> {
     if spot.dir.mount.read_only() {
         return fail(Errno::EROFS);
     }
+    access::may_link(io, &target)?;
     if spot.dir.dentry.is_gone() {
         return fail(Errno::ENOENT);
     }
