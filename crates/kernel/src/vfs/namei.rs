@@ -47,13 +47,6 @@ pub fn create(io: &mut Io<'_>, base: &Base, path: &[u8], kind: NewKind<'_>, perm
     if last.slash && kind.file_type() != FileType::Dir {
         return fail(Errno::ENOENT);
     }
-    // An overlay's whiteout is no device that anybody could use.
-    if let NewKind::Char(rdev @ 1..) | NewKind::Block(rdev) = kind {
-        if !io.cred.has(crate::cred::Cap::Mknod) {
-            return fail(Errno::EPERM);
-        }
-        device::check_group(io, kind.file_type(), BPF_DEVCG_ACC_MKNOD, rdev)?;
-    }
     let dentry = make(io, &spot.dir, &dir, &last.name, kind, perm, None)?;
     Ok(Path::new(spot.dir.mount, dentry))
 }
@@ -75,6 +68,13 @@ pub(super) fn make(
         return fail(Errno::ENOENT);
     }
     access::may_create(io, dir)?;
+    // An overlay's whiteout is no device that anybody could use.
+    if let NewKind::Char(rdev @ 1..) | NewKind::Block(rdev) = kind {
+        if !io.cred.has(crate::cred::Cap::Mknod) {
+            return fail(Errno::EPERM);
+        }
+        device::check_group(io, kind.file_type(), BPF_DEVCG_ACC_MKNOD, rdev)?;
+    }
     let ops = dir.ops.dir().ok_or(Errno::ENOTDIR)?;
     let is_dir = matches!(kind, NewKind::Dir);
     let node = owned(io, dir, kind, perm)?;
