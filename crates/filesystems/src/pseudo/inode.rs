@@ -55,7 +55,8 @@ impl InodeOps for NodeInode {
         let (rdev, size) = match &node.body {
             Body::Device(rdev, _) => (*rdev, 0),
             Body::File(content) => (0, content.size().unwrap_or(pseudo.kind.file_size)),
-            _ => (0, 0),
+            Body::Link(target) => (0, target.size()),
+            Body::Folder(_) => (0, 0),
         };
         let mut attr = Attr {
             ino: self.ino,
@@ -142,6 +143,10 @@ impl InodeOps for NodeInode {
             Body::Link(target) => target.text(io),
             _ => Ok(None),
         }
+    }
+
+    fn permission(&self, io: &mut Io<'_>, _want: u32) -> Option<Op<()>> {
+        matches!(&self.node.body, Body::Folder(folder) if folder.permits(io)).then_some(Ok(()))
     }
 
     fn volatile(&self) -> bool {

@@ -98,6 +98,10 @@ pub trait Folder: Send + Sync {
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
+    /// Whether the caller may do as the mode bits don't let it.
+    fn permits(&self, _io: &Io<'_>) -> bool {
+        false
+    }
     /// What its folder stands for: a process (`Pid`), a control group (`Cgroup`).
     fn stands_for(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
@@ -128,6 +132,10 @@ pub struct Listed {
 /// Where a link leads.
 pub trait Target: Send + Sync {
     fn target(&self, io: &mut Io<'_>) -> Op<Link>;
+    /// st_size.
+    fn size(&self) -> u64 {
+        0
+    }
     /// What readlink(2) shows in place of the target's name.
     fn text(&self, _io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
         Ok(None)

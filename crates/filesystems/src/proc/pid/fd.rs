@@ -74,6 +74,13 @@ impl Folder for Descriptors {
         true
     }
 
+    /// The own descriptors, always: also for a process that its change of user has made others' business.
+    fn permits(&self, io: &Io<'_>) -> bool {
+        let (caller, subject) = (Task::of(io), self.subject.get());
+        !self.info
+            && matches!((caller, subject), (Some(caller), Ok(subject)) if Arc::ptr_eq(&caller.group, &subject.task.group))
+    }
+
     fn owner(&self) -> Option<(u32, u32)> {
         owner(&self.subject)
     }
@@ -100,6 +107,9 @@ impl LinkTarget for FdLink {
             Some(place) => Ok(Link::Magic(place)),
             None => fail(Errno::ENXIO),
         }
+    }
+    fn size(&self) -> u64 {
+        64
     }
     fn text(&self, io: &mut Io<'_>) -> Op<Option<Vec<u8>>> {
         let file = self.file(io)?;
