@@ -188,11 +188,11 @@ fn list(call: &mut Call<'_>, fd: u64, to: u64, len: u64, old: bool) -> Op<Ret> {
     let room = (len as u32 as usize).min(MOST);
     let mut records = Records { bytes: Vec::with_capacity(room.min(32 << 10)), room, next: None, full: false, old };
     file.ops.list(&mut io, position.get(), &mut records)?;
+    file.accessed(&mut io);
     let Some(next) = records.next else {
         return if records.full { fail(Errno::EINVAL) } else { Ok(0u64.into()) };
     };
     mm.write_exact(to, &records.bytes)?;
     position.set(next);
-    file.accessed(&mut io);
     Ok(records.bytes.len().into())
 }

@@ -14,7 +14,7 @@ use crate::op::{Op, fail};
 use abi::Errno;
 use abi::bpf::BPF_DEVCG_ACC_MKNOD;
 use abi::fs::{OpenFlags, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
-use abi::inotify::{IN_CREATE, IN_DELETE, IN_ISDIR};
+use abi::inotify::{IN_ATTRIB, IN_CREATE, IN_DELETE, IN_ISDIR};
 use std::sync::Arc;
 
 /// A name in a folder, which may or may not exist.
@@ -163,6 +163,9 @@ fn remove(
     }
     at.dentry.unlink_child(name);
     uncover(victim);
+    if !folder {
+        notify::inode_event(inode, None, IN_ATTRIB);
+    }
     notify::name_event(at, dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name);
     notify::link_lost(io, inode);
     Ok(())
@@ -279,11 +282,15 @@ pub fn rename(io: &mut Io<'_>, from: Spot, to: Spot, flags: u32) -> Op<()> {
         from.dir.dentry.forget_child(&from_last.name);
     }
     let (old, new) = ((&from.dir, &*from_last.name), (&to.dir, &*to_last.name));
-    notify::moved(old, new, &inode);
     match &victim {
-        Some(other) if exchange => notify::moved(new, old, other),
-        Some(gone) => notify::link_lost(io, gone),
-        None => {}
+        Some(other) if exchange => {
+            notify::moved(old, new, &inode, None);
+            notify::moved(new, old, other, None);
+        }
+        victim => notify::moved(old, new, &inode, victim.as_ref()),
+    }
+    if let Some(gone) = victim.filter(|_| !exchange) {
+        notify::link_lost(io, &gone);
     }
     Ok(())
 }

@@ -276,7 +276,7 @@ pub fn inode_event(inode: &Arc<Inode>, path: Option<&Path>, mask: u32) {
 }
 
 /// A name moved, from one folder to another or within one.
-pub fn moved((from, old): (&Path, &[u8]), (to, new): (&Path, &[u8]), what: &Arc<Inode>) {
+pub fn moved((from, old): (&Path, &[u8]), (to, new): (&Path, &[u8]), what: &Arc<Inode>, victim: Option<&Arc<Inode>>) {
     if nobody_watches() && !listen::is_heard() {
         return;
     }
@@ -290,17 +290,17 @@ pub fn moved((from, old): (&Path, &[u8]), (to, new): (&Path, &[u8]), what: &Arc<
     let cookie = COOKIE.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     tell(&from_dir, IN_MOVED_FROM | bit, cookie, old, false);
     tell(&to_dir, IN_MOVED_TO | bit, cookie, new, false);
+    if let Some(victim) = victim {
+        inode_event(victim, None, IN_ATTRIB);
+    }
     tell(what, IN_MOVE_SELF, 0, b"", false);
 }
 
-/// An inode lost a name, perhaps its last.
+/// An inode lost a name, perhaps its last; its watchers know that its number of links changed.
 pub fn link_lost(io: &mut Io<'_>, inode: &Arc<Inode>) {
     inode.fs.unpin(inode);
     if !listen::is_heard() && (nobody_watches() || inode.watches_if_any().is_none()) {
         return;
-    }
-    if inode.kind != FileType::Dir {
-        inode_event(inode, None, IN_ATTRIB);
     }
     if inode.open_files.load(Ordering::Acquire) == 0 {
         end_if_unlinked(io, inode);

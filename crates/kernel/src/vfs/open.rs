@@ -166,19 +166,18 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
         super::may_write(&inode)?;
     }
     super::lease::break_for(io, &inode, writes, flags.contains(OpenFlags::NONBLOCK))?;
-    let ops = match inode.kind {
-        FileType::Fifo => return Ok(Opened::Fifo { path, inode }),
-        _ => {
-            if flags.contains(OpenFlags::TRUNC) && inode.kind == FileType::Regular {
-                if !inode.ops.truncates_at_open() {
-                    truncate(io, &inode)?;
-                }
-                notify::inode_event(&inode, Some(&path), abi::inotify::IN_MODIFY);
-            }
-            inode.ops.open(io, &inode, flags)?
-        }
-    };
+    if inode.kind == FileType::Fifo {
+        return Ok(Opened::Fifo { path, inode });
+    }
+    let empties = flags.contains(OpenFlags::TRUNC) && inode.kind == FileType::Regular;
+    if empties && !inode.ops.truncates_at_open() {
+        truncate(io, &inode)?;
+    }
+    let ops = inode.ops.open(io, &inode, flags)?;
     let file = opened(path, inode.clone(), ops, flags);
+    if empties {
+        notify::inode_event(&inode, file.path.as_ref(), abi::inotify::IN_MODIFY);
+    }
     if writes {
         super::may_write(&inode)?;
     }
