@@ -92,6 +92,9 @@ fn map_file(call: &mut Call<'_>, file: Arc<File>, prot: u32, flags: u32, offset:
         may_write = false;
         backing = mappable.backing(&mut io, range, Rights { write: false, shared });
     }
+    if backing.is_ok() {
+        file.touched(&mut io);
+    }
     drop(io);
     let may_exec = file.path.as_ref().is_none_or(|p| p.mount.flags() & MS_NOEXEC == 0);
     Ok(match backing? {

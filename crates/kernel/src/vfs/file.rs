@@ -183,6 +183,8 @@ impl File {
         };
         if count > 0 {
             self.accessed(&mut io);
+        } else if self.ops.position() == Position::Vfs {
+            self.touched(&mut io);
         }
         Ok(count)
     }
@@ -233,15 +235,22 @@ impl File {
         Ok(count)
     }
 
-    /// Data was read: the time of access, where the mount keeps it, and inotify.
+    /// Data was read: the time of access, and inotify.
     pub fn accessed(&self, io: &mut Io<'_>) {
+        self.touched(io);
+        if let (Some(inode), Some(path)) = (&self.inode, &self.path) {
+            self.happened(inode, Some(path), abi::inotify::IN_ACCESS);
+        }
+    }
+
+    /// A read at the end, or a mapping: the time of access, where the mount keeps it.
+    pub fn touched(&self, io: &mut Io<'_>) {
         let (Some(inode), Some(path)) = (&self.inode, &self.path) else { return };
         let still = abi::fs::MS_NOATIME | abi::fs::MS_RDONLY;
         let no_dir = inode.kind == FileType::Dir && path.mount.flags() & abi::fs::MS_NODIRATIME != 0;
         if path.mount.flags() & still == 0 && !no_dir && !self.flags().contains(OpenFlags::NOATIME) {
             inode.ops.accessed(io, path.mount.flags() & abi::fs::MS_STRICTATIME != 0);
         }
-        self.happened(inode, Some(path), abi::inotify::IN_ACCESS);
     }
 
     /// Data was written: told to inotify.
