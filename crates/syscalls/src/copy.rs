@@ -91,11 +91,21 @@ pub fn sys_copy_file_range(call: &mut Call<'_>, [from, from_at, out, out_at, cou
     let from = Side::new(call, from, from_at)?;
     let out = Side::new(call, out, out_at)?;
     let (a, b) = (from.start().unwrap_or(0), out.start().unwrap_or(0));
+    let size = match &from.file.inode {
+        Some(inode) => inode.attr(&mut call.io())?.size,
+        None => 0,
+    };
+    // Counted from the beginning, also when the call runs again.
+    let count = count.min(size.saturating_sub(a)).max(call.rec.done);
+    let limit = size_limit(call, &out.file, Some(b.saturating_add(call.rec.done)), false)?;
+    if count == 0 {
+        return Ok(0u64.into());
+    }
     let same = from.file.inode.as_ref().zip(out.file.inode.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
     if same && a < b.saturating_add(count) && b < a.saturating_add(count) {
         return fail(Errno::EINVAL);
     }
-    if call.rec.done == 0 && size_limit(call, &out.file, Some(b))?.is_none() {
+    if call.rec.done == 0 && limit.is_none() {
         let len = count.min(MAX_RW_COUNT as u64) as usize;
         if let Some(copied) = from.file.ops.copy_range(&mut call.io(), a, &out.file, b, len)? {
             from.finish(call, copied as u64)?;
@@ -109,7 +119,7 @@ pub fn sys_copy_file_range(call: &mut Call<'_>, [from, from_at, out, out_at, cou
 fn copy(call: &mut Call<'_>, from: &Side, out: &Side, count: u64) -> Op<Ret> {
     let count = count.min(MAX_RW_COUNT as u64);
     let (start, out_start) = (from.start(), out.start());
-    let max = size_limit(call, &out.file, out_start.map(|at| at.saturating_add(call.rec.done)))?;
+    let max = size_limit(call, &out.file, out_start.map(|at| at.saturating_add(call.rec.done)), false)?;
     let count = max.map_or(count, |max| count.min(call.rec.done.saturating_add(max)));
     let result = loop {
         let done = call.rec.done;

@@ -3,76 +3,105 @@
 use crate::names::moved;
 use abi::Errno;
 use abi::fs::{
-    MAX_RW_COUNT, OpenFlags, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, SEEK_CUR, SEEK_DATA, SEEK_END,
-    SEEK_HOLE, SEEK_SET, UIO_MAXIOV,
+    MAX_RW_COUNT, OpenFlags, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOAPPEND, RWF_NOWAIT, RWF_SYNC, SEEK_CUR, SEEK_DATA,
+    SEEK_END, SEEK_HOLE, SEEK_SET, UIO_MAXIOV,
 };
 use kernel::io::{Sink, Source};
 use kernel::mm::UserBuffers;
 use kernel::task::{Limits, Resource};
-use kernel::vfs::{File, FileType, Position};
+use kernel::vfs::{self, File, FileType, Position};
 use kernel::{Args, Call, Next, Op, Ret, StubWork, fail};
 use platform::FileRead;
 use std::sync::Arc;
 
 pub fn sys_read(call: &mut Call<'_>, [fd, at, len, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let file = reading(call, fd)?;
     let buffers = one(call, at, len)?;
     read(call, &file, buffers, None, 0)
 }
 
 pub fn sys_write(call: &mut Call<'_>, [fd, at, len, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let file = writing(call, fd)?;
     let buffers = one(call, at, len)?;
     write(call, &file, buffers, None, 0)
 }
 
 pub fn sys_pread64(call: &mut Call<'_>, [fd, at, len, offset, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    positioned(call, fd, Some(offset))?;
+    let file = reading(call, fd)?;
     let buffers = one(call, at, len)?;
     read(call, &file, buffers, Some(offset), 0)
 }
 
 pub fn sys_pwrite64(call: &mut Call<'_>, [fd, at, len, offset, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    positioned(call, fd, Some(offset))?;
+    let file = writing(call, fd)?;
     let buffers = one(call, at, len)?;
     write(call, &file, buffers, Some(offset), 0)
 }
 
 pub fn sys_readv(call: &mut Call<'_>, [fd, iov, count, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let file = reading(call, fd)?;
     let buffers = many(call, iov, count)?;
     read(call, &file, buffers, None, 0)
 }
 
 pub fn sys_writev(call: &mut Call<'_>, [fd, iov, count, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let file = writing(call, fd)?;
     let buffers = many(call, iov, count)?;
     write(call, &file, buffers, None, 0)
 }
 
 pub fn sys_preadv(call: &mut Call<'_>, [fd, iov, count, offset, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    positioned(call, fd, Some(offset))?;
+    let file = reading(call, fd)?;
     let buffers = many(call, iov, count)?;
     read(call, &file, buffers, Some(offset), 0)
 }
 
 pub fn sys_pwritev(call: &mut Call<'_>, [fd, iov, count, offset, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    positioned(call, fd, Some(offset))?;
+    let file = writing(call, fd)?;
     let buffers = many(call, iov, count)?;
     write(call, &file, buffers, Some(offset), 0)
 }
 
 /// The offset -1 means the file's own position.
 pub fn sys_preadv2(call: &mut Call<'_>, [fd, iov, count, offset, _, flags]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let offset = Some(offset).filter(|o| *o != u64::MAX);
+    positioned(call, fd, offset)?;
+    let file = reading(call, fd)?;
     let buffers = many(call, iov, count)?;
-    read(call, &file, buffers, Some(offset).filter(|o| *o != u64::MAX), flags as u32)
+    read(call, &file, buffers, offset, flags as u32)
 }
 
 pub fn sys_pwritev2(call: &mut Call<'_>, [fd, iov, count, offset, _, flags]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
+    let offset = Some(offset).filter(|o| *o != u64::MAX);
+    positioned(call, fd, offset)?;
+    let file = writing(call, fd)?;
     let buffers = many(call, iov, count)?;
-    write(call, &file, buffers, Some(offset).filter(|o| *o != u64::MAX), flags as u32)
+    write(call, &file, buffers, offset, flags as u32)
+}
+
+/// Whether a call may give a position: EINVAL where it is negative, whatever the descriptor is; ESPIPE for what has none, however it is open.
+fn positioned(call: &Call<'_>, fd: u64, offset: Option<u64>) -> Op<()> {
+    let Some(offset) = offset else { return Ok(()) };
+    if offset > i64::MAX as u64 {
+        return fail(Errno::EINVAL);
+    }
+    if call.file(fd)?.ops.position() == Position::Stream { fail(Errno::ESPIPE) } else { Ok(()) }
+}
+
+/// The file of a descriptor that may be read.
+fn reading(call: &Call<'_>, fd: u64) -> Op<Arc<File>> {
+    let file = call.file(fd)?;
+    if file.readable() { Ok(file) } else { fail(Errno::EBADF) }
+}
+
+/// The file of a descriptor that may be written to.
+fn writing(call: &Call<'_>, fd: u64) -> Op<Arc<File>> {
+    let file = call.file(fd)?;
+    if file.writable() { Ok(file) } else { fail(Errno::EBADF) }
 }
 
 fn one(call: &Call<'_>, at: u64, len: u64) -> Op<UserBuffers> {
@@ -92,15 +121,8 @@ pub fn many(call: &Call<'_>, iov: u64, count: u64) -> Op<UserBuffers> {
 }
 
 /// Where a positioned call of a later run goes on.
-fn place(file: &File, offset: Option<u64>, done: u64) -> Op<Option<u64>> {
-    let Some(offset) = offset else { return Ok(None) };
-    if file.ops.position() == Position::Stream {
-        return fail(Errno::ESPIPE);
-    }
-    if offset > i64::MAX as u64 {
-        return fail(Errno::EINVAL);
-    }
-    Ok(Some(offset.saturating_add(done)))
+fn place(offset: Option<u64>, done: u64) -> Option<u64> {
+    Some(offset?.saturating_add(done))
 }
 
 fn is_dir(file: &File) -> bool {
@@ -108,16 +130,13 @@ fn is_dir(file: &File) -> bool {
 }
 
 fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
-    if !file.readable() {
-        return fail(Errno::EBADF);
-    }
-    if flags & !(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC) != 0 {
-        return fail(Errno::EOPNOTSUPP);
-    }
     if is_dir(file) {
         return fail(Errno::EISDIR);
     }
-    let at = place(file, offset, call.rec.done)?;
+    let at = place(offset, call.rec.done);
+    if buffers.total() > 0 {
+        known_flags(flags)?;
+    }
     buffers.skip(call.rec.done);
     if buffers.total() == 0 {
         return Ok(0u64.into());
@@ -163,27 +182,33 @@ pub fn ended(result: &Op<u64>) -> Option<u64> {
 }
 
 fn write(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
-    if !file.writable() {
-        return fail(Errno::EBADF);
+    let at = place(offset, call.rec.done);
+    if buffers.total() > 0 {
+        known_flags(flags)?;
     }
-    if flags & !(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
-        return fail(Errno::EOPNOTSUPP);
-    }
-    let mut at = place(file, offset, call.rec.done)?;
-    if flags & RWF_APPEND != 0 && file.ops.position() == Position::Vfs {
-        at = Some(u64::MAX);
-    }
+    let append = match flags & (RWF_APPEND | RWF_NOAPPEND) {
+        RWF_APPEND => true,
+        RWF_NOAPPEND => false,
+        _ => file.flags().contains(OpenFlags::APPEND),
+    };
     buffers.skip(call.rec.done);
     let total = buffers.total();
     if total == 0 && file.ops.position() == Position::Vfs {
         return Ok(0u64.into());
     }
-    let max = size_limit(call, file, at)?;
+    if file.ops.position() == Position::Vfs {
+        // Also where it goes to the end in truth, and before any limit.
+        vfs::within_a_file(at.unwrap_or_else(|| file.position_now()), total as usize)?;
+    }
+    let max = size_limit(call, file, at, append)?;
     let mut io = call.io();
     io.nonblock = flags & RWF_NOWAIT != 0;
     let result = match max {
-        None => file.write(&mut io, at, &mut buffers),
-        Some(max) => file.write(&mut io, at, &mut Bounded { inner: &mut buffers, left: max as usize }),
+        None => file.write_or_append(&mut io, at, &mut buffers, append),
+        Some(max) => {
+            let mut bounded = Bounded { inner: &mut buffers, left: max as usize };
+            file.write_or_append(&mut io, at, &mut bounded, append)
+        }
     };
     let result = moved(&io, result);
     drop(io);
@@ -209,15 +234,23 @@ pub fn sync_after(call: &mut Call<'_>, file: &Arc<File>, flags: u32, count: u64)
     Ok(())
 }
 
-/// RLIMIT_FSIZE: how many bytes may still be written at `at`; None: no bound. EFBIG and SIGXFSZ beyond it.
-pub fn size_limit(call: &Call<'_>, file: &Arc<File>, at: Option<u64>) -> Op<Option<u64>> {
+/// RWF_* that there are, of reads and of writes.
+fn known_flags(flags: u32) -> Op<()> {
+    const APPENDS: u32 = RWF_APPEND | RWF_NOAPPEND;
+    if flags & !(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC | APPENDS) != 0 {
+        return fail(Errno::EOPNOTSUPP);
+    }
+    if flags & APPENDS == APPENDS { fail(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// RLIMIT_FSIZE: how many bytes may still be written at `at`, or at the end; None: no bound. EFBIG and SIGXFSZ beyond it.
+pub fn size_limit(call: &Call<'_>, file: &Arc<File>, at: Option<u64>, append: bool) -> Op<Option<u64>> {
     let Some(inode) = file.inode.as_ref().filter(|i| i.kind == FileType::Regular) else { return Ok(None) };
     let limit = call.task.group.limit(Resource::Fsize);
     if limit == Limits::INFINITY {
         return Ok(None);
     }
-    let appends = at == Some(u64::MAX) || file.flags().contains(OpenFlags::APPEND);
-    let at = if appends {
+    let at = if append {
         let mut done = 0;
         inode.attr(&mut kernel::Io::kernel(call.task.cred(), &mut done))?.size
     } else {

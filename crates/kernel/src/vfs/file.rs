@@ -196,10 +196,14 @@ impl File {
 
     /// write(2), or pwrite(2) with `at`.
     pub fn write(&self, io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
+        self.write_or_append(io, at, from, self.flags().contains(OpenFlags::APPEND))
+    }
+
+    /// As `write`: at the file's end with `append`, whatever its flags say.
+    pub fn write_or_append(&self, io: &mut Io<'_>, at: Option<u64>, from: &mut dyn Source, append: bool) -> Op<usize> {
         if !self.writable() {
             return fail(Errno::EBADF);
         }
-        let append = self.flags().contains(OpenFlags::APPEND);
         let mut io = io.with_nonblock(self.nonblocking());
         let count = match (self.ops.position(), at) {
             (Position::Stream, Some(_)) => return fail(Errno::ESPIPE),
@@ -300,7 +304,7 @@ impl File {
 }
 
 /// EINVAL for what would end beyond the largest offset.
-fn within_a_file(at: u64, count: usize) -> Op<()> {
+pub fn within_a_file(at: u64, count: usize) -> Op<()> {
     match at.checked_add(count as u64) {
         Some(end) if end <= i64::MAX as u64 => Ok(()),
         _ => fail(Errno::EINVAL),

@@ -41,7 +41,7 @@ pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use busy::{Executed, may_execute, may_write};
 pub use dentry::Dentry;
 pub use device::{OpenDevice, device_majors, has_device, open_device, register_device};
-pub use file::{File, Owner, PositionGuard};
+pub use file::{File, Owner, PositionGuard, within_a_file};
 pub use fsconfig::{FsConfig, new_fs_config};
 pub use handles::{HANDLE_LEN, HANDLE_TYPE, Handled, Handles, decode_handle, encode_handle};
 pub use inode::{FileSystem, Inode};
