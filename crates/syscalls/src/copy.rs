@@ -88,6 +88,10 @@ pub fn sys_copy_file_range(call: &mut Call<'_>, [from, from_at, out, out_at, cou
     if !from.readable() || !out.writable() || out.flags().contains(OpenFlags::APPEND) {
         return fail(Errno::EBADF);
     }
+    let fs = |f: &Arc<File>| f.inode.as_ref().map(|i| Arc::as_ptr(&i.fs));
+    if fs(&from) != fs(&out) {
+        return fail(Errno::EXDEV);
+    }
     let from = Side::new(call, from, from_at)?;
     let out = Side::new(call, out, out_at)?;
     let (a, b) = (from.start().unwrap_or(0), out.start().unwrap_or(0));
