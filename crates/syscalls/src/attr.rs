@@ -2,7 +2,9 @@
 
 use crate::names::{CWD, find, only};
 use abi::Errno;
-use abi::fs::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT, Utimbuf};
+use abi::fs::{
+    AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, UTIME_NOW, UTIME_OMIT, Utimbuf,
+};
 use abi::inotify::{IN_ATTRIB, IN_MODIFY};
 use abi::time::{Timespec, Timeval};
 use kernel::cred::Cap;
@@ -262,7 +264,8 @@ pub fn sys_fallocate(call: &mut Call<'_>, [fd, mode, offset, len, ..]: Args) -> 
     if offset < 0 || len <= 0 {
         return fail(Errno::EINVAL);
     }
-    if mode as u32 & !0xff != 0 {
+    let mode = mode as u32;
+    if mode & !0xff != 0 || mode & FALLOC_FL_PUNCH_HOLE != 0 && mode & FALLOC_FL_KEEP_SIZE == 0 {
         return fail(Errno::EOPNOTSUPP);
     }
     if !file.writable() {
@@ -275,11 +278,15 @@ pub fn sys_fallocate(call: &mut Call<'_>, [fd, mode, offset, len, ..]: Args) -> 
         _ => return fail(Errno::ENODEV),
     }
     let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-    if end as u64 > call.task.group.limit(Resource::Fsize) {
+    let inode = file.inode.as_ref().ok_or(Errno::ENODEV)?;
+    let limit = call.task.group.limit(Resource::Fsize);
+    // Beyond the end also where the size is to stay; a hole makes nothing longer.
+    let may_grow = mode & FALLOC_FL_PUNCH_HOLE == 0 && end as u64 > limit;
+    if may_grow && end as u64 > inode.attr(&mut call.io())?.size {
         call.task.signal_self(kernel::signal::SIGXFSZ);
         return fail(Errno::EFBIG);
     }
-    file.ops.allocate(&mut call.io(), mode as u32, offset as u64..end as u64)?;
+    file.ops.allocate(&mut call.io(), mode, offset as u64..end as u64)?;
     file.modified();
     Ok(0u64.into())
 }
