@@ -177,12 +177,14 @@ fn wanted(call: &mut Call<'_>, file: &Arc<File>, lock: &Flock, ofd: bool) -> Op<
 
 fn get_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool) -> Op<Ret> {
     let mut lock: Flock = call.get(arg)?;
-    if ![F_RDLCK, F_WRLCK].contains(&(lock.l_type as u32)) {
+    let own = ofd && lock.l_type as u32 == F_UNLCK;
+    if !own && ![F_RDLCK, F_WRLCK].contains(&(lock.l_type as u32)) {
         return fail(Errno::EINVAL);
     }
     let wanted = wanted(call, file, &lock, ofd)?;
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
     let held = match file.ops.lock_ops(false) {
+        _ if own => inode.locks_if_any().and_then(|locks| locks.own(&wanted)),
         Some(server) => server.test(&mut call.io(), &wanted)?,
         None => inode.locks_if_any().and_then(|locks| locks.test(&wanted)),
     };
@@ -322,8 +324,14 @@ pub fn sys_ioctl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
 }
 
 pub fn sys_flock(call: &mut Call<'_>, [fd, op, ..]: Args) -> Op<Ret> {
-    let file = call.file(fd)?;
     let op = op as u32;
+    if !matches!(op & !LOCK_NB, LOCK_UN | LOCK_SH | LOCK_EX) {
+        return fail(Errno::EINVAL);
+    }
+    let file = call.file(fd)?;
+    if op & !LOCK_NB != LOCK_UN && !file.readable() && !file.writable() {
+        return fail(Errno::EBADF);
+    }
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
     if let Some(server) = file.ops.lock_ops(true) {
         let alone = match op & !LOCK_NB {

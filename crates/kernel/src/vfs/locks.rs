@@ -124,6 +124,13 @@ impl InodeLocks {
         self.state.lock().conflict(wanted)
     }
 
+    /// The first lock of this owner in the range: F_OFD_GETLK that asks for F_UNLCK.
+    pub fn own(&self, range: &RecordLock) -> Option<RecordLock> {
+        let state = self.state.lock();
+        let mine = state.records.iter().filter(|have| have.owner == range.owner && have.overlaps(range));
+        mine.min_by_key(|have| have.start).copied()
+    }
+
     /// F_UNLCK.
     pub fn unlock(&self, range: &RecordLock) {
         self.state.lock().cut(range);
