@@ -106,7 +106,12 @@ impl OpenFile {
         };
         let from = from.get(..count).unwrap_or_default();
         if !self.on_disk() {
-            return Ok(file::write_at(&fd, from, at)?);
+            let written = file::write_at(&fd, from, at);
+            if written.is_err() {
+                // A seal, or no memory: it has not grown.
+                self.node.state.lock().data.resized(&self.node.counts, size);
+            }
+            return Ok(written?);
         }
         let written = write_some(&fd, from, Some(at));
         let fits = *written.as_ref().unwrap_or(&0);
