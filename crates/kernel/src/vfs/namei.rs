@@ -234,7 +234,12 @@ pub fn rename(io: &mut Io<'_>, from: Spot, to: Spot, flags: u32) -> Op<()> {
         return fail(Errno::ENOENT);
     }
     let is_dir = inode.kind == FileType::Dir;
-    if from_last.slash && !is_dir || to_last.slash && !is_dir && flags & RENAME_EXCHANGE == 0 {
+    // Slashes after the new name ask for what there will be, or with an exchange for what there is.
+    let becomes_dir = match &victim {
+        Some(other) if flags & RENAME_EXCHANGE != 0 => other.kind == FileType::Dir,
+        _ => is_dir,
+    };
+    if from_last.slash && !is_dir || to_last.slash && !becomes_dir {
         return fail(Errno::ENOTDIR);
     }
     if moved.is_above(&to.dir.dentry) {
