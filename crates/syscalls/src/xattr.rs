@@ -1,6 +1,6 @@
 //! Extended attributes: setxattr(2), getxattr(2), listxattr(2), removexattr(2) and their l and f forms. xattr(7).
 
-use crate::names::{CWD, find, only, place};
+use crate::names::{CWD, find, only};
 use abi::Errno;
 use abi::fs::{AT_SYMLINK_NOFOLLOW, XATTR_CREATE, XATTR_LIST_MAX, XATTR_REPLACE, XATTR_SIZE_MAX};
 use abi::inotify::IN_ATTRIB;
@@ -9,25 +9,41 @@ use kernel::vfs::{FileType, Inode, Path, XattrOps, access, notify};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
+/// How a call names its file, which is found only once the other arguments are known to be right.
+#[derive(Clone, Copy)]
+enum Place {
+    Path(u64, u32),
+    Fd(u64),
+}
+
 /// The file that a call is about.
 struct Subject {
     inode: Arc<Inode>,
     path: Option<Path>,
 }
 
-fn by_path(call: &mut Call<'_>, path: u64, flags: u32) -> Op<Subject> {
-    let path = find(call, CWD, path, flags)?;
-    Ok(Subject { inode: path.inode()?, path: Some(path) })
-}
-
-fn by_fd(call: &mut Call<'_>, fd: u64) -> Op<Subject> {
-    let file = call.file(fd)?;
-    Ok(Subject { inode: file.inode.clone().ok_or(Errno::EOPNOTSUPP)?, path: place(&file) })
+fn subject(call: &mut Call<'_>, at: Place) -> Op<Subject> {
+    match at {
+        Place::Path(path, flags) => {
+            let path = find(call, CWD, path, flags)?;
+            Ok(Subject { inode: path.inode()?, path: Some(path) })
+        }
+        Place::Fd(fd) => {
+            let file = call.file(fd)?;
+            Ok(Subject { inode: file.inode.clone().ok_or(Errno::EOPNOTSUPP)?, path: crate::names::place(&file) })
+        }
+    }
 }
 
 impl Subject {
-    fn ops(&self) -> Op<&dyn XattrOps> {
-        Ok(self.inode.ops.xattr().ok_or(Errno::EOPNOTSUPP)?)
+    /// What keeps the attribute of this name. EINVAL where the name ends with its name space.
+    fn ops(&self, name: &[u8]) -> Op<&dyn XattrOps> {
+        let ops = self.inode.ops.xattr().ok_or(Errno::EOPNOTSUPP)?;
+        match SPACES.iter().find_map(|space| name.strip_prefix(*space)) {
+            None => fail(Errno::EOPNOTSUPP),
+            Some([]) => fail(Errno::EINVAL),
+            Some(_) => Ok(ops),
+        }
     }
 
     fn changed(&self) {
@@ -35,10 +51,20 @@ impl Subject {
     }
 }
 
+const SPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// The name: ERANGE where it is empty or beyond 255 bytes.
 fn name(call: &Call<'_>, at: u64) -> Op<Box<[u8]>> {
     let name = call.mm()?.cstr(at, 256)?.ok_or(Errno::ERANGE)?;
     if name.is_empty() { fail(Errno::ERANGE) } else { Ok(name) }
+}
+
+/// Capabilities of a file: of the second version, or of the third with a user namespace's root.
+fn is_capability(value: &[u8]) -> bool {
+    const FLAGS: u32 = 0xff_ffff;
+    let version = value.first_chunk().map(|magic| u32::from_le_bytes(*magic) & !FLAGS);
+    matches!((value.len(), version), (20, Some(0x0200_0000)) | (24, Some(0x0300_0000)))
 }
 
 /// Whether the caller may read or change an attribute of this name, by the rules of its name space.
@@ -52,17 +78,18 @@ fn may(call: &mut Call<'_>, subject: &Subject, name: &[u8], write: bool) -> Op<(
         return if cred.has(Cap::SysAdmin) { Ok(()) } else { fail(none) };
     }
     if name.starts_with(b"security.") {
-        let cap = if name == b"security.capability" { Cap::Setfcap } else { Cap::SysAdmin };
+        let cap = if name == CAPABILITY { Cap::Setfcap } else { Cap::SysAdmin };
         return if !write || cred.has(cap) { Ok(()) } else { fail(Errno::EPERM) };
     }
-    if !name.starts_with(b"user.") {
-        return fail(Errno::EOPNOTSUPP);
+    if name.starts_with(b"system.") {
+        return Ok(());
     }
-    if !matches!(subject.inode.kind, FileType::Regular | FileType::Dir) {
+    let user = name.starts_with(b"user.");
+    if user && !matches!(subject.inode.kind, FileType::Regular | FileType::Dir) {
         return fail(none);
     }
     let mut io = call.io();
-    if write && subject.inode.kind == FileType::Dir {
+    if user && write && subject.inode.kind == FileType::Dir {
         let attr = subject.inode.attr(&mut io)?;
         if attr.perm & 0o1000 != 0 && !access::is_owner(&cred, &attr) {
             return fail(Errno::EPERM);
@@ -72,52 +99,51 @@ fn may(call: &mut Call<'_>, subject: &Subject, name: &[u8], write: bool) -> Op<(
 }
 
 pub fn sys_setxattr(call: &mut Call<'_>, [path, name, value, size, flags, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, 0)?;
-    set(call, &subject, name, value, size, flags as u32)
+    set(call, Place::Path(path, 0), name, value, size, flags as u32)
 }
 
 pub fn sys_lsetxattr(call: &mut Call<'_>, [path, name, value, size, flags, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, AT_SYMLINK_NOFOLLOW)?;
-    set(call, &subject, name, value, size, flags as u32)
+    set(call, Place::Path(path, AT_SYMLINK_NOFOLLOW), name, value, size, flags as u32)
 }
 
 pub fn sys_fsetxattr(call: &mut Call<'_>, [fd, name, value, size, flags, ..]: Args) -> Op<Ret> {
-    let subject = by_fd(call, fd)?;
-    set(call, &subject, name, value, size, flags as u32)
+    set(call, Place::Fd(fd), name, value, size, flags as u32)
 }
 
-fn set(call: &mut Call<'_>, subject: &Subject, at: u64, value: u64, size: u64, flags: u32) -> Op<Ret> {
+fn set(call: &mut Call<'_>, place: Place, at: u64, value: u64, size: u64, flags: u32) -> Op<Ret> {
     only(flags, XATTR_CREATE | XATTR_REPLACE)?;
     let name = name(call, at)?;
     if size > XATTR_SIZE_MAX.into() {
         return fail(Errno::E2BIG);
     }
     let value: Vec<u8> = call.get_vec(value, size as usize)?;
-    may(call, subject, &name, true)?;
-    subject.ops()?.set(&mut call.io(), &name, &value, flags)?;
+    let subject = subject(call, place)?;
+    if &*name == CAPABILITY && !is_capability(&value) {
+        return fail(Errno::EINVAL);
+    }
+    may(call, &subject, &name, true)?;
+    subject.ops(&name)?.set(&mut call.io(), &name, &value, flags)?;
     subject.changed();
     Ok(0u64.into())
 }
 
 pub fn sys_getxattr(call: &mut Call<'_>, [path, name, value, size, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, 0)?;
-    get(call, &subject, name, value, size)
+    get(call, Place::Path(path, 0), name, value, size)
 }
 
 pub fn sys_lgetxattr(call: &mut Call<'_>, [path, name, value, size, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, AT_SYMLINK_NOFOLLOW)?;
-    get(call, &subject, name, value, size)
+    get(call, Place::Path(path, AT_SYMLINK_NOFOLLOW), name, value, size)
 }
 
 pub fn sys_fgetxattr(call: &mut Call<'_>, [fd, name, value, size, ..]: Args) -> Op<Ret> {
-    let subject = by_fd(call, fd)?;
-    get(call, &subject, name, value, size)
+    get(call, Place::Fd(fd), name, value, size)
 }
 
-fn get(call: &mut Call<'_>, subject: &Subject, at: u64, value: u64, size: u64) -> Op<Ret> {
+fn get(call: &mut Call<'_>, place: Place, at: u64, value: u64, size: u64) -> Op<Ret> {
     let name = name(call, at)?;
-    may(call, subject, &name, false)?;
-    let found = subject.ops()?.get(&mut call.io(), &name)?;
+    let subject = subject(call, place)?;
+    may(call, &subject, &name, false)?;
+    let found = subject.ops(&name)?.get(&mut call.io(), &name)?;
     give(call, &found, value, size)
 }
 
@@ -133,21 +159,19 @@ fn give(call: &mut Call<'_>, bytes: &[u8], to: u64, size: u64) -> Op<Ret> {
 }
 
 pub fn sys_listxattr(call: &mut Call<'_>, [path, list, size, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, 0)?;
-    names(call, &subject, list, size)
+    names(call, Place::Path(path, 0), list, size)
 }
 
 pub fn sys_llistxattr(call: &mut Call<'_>, [path, list, size, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, AT_SYMLINK_NOFOLLOW)?;
-    names(call, &subject, list, size)
+    names(call, Place::Path(path, AT_SYMLINK_NOFOLLOW), list, size)
 }
 
 pub fn sys_flistxattr(call: &mut Call<'_>, [fd, list, size, ..]: Args) -> Op<Ret> {
-    let subject = by_fd(call, fd)?;
-    names(call, &subject, list, size)
+    names(call, Place::Fd(fd), list, size)
 }
 
-fn names(call: &mut Call<'_>, subject: &Subject, list: u64, size: u64) -> Op<Ret> {
+fn names(call: &mut Call<'_>, place: Place, list: u64, size: u64) -> Op<Ret> {
+    let subject = subject(call, place)?;
     let trusted = call.task.cred().has(Cap::SysAdmin);
     let mut text = Vec::new();
     // A file system without attributes has an empty list.
@@ -166,24 +190,22 @@ fn names(call: &mut Call<'_>, subject: &Subject, list: u64, size: u64) -> Op<Ret
 }
 
 pub fn sys_removexattr(call: &mut Call<'_>, [path, name, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, 0)?;
-    remove(call, &subject, name)
+    remove(call, Place::Path(path, 0), name)
 }
 
 pub fn sys_lremovexattr(call: &mut Call<'_>, [path, name, ..]: Args) -> Op<Ret> {
-    let subject = by_path(call, path, AT_SYMLINK_NOFOLLOW)?;
-    remove(call, &subject, name)
+    remove(call, Place::Path(path, AT_SYMLINK_NOFOLLOW), name)
 }
 
 pub fn sys_fremovexattr(call: &mut Call<'_>, [fd, name, ..]: Args) -> Op<Ret> {
-    let subject = by_fd(call, fd)?;
-    remove(call, &subject, name)
+    remove(call, Place::Fd(fd), name)
 }
 
-fn remove(call: &mut Call<'_>, subject: &Subject, at: u64) -> Op<Ret> {
+fn remove(call: &mut Call<'_>, place: Place, at: u64) -> Op<Ret> {
     let name = name(call, at)?;
-    may(call, subject, &name, true)?;
-    subject.ops()?.remove(&mut call.io(), &name)?;
+    let subject = subject(call, place)?;
+    may(call, &subject, &name, true)?;
+    subject.ops(&name)?.remove(&mut call.io(), &name)?;
     subject.changed();
     Ok(0u64.into())
 }
