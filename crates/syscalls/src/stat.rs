@@ -21,7 +21,7 @@ pub fn sys_lstat(call: &mut Call<'_>, [path, to, ..]: Args) -> Op<Ret> {
 
 pub fn sys_newfstatat(call: &mut Call<'_>, [dir, path, to, flags, ..]: Args) -> Op<Ret> {
     let flags = flags as u32;
-    only(flags, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH)?;
+    only(flags, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)?;
     if let Some(file) = itself(call, dir, path, flags)? {
         return fstat(call, &file, to);
     }
