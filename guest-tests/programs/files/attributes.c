@@ -82,6 +82,33 @@ TEST(times)
 
 static bool later(struct timespec a, struct timespec b) { return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec); }
 
+TEST(cutting_moves_times)
+{
+    const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+    write_file("f", "");
+    OK(utimensat(AT_FDCWD, "f", old, 0));
+    close(OK(open("f", O_WRONLY | O_TRUNC)));
+    CHECK(look("f")->st_mtim.tv_sec != 1000); // although it was empty
+    OK(utimensat(AT_FDCWD, "f", old, 0));
+    int fd = OK(open("f", O_RDWR));
+    OK(ftruncate(fd, 0));
+    CHECK(look("f")->st_mtim.tv_sec != 1000);
+}
+
+TEST(reading_moves_the_time_of_access)
+{
+    const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+    write_file("f", "x");
+    int fd = OK(open("f", O_RDONLY));
+    char c;
+    OK(utimensat(AT_FDCWD, "f", old, 0));
+    EQ(pread(fd, &c, 1, 5), 0); // at the end, too
+    CHECK(look("f")->st_atim.tv_sec != 1000);
+    OK(utimensat(AT_FDCWD, "f", old, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0));
+    CHECK(look("f")->st_atim.tv_sec != 1000);
+}
+
 TEST(times_move)
 {
     OK(mkdir("d", 0700));
@@ -188,6 +215,132 @@ TEST(set_id_bits_go_on_write)
     WAIT_OK(child);
 }
 
+TEST(changing_no_owner)
+{
+    if (geteuid())
+        SKIP("not root");
+    write_file("f", "x"), write_file("g", "x");
+    OK(chmod("g", 04755));
+    WAIT_OK(FORK({
+        as_user();
+        OK(chown("f", -1, -1)); // anybody may, as long as it changes nothing
+        FAILS(EPERM, chown("g", -1, -1));
+    }));
+    OK(chown("g", -1, -1));
+    EQ(look("g")->st_mode & 07777, 0755);
+}
+
+TEST(devices_need_the_folder_first)
+{
+    if (geteuid())
+        SKIP("not root");
+    WAIT_OK(FORK({
+        as_user();
+        FAILS(EACCES, mknod("n", S_IFCHR | 0666, makedev(1, 3))); // the folder is root's
+    }));
+    OK(chmod(".", 0777));
+    WAIT_OK(FORK({
+        as_user();
+        FAILS(EPERM, mknod("n", S_IFCHR | 0666, makedev(1, 3)));
+        int s = socket(AF_UNIX, SOCK_STREAM, 0);
+        struct sockaddr_un { short family; char path[108]; } at = {AF_UNIX, "s"};
+        OK(bind(s, (void *)&at, sizeof at));
+        OK(chmod("s", 0));
+        FAILS(EACCES, open("s", O_RDONLY));
+        OK(chmod("s", 0600));
+        FAILS(ENXIO, open("s", O_RDONLY));
+    }));
+}
+
+TEST(links_to_files_of_others)
+{
+    if (geteuid())
+        SKIP("not root");
+    int fd = open("/proc/sys/fs/protected_hardlinks", O_RDONLY);
+    char is = '0';
+    if (fd < 0 || read(fd, &is, 1) != 1 || is != '1')
+        SKIP("links are not protected");
+    write_file("readable", ""), write_file("writable", ""), write_file("setuid", "");
+    OK(chmod("writable", 0666)), OK(chmod("setuid", 04666)), OK(chmod(".", 0777));
+    OK(mkfifo("fifo", 0666)), OK(chmod("fifo", 0666));
+    WAIT_OK(FORK({
+        as_user();
+        FAILS(EPERM, link("readable", "l"));
+        FAILS(EPERM, link("setuid", "l"));
+        FAILS(EPERM, link("fifo", "l"));
+        OK(link("writable", "l"));
+        write_file("own", "");
+        OK(chmod("own", 0));
+        OK(link("own", "l2"));
+    }));
+    OK(link("readable", "l3"));
+}
+
+TEST(group_id_bit_of_strangers_goes)
+{
+    if (geteuid())
+        SKIP("not root");
+    write_file("f", "x");
+    OK(chown("f", 0, 3000));
+    OK(chmod("f", 02666)); // mandatory locking, which its group may keep
+    WAIT_OK(FORK({
+        OK(setgroups(1, (gid_t[]){3000}));
+        OK(setresuid(1000, 1000, 1000));
+        OK(truncate("f", 5));
+        EQ(look("f")->st_mode & 07777, 02666);
+    }));
+    WAIT_OK(FORK({
+        as_user();
+        int fd = OK(open("f", O_WRONLY));
+        EQ(write(fd, "y", 1), 1);
+    }));
+    EQ(look("f")->st_mode & 07777, 0666);
+    OK(chmod("f", 02666));
+    WAIT_OK(FORK({
+        as_user();
+        OK(truncate("f", 3));
+    }));
+    EQ(look("f")->st_mode & 07777, 0666);
+}
+
+TEST(capabilities_go_on_change)
+{
+    if (geteuid())
+        SKIP("not root");
+    const uint32_t caps[5] = {0x02000001, 1 << 10}, wrong[5] = {0x05000001};
+    uint32_t is[5];
+    write_file("f", "x");
+    if (setxattr("f", "security.capability", caps, 20, 0) && errno == EOPNOTSUPP)
+        SKIP("no capabilities of files here");
+    FAILS(EINVAL, setxattr("f", "security.capability", wrong, 20, 0));
+    FAILS(EINVAL, setxattr("f", "security.capability", caps, 19, 0));
+    EQ(getxattr("f", "security.capability", is, 20), 20);
+    OK(chmod("f", 0755));
+    EQ(getxattr("f", "security.capability", is, 20), 20);
+    int fd = OK(open("f", O_WRONLY));
+    EQ(write(fd, "y", 1), 1);
+    FAILS(ENODATA, getxattr("f", "security.capability", is, 20));
+    OK(setxattr("f", "security.capability", caps, 20, 0));
+    OK(truncate("f", 0));
+    FAILS(ENODATA, getxattr("f", "security.capability", is, 20));
+    OK(setxattr("f", "security.capability", caps, 20, 0));
+    OK(chown("f", 1000, -1));
+    FAILS(ENODATA, getxattr("f", "security.capability", is, 20));
+    close(OK(open("f", O_WRONLY)));
+    OK(setxattr("f", "security.capability", caps, 20, 0));
+    close(OK(open("f", O_WRONLY | O_TRUNC)));
+    FAILS(ENODATA, getxattr("f", "security.capability", is, 20));
+}
+
+TEST(names_of_attributes)
+{
+    write_file("f", "");
+    FAILS(EINVAL, setxattr("f", "user.", "x", 1, 0));
+    FAILS(EINVAL, getxattr("f", "user.", NULL, 0));
+    FAILS(ERANGE, setxattr("nothing", "", "x", 1, 0)); // arguments before the file
+    FAILS(EINVAL, setxattr("nothing", "user.a", "x", 1, 4));
+}
+
 TEST(set_group_id_folders)
 {
     if (geteuid())
@@ -200,6 +353,13 @@ TEST(set_group_id_folders)
     OK(mkdir("d/e", 0755));
     EQ(look("d/e")->st_gid, 4000);
     EQ(st.st_mode & 02000, 02000);
+    WAIT_OK(FORK({
+        as_user();
+        umask(077); // takes the group's bits, but what was asked for decides
+        int fd = OK(open("d/g", O_CREAT | O_RDWR, 02770));
+        EQ(fstat(fd, &st), 0);
+        EQ(st.st_mode & 07777, 0700);
+    }));
 }
 
 TEST(sticky_folders)

@@ -53,6 +53,83 @@ TEST(vectors)
     FAILS(EINVAL, readv(fd, huge, 2));
 }
 
+TEST(appending_by_flag)
+{
+    int fd = make("0123456789");
+    const struct iovec x = {"xyz", 3};
+    if (pwritev2(fd, &x, 1, 2, RWF_APPEND) == -1 && errno == EOPNOTSUPP)
+        SKIP("no RWF_APPEND");
+    EQ(lseek(fd, 0, SEEK_END), 13);
+    EQ(lseek(fd, 1, SEEK_SET), 1);
+    EQ(pwritev2(fd, &x, 1, -1, RWF_APPEND), 3); // the position goes along
+    EQ(lseek(fd, 0, SEEK_CUR), 16);
+    OK(fcntl(fd, F_SETFL, O_APPEND));
+    EQ(pwritev2(fd, &x, 1, 2, 0), 3);
+    EQ(lseek(fd, 0, SEEK_END), 19);
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+    if (pwritev2(fd, &x, 1, 2, RWF_NOAPPEND) == 3) {
+        char text[4] = "";
+        EQ(pread(fd, text, 3, 2), 3);
+        STREQ(text, "xyz");
+        EQ(lseek(fd, 0, SEEK_END), 19);
+        FAILS(EINVAL, pwritev2(fd, &x, 1, 2, RWF_APPEND | RWF_NOAPPEND));
+    }
+    FAILS(EOPNOTSUPP, pwritev2(fd, &x, 1, 2, 0x40000000));
+    const struct iovec nothing = {NULL, 0};
+    EQ(pwritev2(fd, &nothing, 1, 2, 0x40000000), 0);
+}
+
+TEST(arguments_have_an_order)
+{
+    int fd = OK(open("f", O_CREAT | O_WRONLY, 0600));
+    char c;
+    FAILS(EINVAL, pread(99, &c, 1, -1));
+    FAILS(EBADF, readv(fd, NULL, 2000));
+    FAILS(EINVAL, writev(fd, NULL, 2000));
+}
+
+TEST(a_sealed_file_keeps_its_size)
+{
+    int fd = OK(memfd_create("m", MFD_ALLOW_SEALING));
+    EQ(write(fd, "12345", 5), 5);
+    OK(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+    FAILS(EPERM, pwrite(fd, "6789", 4, 5));
+    EQ(lseek(fd, 0, SEEK_END), 5);
+    OK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+    FAILS(EPERM, pwrite(fd, "1", 1, 100));
+    EQ(lseek(fd, 0, SEEK_END), 5);
+}
+
+TEST(a_limit_is_for_growth)
+{
+    int fd = make("0123456789");
+    OK(ftruncate(fd, 50000));
+    signal(SIGXFSZ, SIG_IGN);
+    OK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){20000, RLIM_INFINITY}));
+    FAILS(EFBIG, fallocate(fd, 0, 0, 60000));
+    OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 30000, 10000));
+}
+
+TEST(copies_between_file_systems)
+{
+    int file = make("0123456789"), other = OK(memfd_create("m", 0));
+    loff_t from = 0;
+    FAILS(EXDEV, copy_file_range(file, &from, other, NULL, 5, 0));
+}
+
+TEST(copies_end_with_the_file)
+{
+    int fd = make("0123456789");
+    loff_t from = 8, to = 10;
+    EQ(copy_file_range(fd, &from, fd, &to, 1000, 0), 2); // what is left of it does not overlap
+    from = 4, to = 5;
+    FAILS(EINVAL, copy_file_range(fd, &from, fd, &to, 1000, 0));
+    from = 12, to = 0;
+    EQ(copy_file_range(fd, &from, fd, &to, 1000, 0), 0);
+}
+
 TEST(truncate_both_ways)
 {
     int fd = make("0123456789");

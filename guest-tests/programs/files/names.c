@@ -71,6 +71,7 @@ TEST(rename_flags)
     FAILS(EINVAL, renameat2_("c", "b", 0x100));
     OK(mkdir("d", 0700));
     write_file("d/x", "");
+    FAILS(ENOTDIR, renameat2_("d", "b/", RENAME_EXCHANGE)); // the slash is for what is there
     OK(renameat2_("c", "d", RENAME_EXCHANGE)); // a file and a full folder
     CHECK(exists("c/x"));
 }

@@ -265,6 +265,75 @@ TEST(openat2_resolve)
     FAILS(E2BIG, syscall(SYS_openat2, dir, "d/f", &longer, sizeof longer));
 }
 
+TEST(openat2_root_is_the_folder)
+{
+    OK(mkdir("d", 0700));
+    write_file("d/f", "");
+    write_file("g", "");
+    int dir = OK(open("d", O_PATH));
+    OK(openat2(dir, "/f", O_RDONLY, 0, RESOLVE_IN_ROOT));
+    FAILS(ENOENT, openat2(dir, "/g", O_RDONLY, 0, RESOLVE_IN_ROOT));
+    FAILS(ENOENT, openat2(dir, "/../g", O_RDONLY, 0, RESOLVE_IN_ROOT));
+    FAILS(EBADF, openat2(99, "/f", O_RDONLY, 0, RESOLVE_IN_ROOT));
+}
+
+TEST(naming_what_one_has_opened)
+{
+    if (geteuid())
+        SKIP("not root");
+    OK(chmod(".", 0777));
+    int given = OK(open(".", O_TMPFILE | O_RDWR, 0600));
+    WAIT_OK(FORK({
+        OK(setresuid(1000, 1000, 1000));
+        FAILS(ENOENT, linkat(given, "", AT_FDCWD, "given", AT_EMPTY_PATH));
+        int own = OK(open(".", O_TMPFILE | O_RDWR, 0600));
+        if (linkat(own, "", AT_FDCWD, "own", AT_EMPTY_PATH) == -1)
+            EQ(errno, ENOENT); // before Linux 6.10
+    }));
+    OK(linkat(given, "", AT_FDCWD, "given", AT_EMPTY_PATH));
+}
+
+TEST(access_mode_three)
+{
+    write_file("f", "x");
+    char c;
+    int fd = OK(open("f", 3)); // for ioctl(2): it must be readable and writable, the descriptor is neither
+    FAILS(EBADF, read(fd, &c, 1));
+    FAILS(EBADF, write(fd, &c, 1));
+    FAILS(EISDIR, open(".", 3));
+}
+
+TEST(magic_links_lead_to_what_they_lead_to)
+{
+    write_file("f", "x");
+    int fd = OK(open("f", O_PATH));
+    EQ(fcntl(fd, F_GETFL), O_PATH);
+    char path[50];
+    struct stat st;
+    sprintf(path, "/proc/self/fd/%d/", fd);
+    FAILS(ENOTDIR, stat(path, &st)); // the slash asks for a folder
+    FAILS(ENOTDIR, open(path, O_RDONLY));
+    OK(symlink(".", "l"));
+    FAILS(ENOTDIR, open("l", O_TMPFILE | O_RDWR | O_NOFOLLOW, 0600));
+}
+
+TEST(errors_have_an_order)
+{
+    write_file("g", "");
+    FAILS(ENOTDIR, open("g/x/", O_CREAT | O_WRONLY, 0600));
+    FAILS(EISDIR, open("x/", O_CREAT | O_WRONLY, 0600));
+    FAILS(EBADF, fstatat(99, "x", &(struct stat){}, 0x4000 /* AT_STATX_DONT_SYNC */));
+    int pipe_[2];
+    OK(pipe(pipe_));
+    FAILS(ESPIPE, pread(pipe_[1], pipe_, 1, 0)); // whether it may read or not
+    FAILS(ENOENT, openat(99, "", O_RDONLY));
+    FAILS(ENOENT, mkdirat(99, "", 0700));
+    FAILS(ENOENT, renameat(99, "", 99, "x"));
+    FAILS(EINVAL, syscall(SYS_renameat2, 99, "a", 99, "b", RENAME_EXCHANGE | RENAME_NOREPLACE));
+    write_file("f", "");
+    FAILS(ENOTDIR, renameat(AT_FDCWD, "f/x", 99, "y"));
+}
+
 TEST(relative_to_descriptors)
 {
     OK(mkdir("d", 0700));

@@ -58,6 +58,47 @@ TEST(files_in_a_folder)
     EVENT(fd, IN_DELETE | IN_ISDIR, "sub");
 }
 
+TEST(emptied_by_open)
+{
+    int fd = OK(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    write_file("f", "x");
+    OK(inotify_add_watch(fd, "f", IN_ALL_EVENTS));
+    close(OK(open("f", O_WRONLY | O_TRUNC)));
+    EVENT(fd, IN_OPEN, "");
+    EVENT(fd, IN_MODIFY, "");
+    EVENT(fd, IN_CLOSE_WRITE, "");
+    OK(inotify_add_watch(fd, ".", IN_EXCL_UNLINK)); // a watch for nothing is one, too
+    FAILS(EINVAL, inotify_add_watch(fd, ".", 0));
+    FAILS(EINVAL, inotify_add_watch(fd, ".", IN_ALL_EVENTS | IN_MASK_ADD | IN_MASK_CREATE));
+}
+
+TEST(order_of_losing_names)
+{
+    int fd = OK(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    write_file("f", "x"), write_file("g", "x");
+    OK(link("f", "f2")), OK(link("g", "g2"));
+    OK(inotify_add_watch(fd, ".", IN_ALL_EVENTS));
+    OK(inotify_add_watch(fd, "f", IN_ALL_EVENTS)), OK(inotify_add_watch(fd, "g", IN_ALL_EVENTS));
+    OK(unlink("f"));
+    EVENT(fd, IN_ATTRIB, "");
+    EVENT(fd, IN_DELETE, "f");
+    OK(rename("f2", "g"));
+    EVENT(fd, IN_MOVED_FROM, "f2");
+    EVENT(fd, IN_MOVED_TO, "g");
+    EVENT(fd, IN_ATTRIB, ""); // of what was there
+    EVENT(fd, IN_MOVE_SELF, "");
+    NOTHING(fd);
+    int folder = OK(open(".", O_RDONLY | O_DIRECTORY));
+    EVENT(fd, IN_OPEN | IN_ISDIR, "");
+    char entries[4096];
+    while (OK(syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0) {
+    }
+    EVENT(fd, IN_ACCESS | IN_ISDIR, "");
+    NOTHING(fd);
+    EQ(syscall(SYS_getdents64, folder, entries, sizeof entries), 0); // at the end, too
+    EVENT(fd, IN_ACCESS | IN_ISDIR, "");
+}
+
 TEST(moves_have_a_cookie)
 {
     int fd = OK(inotify_init1(IN_NONBLOCK));

@@ -34,6 +34,8 @@ TEST(flock_basics)
     OK(flock(b, LOCK_EX | LOCK_NB));
     FAILS(EINVAL, flock(b, 77));
     FAILS(EBADF, flock(99, LOCK_EX));
+    FAILS(EINVAL, flock(99, 77));
+    FAILS(EBADF, flock(OK(open("f", 3)), LOCK_SH)); // neither readable nor writable
 }
 
 TEST(flock_is_shared_by_fork)
@@ -191,6 +193,24 @@ TEST(open_file_locks)
     OK(lock(b, F_OFD_SETLK, F_WRLCK, 0, 1));
     l.l_pid = 5;
     FAILS(EINVAL, fcntl(b, F_OFD_SETLK, &l));
+}
+
+TEST(own_open_file_locks)
+{
+    int a = make(), b = make();
+    struct flock l = {.l_type = F_UNLCK, .l_start = 0, .l_len = 100};
+    FAILS(EINVAL, fcntl(a, F_GETLK, &l));
+    if (fcntl(a, F_OFD_GETLK, &l)) // since Linux 6.6
+        EQ(errno, EINVAL);
+    else {
+        EQ(l.l_type, F_UNLCK);
+        OK(lock(a, F_OFD_SETLK, F_RDLCK, 10, 5));
+        OK(lock(b, F_OFD_SETLK, F_RDLCK, 0, 5));
+        OK(fcntl(a, F_OFD_GETLK, &l));
+        EQ(l.l_type, F_RDLCK);
+        EQ(l.l_start, 10);
+        EQ(l.l_len, 5);
+    }
 }
 
 TEST(leases)

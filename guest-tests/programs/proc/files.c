@@ -178,6 +178,7 @@ TEST(descriptors)
     OK(lstat(path, &st));
     CHECK(S_ISLNK(st.st_mode));
     EQ(st.st_mode & 0700, 0700);
+    EQ(st.st_size, 64); // room that some programs make for the text
     OK(stat(path, &st));
     EQ(st.st_size, 5);
 }
@@ -428,6 +429,23 @@ TEST(what_a_zombie_shows)
         CHECK(!strncmp(contents(path), "-1 ", 3));
     }
     WAIT_OK(child);
+}
+
+TEST(own_descriptors_of_another_user)
+{
+    if (geteuid())
+        SKIP("not root");
+    int fd = OK(open("f", O_CREAT | O_RDWR, 0666));
+    OK(chmod("f", 0666));
+    OK(chmod(".", 0755));
+    char path[40], to[300];
+    sprintf(path, "/proc/self/fd/%d", fd);
+    WAIT_OK(FORK({
+        OK(setresuid(1000, 1000, 1000)); // and so not dumpable: its folders in /proc are root's
+        CHECK(readlink(path, to, sizeof to) > 0);
+        OK(open(path, O_RDWR));
+        OK(open("/proc/self/fd", O_RDONLY | O_DIRECTORY));
+    }));
 }
 
 TEST(rights_of_others)
