@@ -3,12 +3,14 @@
 //! Between pipes data moves by reference; from and to other files it is copied once, through the kernel. What a destination does
 //! not take goes back into the pipe that it came from.
 
+use crate::rw::size_limit;
 use abi::Errno;
 use abi::fs::OpenFlags;
 use kernel::io::{SliceSource, Source, VecSink};
 use kernel::ipc::pipe::{CHUNK, PipeEnd, Segment, broken};
 use kernel::mm::UserBuffers;
 use kernel::vfs::{File, Position};
+use kernel::wait::Events;
 use kernel::{Args, Call, Io, Op, Ret, Stop, fail};
 use std::sync::Arc;
 
@@ -71,6 +73,15 @@ pub fn sys_splice(call: &mut Call<'_>, [from, from_at, to, to_at, len, flags]: A
     if !from.file.readable() || !to.file.writable() {
         return fail(Errno::EBADF);
     }
+    let appends = to.file.flags().contains(OpenFlags::APPEND);
+    let len = match (from.pipe(), to.pipe()) {
+        // An empty pipe is waited for, or EAGAIN, before any limit counts.
+        (Some(_), None) if !appends && !from.file.ready(Events::IN).is_empty() => {
+            let max = size_limit(call, &to.file, to.at(), false)?;
+            max.map_or(len, |max| len.min(max as usize))
+        }
+        _ => len,
+    };
     let mut io = call.io();
     let nonblock = flags & SPLICE_F_NONBLOCK != 0;
     let count = match (from.pipe(), to.pipe()) {

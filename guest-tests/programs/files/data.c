@@ -110,6 +110,13 @@ TEST(a_limit_is_for_growth)
     OK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){20000, RLIM_INFINITY}));
     FAILS(EFBIG, fallocate(fd, 0, 0, 60000));
     OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 30000, 10000));
+    int pipe_[2];
+    loff_t at = 20000;
+    OK(pipe(pipe_));
+    EQ(write(pipe_[1], "abc", 3), 3);
+    FAILS(EFBIG, splice(pipe_[0], NULL, fd, &at, 3, 0));
+    at = 19999;
+    EQ(splice(pipe_[0], NULL, fd, &at, 3, 0), 1);
 }
 
 TEST(copies_between_file_systems)
