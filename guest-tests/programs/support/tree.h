@@ -27,7 +27,7 @@ struct tree_entry {
 };
 static struct tree_entry tree_old[150], tree_new[150];
 static int tree_old_count, tree_count, tree_root = -1;
-static bool tree_xattrs, tree_atimes, tree_on_disk;
+static bool tree_xattrs, tree_atimes;
 
 // Text as it is, unless it is long.
 static inline const char *brief(const char *text)
@@ -51,7 +51,6 @@ static inline void tree_enclose(void)
     }
     struct statfs fs;
     statfs(".", &fs);
-    tree_on_disk = fs.f_type != 0x01021994 && fs.f_type != 0x794c7630;
     tree_atimes = fs.f_type == 0x01021994; // an overlay keeps them in its own way, and on the host's disk others read, too
     tree_root = fcntl(open("/", O_RDONLY | O_DIRECTORY), F_DUPFD_CLOEXEC, 901);
 }
