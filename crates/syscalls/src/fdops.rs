@@ -129,6 +129,11 @@ fn set_flags(call: &mut Call<'_>, file: &Arc<File>, fd: i32, arg: u32) -> Op<Ret
             return fail(Errno::EPERM);
         }
     }
+    let kind = file.inode.as_ref().map(|inode| inode.kind);
+    if new.contains(OpenFlags::DIRECT) && !matches!(kind, Some(FileType::Regular | FileType::Block | FileType::Fifo)) {
+        return fail(Errno::EINVAL);
+    }
+    let new = if file.ops.signals_readiness() { new } else { new.difference(OpenFlags::ASYNC) };
     set(call, file, fd, new, mask);
     Ok(0u64.into())
 }

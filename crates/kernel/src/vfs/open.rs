@@ -166,6 +166,9 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
         super::may_write(&inode)?;
     }
     super::lease::break_for(io, &inode, writes, flags.contains(OpenFlags::NONBLOCK))?;
+    if matches!(inode.kind, FileType::Dir | FileType::Char) && flags.contains(OpenFlags::DIRECT) {
+        return fail(Errno::EINVAL);
+    }
     if inode.kind == FileType::Fifo {
         return Ok(Opened::Fifo { path, inode });
     }

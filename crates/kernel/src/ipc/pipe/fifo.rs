@@ -46,7 +46,12 @@ pub fn open_fifo(io: &mut Io<'_>, inode: &Arc<Inode>, flags: OpenFlags) -> Op<Ar
             }
             let seen = if writes { state.reader_opens } else { state.writer_opens };
             drop(state);
-            (PipeEnd::open(&pipe, reads, writes, flags, None), seen)
+            let end = PipeEnd::open(&pipe, reads, writes, flags, None);
+            // Packets are for pipe2(2) and fcntl(2) to ask for.
+            if flags.contains(OpenFlags::DIRECT) {
+                return fail(Errno::EINVAL);
+            }
+            (end, seen)
         }
     };
     if nonblock || nameless || reads && writes {
