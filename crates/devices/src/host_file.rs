@@ -157,6 +157,10 @@ impl FileOps for Shared {
     fn label(&self) -> Option<String> {
         Some(self.0.label())
     }
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -199,6 +203,10 @@ impl FileOps for Again {
     fn label(&self) -> Option<String> {
         Some(self.0.label())
     }
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

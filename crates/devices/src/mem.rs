@@ -148,6 +148,10 @@ impl FileOps for Random {
             _ => fail(Errno::ENOTTY),
         }
     }
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -305,3 +305,7 @@ impl FileOps for Socket {
         self
     }
 }
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+

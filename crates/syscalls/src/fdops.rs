@@ -301,6 +301,9 @@ pub fn sys_ioctl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
             return Ok(0u64.into());
         }
         _ => {}
+            if cmd == FIOASYNC && on != 0 && !file.ops.signals_readiness() {
+                return fail(Errno::ENOTTY);
+            }
     }
     let kind = file.inode.as_ref().filter(|_| file.ops.position() == Position::Vfs).map(|i| (i.clone(), i.kind));
     if let Some((inode, kind @ (FileType::Regular | FileType::Dir))) = kind {

@@ -154,6 +154,10 @@ impl FileOps for Master {
     }
 
     fn as_any(&self) -> &dyn Any {
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
         self
     }
 }

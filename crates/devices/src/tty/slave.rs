@@ -253,6 +253,10 @@ impl FileOps for Slave {
     }
 
     fn label(&self) -> Option<String> {
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
         None
     }
 

@@ -230,6 +230,10 @@ impl FileOps for Device {
         }
     }
 
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -236,6 +236,10 @@ impl FileOps for Stream {
     fn label(&self) -> Option<String> {
         Some(self.0.label())
     }
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -227,6 +227,10 @@ impl FileOps for Inotify {
         state.watches.iter().map(line).collect()
     }
 
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

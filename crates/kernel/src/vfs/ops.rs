@@ -279,6 +279,14 @@ pub trait FileOps: Any + Send + Sync {
     fn queue(&self) -> Option<&Queue> {
         None
     }
+    /// Which of the wake-ups for `want` are about this end of the object: the others leave an edge-triggered watch of it alone.
+    fn wakes(&self, want: Events) -> Events {
+        want
+    }
+    /// Whether O_ASYNC does anything: the object tells of its readiness by signals, too.
+    fn signals_readiness(&self) -> bool {
+        false
+    }
     /// Before poll(2) looks: an object whose readiness somebody else knows asks, and may wait for the answer.
     fn ask_ready(&self, _io: &mut Io<'_>, _want: Events) -> Op<()> {
         Ok(())

@@ -110,7 +110,7 @@ impl Epoll {
         items.insert(key, item.clone());
         drop(items);
         let exclusive = events & EPOLLEXCLUSIVE != 0;
-        let link = queue.add(readiness(events), exclusive, item.clone());
+        let link = queue.add(file.ops.wakes(readiness(events)), exclusive, item.clone());
         *item.link.lock() = Some(link);
         let watcher: Arc<dyn Wake> = item.closed.clone();
         file.when_closed(Arc::downgrade(&watcher));
@@ -126,7 +126,7 @@ impl Epoll {
             return fail(Errno::EINVAL);
         }
         *item.interest.lock() = Interest { events, data };
-        let link = file.queue().map(|queue| queue.add(readiness(events), false, item.clone()));
+        let link = file.queue().map(|queue| queue.add(file.ops.wakes(readiness(events)), false, item.clone()));
         let old = std::mem::replace(&mut *item.link.lock(), link);
         drop(old);
         self.0.check(&item, file);

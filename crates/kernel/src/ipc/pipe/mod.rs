@@ -360,6 +360,12 @@ impl FileOps for PipeEnd {
     fn flags_changed(&self, flags: OpenFlags) {
         self.packet.store(flags.contains(OpenFlags::DIRECT), Ordering::Relaxed);
     }
+    fn wakes(&self, want: Events) -> Events {
+        let others =
+            if self.reads { Events::empty() } else { READABLE } | if self.writes { Events::empty() } else { WRITABLE };
+        want.difference(others)
+    }
+
 
     fn label(&self) -> Option<String> {
         self.label.map(|ino| format!("pipe:[{ino}]"))
@@ -377,6 +383,10 @@ pub fn new_pipe(cred: &Cred, flags: OpenFlags) -> Op<[Arc<File>; 2]> {
     let kept = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     // Not the flags: NONBLOCK says something about FIFOs only.
     let reader = PipeEnd::open(&pipe, true, false, flags & OpenFlags::DIRECT, Some(inode.ino));
+    fn signals_readiness(&self) -> bool {
+        true
+    }
+
     let writer = PipeEnd::open(&pipe, false, true, flags & OpenFlags::DIRECT, Some(inode.ino));
     Ok([File::pathless(inode.clone(), reader, kept), File::pathless(inode, writer, kept | OpenFlags::WRONLY)])
 }
