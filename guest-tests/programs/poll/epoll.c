@@ -303,4 +303,35 @@ TEST(many_descriptors)
     EQ(epoll_wait(e, seen, 800, 0), 0);
 }
 
+TEST(an_edge_is_of_ones_own_end)
+{
+    OK(pipe(pair));
+    int e = OK(epoll_create1(0));
+    add(e, pair[1], EPOLLIN | EPOLLOUT | EPOLLET);
+    add(e, pair[0], EPOLLIN | EPOLLOUT | EPOLLET);
+    EQ(ready(e, 0), 1);
+    EQ(write(pair[1], "a", 1), 1);
+    struct epoll_event is[2];
+    EQ(epoll_wait(e, is, 2, 0), 1);
+    EQ(is[0].data.fd, pair[0]);
+    EQ(ready(e, 0), 0);
+}
+
+TEST(a_hang_up_needs_no_asking)
+{
+    OK(pipe(pair));
+    int e = OK(epoll_create1(0));
+    add(e, pair[0], EPOLLONESHOT);
+    close(pair[1]);
+    EQ(ready(e, 0), 1);
+    EQ(ready(e, 0), 0);
+}
+
+TEST(exclusive_cannot_be_a_change)
+{
+    int e = OK(epoll_create1(0)), fd = OK(eventfd(0, 0));
+    FAILS(EINVAL, epoll_ctl(e, EPOLL_CTL_MOD, fd, &(struct epoll_event){EPOLLIN | EPOLLEXCLUSIVE}));
+    FAILS(ENOENT, epoll_ctl(e, EPOLL_CTL_MOD, fd, &(struct epoll_event){EPOLLIN}));
+}
+
 MAIN()

@@ -24,6 +24,8 @@ use std::sync::{Arc, Weak};
 
 /// Flags of `epoll_event::events` that are no readiness.
 const FLAGS: u32 = EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP;
+/// ERR and HUP, which nobody has to ask for.
+const ALWAYS: u32 = 0x8 | 0x10;
 /// What may stand beside EPOLLEXCLUSIVE.
 const EXCLUSIVE_OK: u32 = 0x1 | 0x4 | 0x8 | 0x10 | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE;
 
@@ -86,6 +88,7 @@ impl Epoll {
         if events & EPOLLEXCLUSIVE != 0 && (events & !EXCLUSIVE_OK != 0 || nested.is_some()) {
             return fail(Errno::EINVAL);
         }
+        let events = events | ALWAYS;
         let key = (fd, file.id);
         if self.0.items.lock().contains_key(&key) {
             return fail(Errno::EEXIST);
@@ -120,11 +123,14 @@ impl Epoll {
 
     /// EPOLL_CTL_MOD. ENOENT; EINVAL with EPOLLEXCLUSIVE.
     pub fn modify(&self, fd: i32, file: &Arc<File>, events: u32, data: u64) -> Op<()> {
-        let item = self.0.items.lock().get(&(fd, file.id)).cloned().ok_or(Errno::ENOENT)?;
-        let exclusive = item.interest.lock().events & EPOLLEXCLUSIVE != 0;
-        if exclusive || events & EPOLLEXCLUSIVE != 0 {
+        if events & EPOLLEXCLUSIVE != 0 {
             return fail(Errno::EINVAL);
         }
+        let item = self.0.items.lock().get(&(fd, file.id)).cloned().ok_or(Errno::ENOENT)?;
+        if item.interest.lock().events & EPOLLEXCLUSIVE != 0 {
+            return fail(Errno::EINVAL);
+        }
+        let events = events | ALWAYS;
         *item.interest.lock() = Interest { events, data };
         let link = file.queue().map(|queue| queue.add(file.ops.wakes(readiness(events)), false, item.clone()));
         let old = std::mem::replace(&mut *item.link.lock(), link);
