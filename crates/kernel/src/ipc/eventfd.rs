@@ -36,7 +36,7 @@ impl EventFd {
         let mut count = self.count.lock();
         *count = count.saturating_add(value).min(MAX);
         drop(count);
-        self.queue.wake(Events::IN | Events::RDNORM);
+        self.queue.wake(Events::IN);
     }
 }
 
@@ -55,12 +55,12 @@ impl FileOps for EventFd {
             *count -= take;
             Ok(Some(take).filter(|v| *v > 0))
         })?;
-        self.queue.wake(Events::OUT | Events::WRNORM);
+        self.queue.wake(Events::OUT);
         to.put(&value.to_le_bytes())
     }
 
     fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
-        if from.left() < 8 {
+        if from.left() != 8 {
             return fail(Errno::EINVAL);
         }
         let mut bytes = [0; 8];
@@ -79,15 +79,15 @@ impl FileOps for EventFd {
             *count += value;
             Ok(Some(()))
         })?;
-        self.queue.wake(Events::IN | Events::RDNORM);
+        self.queue.wake(Events::IN);
         Ok(8)
     }
 
     fn ready(&self, want: Events) -> Events {
         let count = *self.count.lock();
         let mut is = Events::empty();
-        is.set(Events::IN | Events::RDNORM, count > 0);
-        is.set(Events::OUT | Events::WRNORM, count < MAX);
+        is.set(Events::IN, count > 0);
+        is.set(Events::OUT, count < MAX);
         is & want
     }
 

@@ -122,7 +122,7 @@ impl FileOps for SignalFd {
         for task in group.tasks() {
             pending |= task.signals.lock().pending.set();
         }
-        if pending & mask != 0 { want & (Events::IN | Events::RDNORM) } else { Events::empty() }
+        if pending & mask != 0 { want & Events::IN } else { Events::empty() }
     }
 
     fn queue(&self) -> Option<&Queue> {

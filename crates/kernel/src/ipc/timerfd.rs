@@ -101,7 +101,7 @@ impl Wake for Timer {
             return;
         }
         drop(state);
-        self.queue.wake(Events::IN | Events::RDNORM);
+        self.queue.wake(Events::IN);
     }
 }
 
@@ -138,7 +138,7 @@ impl FileOps for TimerFd {
         let now = self.0.clock.now();
         let mut state = self.0.state.lock();
         state.advance(now);
-        if state.ticks > 0 { want & (Events::IN | Events::RDNORM) } else { Events::empty() }
+        if state.ticks > 0 { want & Events::IN } else { Events::empty() }
     }
 
     fn queue(&self) -> Option<&Queue> {
