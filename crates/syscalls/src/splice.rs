@@ -36,6 +36,11 @@ impl Side {
         self.offset.map(|o| o.0)
     }
 
+    /// An offset is for files that have some.
+    fn has_place(&self) -> bool {
+        self.offset.is_none_or(|(at, _)| at <= i64::MAX as u64 && self.file.ops.position() != Position::Stream)
+    }
+
     fn moved(&self, call: &Call<'_>, count: usize) -> Op<()> {
         match self.offset {
             Some((offset, place)) => call.put(place, &offset.saturating_add(count as u64)),
@@ -44,18 +49,14 @@ impl Side {
     }
 }
 
-fn side(call: &Call<'_>, fd: u64, offset: u64) -> Op<Side> {
-    let file = call.file(fd)?;
+fn side(call: &Call<'_>, file: Arc<File>, offset: u64) -> Op<Side> {
     if offset == 0 {
         return Ok(Side { file, offset: None });
     }
-    if file.ops.position() == Position::Stream {
+    if file.ops_as::<PipeEnd>().is_some() {
         return fail(Errno::ESPIPE);
     }
     let at = call.get::<u64>(offset)?;
-    if at > i64::MAX as u64 {
-        return fail(Errno::EINVAL);
-    }
     Ok(Side { file, offset: Some((at, offset)) })
 }
 
@@ -67,11 +68,15 @@ pub fn sys_splice(call: &mut Call<'_>, [from, from_at, to, to_at, len, flags]: A
     if len == 0 {
         return Ok(Ret::Value(0));
     }
+    let (from, to) = (call.file(from)?, call.file(to)?);
     let (from, to) = (side(call, from, from_at)?, side(call, to, to_at)?);
     let most = if from.file.ops.is_messages() { 2 * MOST } else { MOST };
     let len = len.min(most as u64) as usize;
     if !from.file.readable() || !to.file.writable() {
         return fail(Errno::EBADF);
+    }
+    if !from.has_place() || !to.has_place() {
+        return fail(Errno::EINVAL);
     }
     let appends = to.file.flags().contains(OpenFlags::APPEND);
     let len = match (from.pipe(), to.pipe()) {
@@ -87,6 +92,7 @@ pub fn sys_splice(call: &mut Call<'_>, [from, from_at, to, to_at, len, flags]: A
     let count = match (from.pipe(), to.pipe()) {
         (Some(a), Some(b)) if Arc::ptr_eq(&a.pipe, &b.pipe) => return fail(Errno::EINVAL),
         (Some(_), Some(_)) => between(&mut io, &from.file, &to.file, len, nonblock, false)?,
+        (Some(_), None) if !is_stream(&to.file) => return fail(Errno::EINVAL),
         (Some(_), None) => out_of(&mut io, &from.file, &to, len, nonblock)?,
         (None, Some(_)) => into(&mut io, &from, &to.file, len, nonblock)?,
         (None, None) => return fail(Errno::EINVAL),
@@ -95,6 +101,11 @@ pub fn sys_splice(call: &mut Call<'_>, [from, from_at, to, to_at, len, flags]: A
     from.moved(call, count)?;
     to.moved(call, count)?;
     Ok(count.into())
+}
+
+/// Objects without an inode (eventfd, timerfd and their like) have numbers and messages.
+fn is_stream(file: &File) -> bool {
+    file.inode.is_some()
 }
 
 fn pipe_of(file: &File) -> Op<&PipeEnd> {
@@ -112,6 +123,7 @@ fn with_signal<T>(io: &Io<'_>, out: Op<T>) -> Op<T> {
 /// From pipe to pipe, moving or copying.
 fn between(io: &mut Io<'_>, from: &File, to: &File, len: usize, nonblock: bool, copy: bool) -> Op<usize> {
     let (source, target) = (pipe_of(from)?, pipe_of(to)?);
+    source.pipe.peek(&mut io.with_nonblock(nonblock || from.nonblocking()), 1)?;
     {
         let mut io = io.with_nonblock(nonblock || to.nonblocking());
         let room = target.pipe.wait_room(&mut io, 1, true);
@@ -122,7 +134,7 @@ fn between(io: &mut Io<'_>, from: &File, to: &File, len: usize, nonblock: bool, 
         let mut parts = source.pipe.peek(&mut io, len)?;
         return Ok(target.pipe.push_shared(&mut parts));
     }
-    let mut parts = source.pipe.pull(&mut io, len)?;
+    let mut parts = source.pipe.pull_all(&mut io, len)?;
     let count = target.pipe.push_shared(&mut parts);
     if !parts.is_empty() {
         source.pipe.unpull(parts);
@@ -136,7 +148,7 @@ fn out_of(io: &mut Io<'_>, from: &File, to: &Side, len: usize, nonblock: bool) -
         return fail(Errno::EINVAL);
     }
     let source = pipe_of(from)?;
-    let parts = source.pipe.pull(&mut io.with_nonblock(nonblock || from.nonblocking()), len)?;
+    let parts = source.pipe.pull_all(&mut io.with_nonblock(nonblock || from.nonblocking()), len)?;
     if to.file.ops.is_messages() {
         let message: Vec<u8> = parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
         return to.file.ops.take_message(io, message);
@@ -165,17 +177,19 @@ fn out_of(io: &mut Io<'_>, from: &File, to: &Side, len: usize, nonblock: bool) -
 /// From another file into a pipe: as much as fits.
 fn into(io: &mut Io<'_>, from: &Side, to: &File, len: usize, nonblock: bool) -> Op<usize> {
     let target = pipe_of(to)?;
-    let packet = target.is_packet();
     let room = {
         let mut io = io.with_nonblock(nonblock || to.nonblocking());
         let room = target.pipe.wait_room(&mut io, 1, false);
         with_signal(&io, room)?;
         let most = if from.file.ops.is_messages() { len } else { len.min(CHUNK) };
-        target.pipe.room(most, packet).max(1)
+        target.pipe.room(most, false).max(1)
     };
+    if !is_stream(&from.file) {
+        return fail(Errno::EINVAL);
+    }
     let mut sink = VecSink { data: Vec::new(), max: room.min(len) };
     let count = from.file.read(io, from.at(), &mut sink)?;
-    target.pipe.push_all(sink.data, packet);
+    target.pipe.push_all(sink.data, false);
     Ok(count)
 }
 
@@ -205,9 +219,7 @@ pub fn sys_vmsplice(call: &mut Call<'_>, [fd, iov, count, flags, ..]: Args) -> O
         return fail(Errno::EINVAL);
     }
     let file = call.file(fd)?;
-    if file.ops_as::<PipeEnd>().is_none() {
-        return fail(Errno::EBADF);
-    }
+    let Some(end) = file.ops_as::<PipeEnd>() else { return fail(Errno::EBADF) };
     let parts = call.get_vec::<[u64; 2]>(iov, count as usize)?;
     let mut buffers = UserBuffers::many(call.mm()?, &parts)?;
     let done = call.rec.done;
@@ -218,7 +230,7 @@ pub fn sys_vmsplice(call: &mut Call<'_>, [fd, iov, count, flags, ..]: Args) -> O
     let mut io = call.io();
     io.nonblock = flags & SPLICE_F_NONBLOCK != 0;
     let moved = if file.writable() {
-        file.write(&mut io, None, &mut buffers)?
+        end.write_as(&mut io, &mut buffers, false)?
     } else {
         file.read(&mut io, None, &mut buffers)?
     };

@@ -321,4 +321,102 @@ TEST(ping_pong)
     WAIT_OK(child);
 }
 
+TEST(a_splice_leaves_the_rest_of_a_packet)
+{
+    int q[2];
+    OK(pipe2(p, O_DIRECT | O_NONBLOCK)), OK(pipe2(q, O_NONBLOCK));
+    EQ(write(p[1], "abcdef", 6), 6);
+    EQ(write(p[1], "gh", 2), 2);
+    EQ(splice(p[0], NULL, q[1], NULL, 2, 0), 2);
+    EQ(splice(p[0], NULL, q[1], NULL, 5, 0), 5);
+    char text[10] = "";
+    EQ(read(p[0], text, 10), 1);
+    STREQ(text, "h");
+}
+
+TEST(nothing_of_a_fifo_is_left_after_its_users)
+{
+    OK(mkfifo("f", 0600));
+    int fd = OK(open("f", O_RDWR | O_NONBLOCK)), n = 1;
+    OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_DIRECT));
+    EQ(write(fd, "a", 1), 1);
+    EQ(write(fd, "b", 1), 1);
+    close(fd);
+    fd = OK(open("f", O_RDWR | O_NONBLOCK));
+    OK(ioctl(fd, FIONREAD, &n));
+    EQ(n, 0);
+}
+
+TEST(what_vmsplice_brings_is_no_packet)
+{
+    OK(pipe2(p, O_DIRECT | O_NONBLOCK));
+    static char page[8192] __attribute__((aligned(4096)));
+    EQ(vmsplice(p[1], &(struct iovec){page, 8192}, 1, 0), 8192);
+    EQ(read(p[0], big, 10000), 8192);
+}
+
+TEST(a_large_write_fills_the_last_page_too)
+{
+    OK(pipe2(p, O_NONBLOCK));
+    EQ(write(p[1], big, 2), 2);
+    EQ(write(p[1], big, 70000), 15 * 4096 + 70000 % 4096);
+}
+
+TEST(an_empty_source_comes_before_a_broken_target)
+{
+    int q[2];
+    OK(pipe2(p, O_NONBLOCK)), OK(pipe2(q, O_NONBLOCK));
+    close(q[0]);
+    FAILS(EAGAIN, splice(p[0], NULL, q[1], NULL, 10, 0));
+    FAILS(EAGAIN, tee(p[0], q[1], 10, 0));
+    signal(SIGPIPE, SIG_IGN);
+    EQ(write(p[1], "a", 1), 1);
+    FAILS(EPIPE, splice(p[0], NULL, q[1], NULL, 10, 0));
+}
+
+TEST(offsets_and_wrong_ends)
+{
+    int q[2];
+    OK(pipe2(p, O_NONBLOCK)), OK(socketpair(AF_UNIX, SOCK_STREAM, 0, q));
+    loff_t at = 0;
+    FAILS(ESPIPE, pread(p[1], big, 1, 0));
+    FAILS(ESPIPE, pwrite(p[0], big, 1, 0));
+    FAILS(EINVAL, pread(p[1], big, 1, -1));
+    FAILS(EBADF, splice(p[0], &at, 99, NULL, 1, 0));
+    FAILS(ESPIPE, splice(p[0], &at, q[0], NULL, 1, 0));
+    FAILS(EINVAL, splice(p[0], NULL, q[0], &at, 1, 0));
+}
+
+TEST(direct_is_for_files_and_made_pipes)
+{
+    OK(mkfifo("f", 0600));
+    OK(pipe(p));
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", p[0]);
+    FAILS(EINVAL, open("f", O_RDWR | O_DIRECT));
+    FAILS(EINVAL, open("/dev/null", O_RDWR | O_DIRECT));
+    FAILS(EINVAL, open(".", O_RDONLY | O_DIRECT));
+    FAILS(EINVAL, open(path, O_RDONLY | O_DIRECT));
+    OK(fcntl(p[0], F_SETFL, O_DIRECT));
+    OK(fcntl(OK(open("f", O_RDWR)), F_SETFL, O_DIRECT));
+    FAILS(EINVAL, fcntl(OK(open("/dev/null", O_RDWR)), F_SETFL, O_DIRECT));
+    FAILS(EINVAL, fcntl(OK(socket(AF_UNIX, SOCK_STREAM, 0)), F_SETFL, O_DIRECT));
+}
+
+TEST(fdinfo_has_the_flags_of_a_pipe)
+{
+    OK(pipe2(p, O_NONBLOCK));
+    char path[40], text[500];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", p[1]);
+    read_file(path, text, sizeof text);
+    CHECK(strstr(text, "flags:\t04001\n"));
+}
+
+TEST(packets_are_the_writers_flag)
+{
+    OK(pipe2(p, O_DIRECT | O_NONBLOCK));
+    EQ(fcntl(p[0], F_GETFL), O_RDONLY | O_NONBLOCK);
+    EQ(fcntl(p[1], F_GETFL), O_WRONLY | O_NONBLOCK | O_DIRECT);
+}
+
 MAIN()

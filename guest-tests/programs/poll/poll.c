@@ -1,6 +1,7 @@
 // poll, ppoll, select, pselect, eventfd: poll(2), select(2), eventfd(2).
 #include "check.h"
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 
 static int pair[2];
@@ -193,6 +194,21 @@ TEST(eventfd_blocks_both_ways)
     EQ(read(fd, &v, 8), 8);
     EQ(v, 1);
     WAIT_OK(child);
+}
+
+TEST(numbers_are_no_streams)
+{
+    int fd = OK(eventfd(1, EFD_NONBLOCK)), p[2], on = 1;
+    struct pollfd is = {fd, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM, 0};
+    EQ(poll(&is, 1, 0), 1);
+    EQ(is.revents, POLLIN | POLLOUT);
+    OK(pipe(p));
+    FAILS(EINVAL, splice(fd, NULL, p[1], NULL, 8, 0));
+    EQ(write(p[1], "12345678", 8), 8);
+    FAILS(EINVAL, splice(p[0], NULL, fd, NULL, 8, 0));
+    FAILS(ENOTTY, ioctl(fd, FIOASYNC, &on));
+    OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC));
+    EQ(fcntl(fd, F_GETFL), O_RDWR | O_NONBLOCK);
 }
 
 MAIN()

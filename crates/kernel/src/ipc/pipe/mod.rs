@@ -99,15 +99,24 @@ impl Pipe {
         Ok((slots * SLOT) as u64)
     }
 
-    /// Waits for data and takes up to `max` bytes; nothing at the end of the stream. Also for splice(2).
+    /// Waits for data and takes up to `max` bytes for a read; nothing at the end of the stream.
     pub fn pull(&self, io: &mut Io<'_>, max: usize) -> Op<Vec<Segment>> {
+        self.pull_by(io, |ring| ring.pull(max))
+    }
+
+    /// The same for splice(2), which cuts packets.
+    pub fn pull_all(&self, io: &mut Io<'_>, max: usize) -> Op<Vec<Segment>> {
+        self.pull_by(io, |ring| ring.pull_all(max))
+    }
+
+    fn pull_by(&self, io: &mut Io<'_>, pull: impl Fn(&mut Ring) -> Vec<Segment>) -> Op<Vec<Segment>> {
         let (parts, writable) = io.wait_for(&self.queue, READABLE, || {
             let mut state = self.state.lock();
             if state.ring.is_empty() {
                 return Ok(if state.writers == 0 { Some((Vec::new(), false)) } else { None });
             }
             let full = state.ring.is_full();
-            let parts = state.ring.pull(max);
+            let parts = pull(&mut state.ring);
             Ok(Some((parts, full && !state.ring.is_full())))
         })?;
         if writable {
@@ -116,7 +125,7 @@ impl Pipe {
         Ok(parts)
     }
 
-    /// Gives back what `pull` took.
+    /// Gives back what `pull` or `pull_all` took.
     pub fn unpull(&self, parts: Vec<Segment>) {
         self.state.lock().ring.unpull(parts);
         self.queue.wake(READABLE);
@@ -226,6 +235,38 @@ impl PipeEnd {
     pub fn is_packet(&self) -> bool {
         self.packet.load(Ordering::Relaxed)
     }
+
+    /// Writes as packets or not. Returns the bytes of this run; those of runs before are in `io.done`.
+    pub fn write_as(&self, io: &mut Io<'_>, from: &mut dyn Source, packet: bool) -> Op<usize> {
+        let mut wrote = 0;
+        while from.left() > 0 {
+            let count = match self.pipe.wait_room(io, from.left(), packet) {
+                Ok(count) => count,
+                Err(Stop::Errno(Errno::EPIPE)) => {
+                    let stop = broken(io);
+                    return if wrote > 0 { Ok(wrote) } else { Err(stop) };
+                }
+                Err(Stop::Block) => {
+                    *io.done += wrote as u64;
+                    return Err(Stop::Block);
+                }
+                Err(_) if wrote > 0 => break,
+                Err(stop) => return Err(stop),
+            };
+            let mut data = vec![0; count];
+            let taken = match from.take(&mut data) {
+                Ok(taken) if taken > 0 => taken,
+                Ok(_) => break,
+                Err(_) if wrote > 0 => break,
+                Err(stop) => return Err(stop),
+            };
+            data.truncate(taken);
+            let pushed = self.pipe.push(data, packet);
+            from.untake(taken - pushed);
+            wrote += pushed;
+        }
+        Ok(wrote)
+    }
 }
 
 impl Drop for PipeEnd {
@@ -245,7 +286,7 @@ impl Drop for PipeEnd {
             }
         }
         // A FIFO's data goes with its last user.
-        let rest = if state.readers == 0 && state.writers == 0 { state.ring.pull(usize::MAX) } else { Vec::new() };
+        let rest = if state.readers == 0 && state.writers == 0 { state.ring.pull_all(usize::MAX) } else { Vec::new() };
         drop(state);
         drop(rest);
         if !events.is_empty() {
@@ -289,37 +330,8 @@ impl FileOps for PipeEnd {
         Ok(count)
     }
 
-    /// Returns the bytes of this run; those of runs before are in `io.done`.
     fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
-        let packet = self.is_packet();
-        let mut wrote = 0;
-        while from.left() > 0 {
-            let count = match self.pipe.wait_room(io, from.left().min(CHUNK), packet) {
-                Ok(count) => count,
-                Err(Stop::Errno(Errno::EPIPE)) => {
-                    let stop = broken(io);
-                    return if wrote > 0 { Ok(wrote) } else { Err(stop) };
-                }
-                Err(Stop::Block) => {
-                    *io.done += wrote as u64;
-                    return Err(Stop::Block);
-                }
-                Err(_) if wrote > 0 => break,
-                Err(stop) => return Err(stop),
-            };
-            let mut data = vec![0; count];
-            let taken = match from.take(&mut data) {
-                Ok(taken) if taken > 0 => taken,
-                Ok(_) => break,
-                Err(_) if wrote > 0 => break,
-                Err(stop) => return Err(stop),
-            };
-            data.truncate(taken);
-            let pushed = self.pipe.push(data, packet);
-            from.untake(taken - pushed);
-            wrote += pushed;
-        }
-        Ok(wrote)
+        self.write_as(io, from, self.is_packet())
     }
 
     fn ready(&self, want: Events) -> Events {
@@ -348,6 +360,12 @@ impl FileOps for PipeEnd {
         Some(&self.pipe.queue)
     }
 
+    fn wakes(&self, want: Events) -> Events {
+        let others =
+            if self.reads { Events::empty() } else { READABLE } | if self.writes { Events::empty() } else { WRITABLE };
+        want.difference(others)
+    }
+
     fn ioctl(&self, _io: &mut Io<'_>, memory: &dyn UserMemory, cmd: u32, arg: u64) -> Op<u64> {
         if cmd != abi::ioctl::FIONREAD {
             return fail(Errno::ENOTTY);
@@ -360,15 +378,13 @@ impl FileOps for PipeEnd {
     fn flags_changed(&self, flags: OpenFlags) {
         self.packet.store(flags.contains(OpenFlags::DIRECT), Ordering::Relaxed);
     }
-    fn wakes(&self, want: Events) -> Events {
-        let others =
-            if self.reads { Events::empty() } else { READABLE } | if self.writes { Events::empty() } else { WRITABLE };
-        want.difference(others)
-    }
-
 
     fn label(&self) -> Option<String> {
         self.label.map(|ino| format!("pipe:[{ino}]"))
+    }
+
+    fn signals_readiness(&self) -> bool {
+        true
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -380,15 +396,13 @@ impl FileOps for PipeEnd {
 pub fn new_pipe(cred: &Cred, flags: OpenFlags) -> Op<[Arc<File>; 2]> {
     let inode = pipe_inode(cred);
     let pipe = Pipe::of(&inode)?;
-    let kept = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
+    let nonblock = flags & OpenFlags::NONBLOCK;
+    // Packets are the writer's matter.
+    let written = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT) | OpenFlags::WRONLY;
     // Not the flags: NONBLOCK says something about FIFOs only.
     let reader = PipeEnd::open(&pipe, true, false, flags & OpenFlags::DIRECT, Some(inode.ino));
-    fn signals_readiness(&self) -> bool {
-        true
-    }
-
     let writer = PipeEnd::open(&pipe, false, true, flags & OpenFlags::DIRECT, Some(inode.ino));
-    Ok([File::pathless(inode.clone(), reader, kept), File::pathless(inode, writer, kept | OpenFlags::WRONLY)])
+    Ok([File::pathless(inode.clone(), reader, nonblock), File::pathless(inode, writer, written)])
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Ring {
         fits
     }
 
-    /// How many of `count` bytes fit now: all or none up to `SLOT`.
+    /// How many of `count` bytes go in with one push now: all or none up to `SLOT`, and not much more than `CHUNK`.
     pub fn fits(&mut self, count: usize, packet: bool) -> usize {
         let free = self.slots.saturating_sub(self.used);
         if packet {
@@ -108,7 +108,7 @@ impl Ring {
         }
         let head = count % SLOT;
         let merged = if head > 0 && head <= self.segments.back_mut().map_or(0, Segment::spare) { head } else { 0 };
-        count.min(merged + free * SLOT)
+        count.min(merged + (free * SLOT).min(CHUNK))
     }
 
     /// Adds data that `fits`.
@@ -153,36 +153,45 @@ impl Ring {
         self.segments.push_back(segment);
     }
 
-    /// Takes out up to `max` bytes from the front; in one packet at most, of which the rest is lost.
+    /// Takes out up to `max` bytes from the front for a read: one packet at most, of which the rest is lost.
     pub fn pull(&mut self, max: usize) -> Vec<Segment> {
+        match self.segments.front() {
+            Some(first) if first.packet => {
+                let packet = first.len();
+                let mut out = self.pull_all(packet);
+                out.iter_mut().for_each(|part| *part = part.split(max));
+                out
+            }
+            _ => {
+                let packet = self.segments.iter().position(|segment| segment.packet).unwrap_or(usize::MAX);
+                let before = self.segments.iter().take(packet).map(Segment::len).sum();
+                self.pull_all(max.min(before))
+            }
+        }
+    }
+
+    /// Takes out up to `max` bytes from the front, packets or not.
+    pub fn pull_all(&mut self, max: usize) -> Vec<Segment> {
         let mut out = Vec::new();
         let mut left = max;
         while left > 0
             && let Some(mut first) = self.segments.pop_front()
         {
-            if first.packet && !out.is_empty() {
-                self.segments.push_front(first);
-                break;
-            }
             self.used -= first.slots();
             self.bytes -= first.len();
             let part = first.split(left);
             left -= part.len();
-            let packet = first.packet;
             out.push(part);
-            if !first.is_empty() && !packet {
+            if !first.is_empty() {
                 self.used += first.slots();
                 self.bytes += first.len();
                 self.segments.push_front(first);
-            }
-            if packet {
-                break;
             }
         }
         out
     }
 
-    /// Gives back what `pull` took and nobody got. May go beyond the number of slots for a while.
+    /// Gives back what `pull` or `pull_all` took and nobody got. May go beyond the number of slots for a while.
     pub fn unpull(&mut self, parts: Vec<Segment>) {
         for part in parts.into_iter().rev().filter(|p| !p.is_empty()) {
             self.used += part.slots();
