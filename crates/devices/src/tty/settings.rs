@@ -181,7 +181,7 @@ impl Terminal {
                 if !io.cred.has(Cap::SysAdmin) {
                     return fail(Errno::EPERM);
                 }
-                self.hang_up();
+                self.hang_up_slaves();
                 Ok(0)
             }
             // Typing for others is refused, as with Linux' dev.tty.legacy_tiocsti = 0.

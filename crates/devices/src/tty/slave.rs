@@ -87,7 +87,7 @@ fn try_read(state: &mut State, epoch: u64, max: usize, since: u64, impatient: bo
     if line.canonical() {
         return line.read(max).map_or(Got::Wait(None), |(data, end)| Got::Data(data, end));
     }
-    let (least, time) = (usize::from(line.cc(VMIN)), u64::from(line.cc(VTIME)) * TENTH);
+    let (least, time) = (line.least(), u64::from(line.cc(VTIME)) * TENTH);
     let have = line.available();
     let enough = have > 0 && (have >= least.min(max) || impatient);
     let started = if least == 0 { since } else { state.last_input };
@@ -236,9 +236,6 @@ impl FileOps for Slave {
         }
         let last = {
             let mut state = self.terminal.state.lock();
-            if state.epoch != self.epoch {
-                return;
-            }
             state.slaves = state.slaves.saturating_sub(1);
             state.slave_closed = state.slaves == 0;
             state.slave_closed

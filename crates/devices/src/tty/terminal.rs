@@ -31,11 +31,11 @@ pub(super) struct State {
     pub job: Job,
     /// Open descriptions of the slave.
     pub slaves: usize,
-    /// Goes up when the session ends: descriptions of the slave from before are dead.
+    /// Goes up with TIOCVHANGUP: descriptions of the slave from before are dead.
     pub epoch: u64,
     /// The slave was open and is no more: the master reads EIO once it has read what is left.
     pub slave_closed: bool,
-    /// The master is gone, or TIOCVHANGUP: nothing comes any more.
+    /// The master is gone: nothing comes any more.
     pub hung_up: bool,
     /// TIOCSPTLCK: the slave can't be opened yet.
     pub locked: bool,
@@ -161,11 +161,16 @@ impl Terminal {
 
     /// The keyboard side is gone: the session is told, and what is open at the slave is dead.
     pub fn hang_up(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.state.lock().hung_up, true) {
+            self.hang_up_slaves();
+        }
+    }
+
+    /// TIOCVHANGUP: the session is told, and what is open at the slave is dead. It can be opened anew.
+    pub(super) fn hang_up_slaves(self: &Arc<Self>) {
         let (session, foreground) = {
             let mut state = self.state.lock();
-            if std::mem::replace(&mut state.hung_up, true) {
-                return;
-            }
+            state.epoch += 1;
             state.line.flush_input();
             let foreground = state.job.foreground();
             (state.job.leave(), foreground)
