@@ -78,12 +78,12 @@ pub struct Termios2 {
 }
 
 impl Default for Termios2 {
-    /// A new terminal's settings on Linux: cooked, echoing, 38,400 baud.
+    /// A new pseudo terminal's settings on Linux: cooked, echoing, 38,400 baud.
     fn default() -> Termios2 {
         Termios2 {
             c_iflag: ICRNL | IXON,
             c_oflag: OPOST | ONLCR,
-            c_cflag: B38400 | CS8 | CREAD | HUPCL,
+            c_cflag: B38400 | CS8 | CREAD,
             c_lflag: ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
             c_line: 0,
             c_cc: [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0],

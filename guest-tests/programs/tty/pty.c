@@ -521,4 +521,83 @@ TEST(forkpty_and_shell)
     WAIT_OK(child);
 }
 
+TEST(carrier)
+{
+    make();
+    int on = 7;
+    EQ(t.c_cflag, B38400 | CS8 | CREAD);
+    OK(ioctl(s, TIOCGSOFTCAR, &on));
+    EQ(on, 0);
+    OK(ioctl(s, TIOCSSOFTCAR, &(int){1}));
+    OK(ioctl(m, TIOCGSOFTCAR, &on));
+    EQ(on, 1);
+    OK(tcgetattr(s, &t));
+    EQ(t.c_cflag, B38400 | CS8 | CREAD | CLOCAL);
+}
+
+TEST(lines_that_the_other_side_edits)
+{
+    make();
+    t.c_lflag |= EXTPROC;
+    t.c_cc[VMIN] = 5;
+    set();
+    type("ab");
+    int n = 0;
+    EVENTUALLY(!ioctl(s, FIONREAD, &n) && n == 2);
+    char text[10];
+    EQ(read(s, text, 10), 2); // VMIN does not count
+}
+
+TEST(a_terminal_is_opened_anew_after_a_hang_up)
+{
+    make();
+    char name[40], c;
+    int number;
+    OK(ioctl(m, TIOCGPTN, &number));
+    snprintf(name, sizeof name, "/dev/pts/%d", number);
+    OK(ioctl(s, TIOCVHANGUP));
+    EQ(read(s, &c, 1), 0);
+    FAILS(EIO, write(s, "x", 1));
+    OK(fcntl(m, F_SETFL, O_NONBLOCK));
+    FAILS(EAGAIN, read(m, &c, 1));
+    int again = OK(open(name, O_RDWR | O_NOCTTY));
+    close(s);
+    EQ(write(again, "x", 1), 1);
+    EVENTUALLY(read(m, &c, 1) == 1);
+    EQ(c, 'x');
+    close(again);
+    FAILS(EIO, read(m, &c, 1));
+}
+
+TEST(a_master_makes_its_slave_the_terminal)
+{
+    make();
+    WAIT_OK(FORK({
+        setsid();
+        FAILS(ENXIO, open("/dev/tty", O_RDWR));
+        OK(ioctl(m, TIOCSCTTY, 0));
+        OK(open("/dev/tty", O_RDWR));
+    }));
+}
+
+TEST(a_literal_newline_is_shown_as_a_control_character)
+{
+    make();
+    type("\x16\n");
+    STREQ(take(m), "^\b^J");
+}
+
+TEST(only_tcoon_ends_tcooff)
+{
+    make();
+    OK(fcntl(s, F_SETFL, O_NONBLOCK));
+    OK(tcflow(s, TCOOFF));
+    type("\021");
+    struct pollfd is = {s, POLLIN, 0};
+    poll(&is, 1, 10);
+    FAILS(EAGAIN, write(s, "x", 1));
+    OK(tcflow(s, TCOON));
+    EQ(write(s, "x", 1), 1);
+}
+
 MAIN()

@@ -46,6 +46,8 @@ pub struct Discipline {
     pub(super) line_column: usize,
     /// Output is stopped, by VSTOP or TCOOFF.
     pub stopped: bool,
+    /// By TCOOFF, which only TCOON ends.
+    suspended: bool,
     /// ECHOPRT: an erasure is being shown between `\` and `/`.
     pub(super) erasing: bool,
 }
@@ -64,6 +66,7 @@ impl Discipline {
             column: 0,
             line_column: 0,
             stopped: false,
+            suspended: false,
             erasing: false,
         }
     }
@@ -86,7 +89,12 @@ impl Discipline {
     }
     /// EXTPROC: the other side edits lines itself.
     pub fn canonical(&self) -> bool {
-        self.lflag(ICANON)
+        self.lflag(ICANON) && !self.lflag(EXTPROC)
+    }
+
+    /// VMIN; nothing that counts while the other side edits lines.
+    pub fn least(&self) -> usize {
+        if self.lflag(ICANON) { 1 } else { usize::from(self.cc(VMIN)) }
     }
 
     /// Bytes that `receive` would take now.
@@ -127,7 +135,7 @@ impl Discipline {
             return self.accept(byte);
         }
         if std::mem::take(&mut self.literal_next) {
-            return self.ordinary(byte);
+            return self.data(byte, true);
         }
         if self.iflag(IXON) {
             if self.is(byte, VSTART) {
@@ -158,8 +166,12 @@ impl Discipline {
         self.ordinary(byte);
     }
 
-    /// A byte that is data.
     fn ordinary(&mut self, byte: u8) {
+        self.data(byte, false);
+    }
+
+    /// A byte that is data; after VLNEXT a newline is shown as the control character that it is.
+    fn data(&mut self, byte: u8, literal: bool) {
         if self.canonical() && self.line.len() >= LINE_MAX {
             if self.iflag(IMAXBEL) {
                 self.emit_echo(&[7]);
@@ -171,7 +183,7 @@ impl Discipline {
             if self.line.is_empty() {
                 self.line_column = self.column;
             }
-            if byte == b'\n' { self.echo_raw(byte) } else { self.echo(byte) }
+            if byte == b'\n' && !literal { self.echo_raw(byte) } else { self.echo(byte) }
         }
         if byte == 0xff && self.iflag(PARMRK) {
             self.accept(byte);
@@ -180,7 +192,7 @@ impl Discipline {
     }
 
     fn accept(&mut self, byte: u8) {
-        if self.canonical() && !self.lflag(EXTPROC) { self.line.push(byte) } else { self.input.push_back(byte) }
+        if self.canonical() { self.line.push(byte) } else { self.input.push_back(byte) }
     }
 
     /// Editing of lines; true where the byte was an order.
@@ -251,8 +263,14 @@ impl Discipline {
         effects.signals.push(sig);
     }
 
+    /// TCOOFF and TCOON of tcflow(3).
+    pub fn suspend(&mut self, on: bool, effects: &mut Effects) {
+        self.suspended = on;
+        if on { self.stop(effects) } else { self.start(effects) }
+    }
+
     pub fn start(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut self.stopped) {
+        if !self.suspended && std::mem::take(&mut self.stopped) {
             effects.packet = effects.packet & !(TIOCPKT_STOP as u8) | TIOCPKT_START as u8;
             let held = std::mem::take(&mut self.held);
             self.output.extend(held);
@@ -332,7 +350,7 @@ impl Discipline {
     /// tcsetattr(3): a change between canonical and raw mode makes what was typed so far readable.
     pub fn set_termios(&mut self, new: Termios2, effects: &mut Effects) {
         let old = std::mem::replace(&mut self.termios, new);
-        let was = old.c_lflag & ICANON != 0;
+        let was = old.c_lflag & (ICANON | EXTPROC) == ICANON;
         if was && !self.canonical() {
             self.ends.clear();
             self.input.extend(self.line.drain(..));

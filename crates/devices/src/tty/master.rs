@@ -143,7 +143,8 @@ impl FileOps for Master {
                 Ok(0)
             }
             TIOCGPTPEER => self.open_peer(io, arg),
-            TIOCSCTTY | TIOCNOTTY => fail(Errno::ENOTTY),
+            TIOCSCTTY => terminal.make_controlling(io, arg == 1, true).map(|()| 0),
+            TIOCNOTTY => fail(Errno::ENOTTY),
             _ => terminal.common_ioctl(io, memory, cmd, arg, Side::Master),
         }
     }
@@ -153,11 +154,11 @@ impl FileOps for Master {
         self.terminal.hang_up();
     }
 
-    fn as_any(&self) -> &dyn Any {
     fn signals_readiness(&self) -> bool {
         true
     }
 
+    fn as_any(&self) -> &dyn Any {
         self
     }
 }

@@ -186,6 +186,16 @@ impl Terminal {
             }
             // Typing for others is refused, as with Linux' dev.tty.legacy_tiocsti = 0.
             TIOCSTI => fail(Errno::EIO),
+            TIOCGSOFTCAR => {
+                let on = i32::from(self.termios().c_cflag & CLOCAL != 0);
+                done(memory.write(arg, &on.to_le_bytes()))
+            }
+            TIOCSSOFTCAR => {
+                let on: [u8; 4] = get(memory, arg)?;
+                let mut t = self.termios();
+                t.c_cflag = t.c_cflag & !CLOCAL | if on == [0; 4] { 0 } else { CLOCAL };
+                self.set_termios(t, false)
+            }
             TIOCCONS => fail(Errno::EPERM),
             _ => fail(Errno::ENOTTY),
         }
@@ -211,8 +221,8 @@ impl Terminal {
     /// tcflow(3).
     fn flow(&self, what: u64) -> Op<u64> {
         match u32::try_from(what) {
-            Ok(TCOOFF) => self.update(|state, effects| state.line.stop(effects)),
-            Ok(TCOON) => self.update(|state, effects| state.line.start(effects)),
+            Ok(TCOOFF) => self.update(|state, effects| state.line.suspend(true, effects)),
+            Ok(TCOON) => self.update(|state, effects| state.line.suspend(false, effects)),
             Ok(TCIOFF | TCION) => self.update(|state, _| {
                 let which = if what == u64::from(TCIOFF) { VSTOP } else { VSTART };
                 let byte = state.line.cc(which);

@@ -250,11 +250,11 @@ impl FileOps for Slave {
     }
 
     fn label(&self) -> Option<String> {
-    fn signals_readiness(&self) -> bool {
-        true
+        None
     }
 
-        None
+    fn signals_readiness(&self) -> bool {
+        true
     }
 
     fn as_any(&self) -> &dyn Any {
