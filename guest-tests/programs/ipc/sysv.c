@@ -107,4 +107,11 @@ TEST(msg_by_type)
     OK(msgctl(id, IPC_RMID, NULL));
 }
 
+TEST(a_semaphore_that_is_not_there_is_seen_first)
+{
+    int id = OK(semget(IPC_PRIVATE, 2, 0600));
+    FAILS(EFBIG, semop(id, (struct sembuf[]){{0, -1, IPC_NOWAIT}, {5, 1, IPC_NOWAIT}}, 2));
+    OK(semctl(id, 0, IPC_RMID));
+}
+
 MAIN()

@@ -107,6 +107,9 @@ impl SemSet {
         if state.removed {
             return fail(Errno::EIDRM);
         }
+        if ops.iter().any(|op| usize::from(op.num) >= state.sems.len()) {
+            return fail(Errno::EFBIG);
+        }
         let mut values: Vec<i32> = state.sems.iter().map(|s| s.value).collect();
         let mut adjust = state.undo.get(&undo.owner).cloned().unwrap_or_else(|| vec![0; values.len()]);
         let mut undoes = false;
