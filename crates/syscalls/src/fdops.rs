@@ -182,6 +182,7 @@ fn wanted(call: &mut Call<'_>, file: &Arc<File>, lock: &Flock, ofd: bool) -> Op<
 
 fn get_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool) -> Op<Ret> {
     let mut lock: Flock = call.get(arg)?;
+    // With F_UNLCK an open file description asks for its own locks.
     let own = ofd && lock.l_type as u32 == F_UNLCK;
     if !own && ![F_RDLCK, F_WRLCK].contains(&(lock.l_type as u32)) {
         return fail(Errno::EINVAL);
@@ -189,7 +190,8 @@ fn get_lock(call: &mut Call<'_>, file: &Arc<File>, arg: u64, ofd: bool) -> Op<Re
     let wanted = wanted(call, file, &lock, ofd)?;
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
     let held = match file.ops.lock_ops(false) {
-        _ if own => inode.locks_if_any().and_then(|locks| locks.own(&wanted)),
+        Some(_) if own => return fail(Errno::EINVAL),
+        None if own => inode.locks_if_any().and_then(|locks| locks.own(&wanted)),
         Some(server) => server.test(&mut call.io(), &wanted)?,
         None => inode.locks_if_any().and_then(|locks| locks.test(&wanted)),
     };
@@ -297,13 +299,13 @@ pub fn sys_ioctl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
         FIONBIO | FIOASYNC => {
             let on: i32 = call.get(arg)?;
             let flag = if cmd == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
+            if cmd == FIOASYNC && on != 0 && !file.ops.signals_readiness() {
+                return fail(Errno::ENOTTY);
+            }
             set(call, &file, fd as i32, if on != 0 { flag } else { OpenFlags::empty() }, flag);
             return Ok(0u64.into());
         }
         _ => {}
-            if cmd == FIOASYNC && on != 0 && !file.ops.signals_readiness() {
-                return fail(Errno::ENOTTY);
-            }
     }
     let kind = file.inode.as_ref().filter(|_| file.ops.position() == Position::Vfs).map(|i| (i.clone(), i.kind));
     if let Some((inode, kind @ (FileType::Regular | FileType::Dir))) = kind {
@@ -333,34 +335,27 @@ pub fn sys_ioctl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
 
 pub fn sys_flock(call: &mut Call<'_>, [fd, op, ..]: Args) -> Op<Ret> {
     let op = op as u32;
-    if !matches!(op & !LOCK_NB, LOCK_UN | LOCK_SH | LOCK_EX) {
-        return fail(Errno::EINVAL);
-    }
+    // None: unlocks.
+    let alone = match op & !LOCK_NB {
+        LOCK_UN => None,
+        LOCK_SH => Some(false),
+        LOCK_EX => Some(true),
+        _ => return fail(Errno::EINVAL),
+    };
     let file = call.file(fd)?;
-    if op & !LOCK_NB != LOCK_UN && !file.readable() && !file.writable() {
+    if alone.is_some() && !file.readable() && !file.writable() {
         return fail(Errno::EBADF);
     }
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
-    if let Some(server) = file.ops.lock_ops(true) {
-        let alone = match op & !LOCK_NB {
-            LOCK_UN => None,
-            LOCK_SH => Some(false),
-            LOCK_EX => Some(true),
-            _ => return fail(Errno::EINVAL),
-        };
-        server.flock(&mut call.io(), file.id, alone, op & LOCK_NB == 0)?;
-        return Ok(0u64.into());
-    }
-    match op & !LOCK_NB {
-        LOCK_UN => {
+    let wait = op & LOCK_NB == 0;
+    match (file.ops.lock_ops(true), alone) {
+        (Some(server), alone) => server.flock(&mut call.io(), file.id, alone, wait)?,
+        (None, Some(alone)) => inode.locks().flock(&mut call.io(), file.id, alone, wait)?,
+        (None, None) => {
             if let Some(locks) = inode.locks_if_any() {
                 locks.unflock(file.id);
             }
         }
-        kind @ (LOCK_SH | LOCK_EX) => {
-            inode.locks().flock(&mut call.io(), file.id, kind == LOCK_EX, op & LOCK_NB == 0)?;
-        }
-        _ => return fail(Errno::EINVAL),
     }
     Ok(0u64.into())
 }

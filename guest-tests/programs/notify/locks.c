@@ -281,4 +281,26 @@ ENDS_WHEN_A_THREAD(moves_over)
     TEST(a_flock_ends_with_a_mapping_that_a_sleeping_thread_##does) { map_locked(); start(does); OK(munmap(map, 65536)); is_free(); }
 ENDS_AFTER_A_THREAD(advises)
 ENDS_AFTER_A_THREAD(protects)
+TEST(a_wrong_flock_is_seen_before_a_wrong_descriptor)
+{
+    FAILS(EINVAL, flock(99, LOCK_SH | LOCK_EX));
+    FAILS(EBADF, flock(99, LOCK_SH));
+}
+
+TEST(an_open_file_is_asked_for_its_own_locks)
+{
+    int fd = make(), other = make();
+    struct flock is = {F_WRLCK, SEEK_SET, 10, 5, 0};
+    OK(fcntl(fd, F_OFD_SETLK, &is));
+    is = (struct flock){F_UNLCK, SEEK_SET, 0, 0, 0};
+    OK(fcntl(other, F_OFD_GETLK, &is));
+    EQ(is.l_type, F_UNLCK);
+    is = (struct flock){F_UNLCK, SEEK_SET, 0, 0, 0};
+    if (fcntl(fd, F_OFD_GETLK, &is) && errno == EINVAL)
+        SKIP("Linux before 6.5 does not tell");
+    EQ(is.l_type, F_WRLCK);
+    EQ(is.l_start, 10);
+    EQ(is.l_len, 5);
+}
+
 MAIN()
