@@ -245,7 +245,12 @@ impl Socket {
                 let ns = if time.tv_sec < 0 { 0 } else { time.to_nanos().unwrap_or(0) as Nanos };
                 *if name == SO_RCVTIMEO_OLD { &mut options.receive_limit } else { &mut options.send_limit } = ns;
             }
-            SO_LINGER => options.linger = Linger::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0,
+            SO_LINGER => {
+                let linger = Linger::read_from_prefix(value).map_err(|_| Errno::EINVAL)?.0;
+                // A time that does not count is not kept.
+                let time = if linger.l_onoff == 0 { options.linger.l_linger } else { linger.l_linger };
+                options.linger = Linger { l_onoff: i32::from(linger.l_onoff != 0), l_linger: time };
+            }
             SO_RCVLOWAT => {
                 let number = number.ok_or(Errno::EINVAL)?;
                 options.plain.insert(name, if number <= 0 { i32::from(number == 0).max(1) } else { number });
@@ -301,11 +306,11 @@ impl FileOps for Socket {
     fn label(&self) -> Option<String> {
         Some(format!("socket:[{}]", self.ino))
     }
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
     fn signals_readiness(&self) -> bool {
         true
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

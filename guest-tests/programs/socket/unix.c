@@ -481,4 +481,53 @@ TEST(no_such_family)
     FAILS(EAFNOSUPPORT, socket(AF_APPLETALK, SOCK_STREAM, 0));
 }
 
+TEST(a_name_is_looked_up_before_the_state)
+{
+    struct sockaddr_un a, b;
+    socklen_t n = abstract_address(&a, "state-listens"), none = abstract_address(&b, "state-none");
+    int l = listener(SOCK_STREAM, &a, n);
+    OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s));
+    FAILS(ECONNREFUSED, connect(s[0], (void *)&b, none));
+    FAILS(EISCONN, connect(s[0], (void *)&a, n));
+    FAILS(ECONNREFUSED, connect(l, (void *)&b, none));
+    FAILS(EINVAL, connect(l, (void *)&a, n));
+    FAILS(EISCONN, sendto(s[0], "x", 1, 0, (void *)&a, n));
+    FAILS(EOPNOTSUPP, sendto(OK(socket(AF_UNIX, SOCK_STREAM, 0)), "x", 1, 0, (void *)&a, n));
+}
+
+TEST(who_asks_for_nothing_waits_for_something)
+{
+    OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s));
+    char c;
+    EQ(read(s[0], &c, 0), 0);
+    FAILS(EAGAIN, recv(s[0], &c, 0, 0));
+    EQ(write(s[1], "a", 1), 1);
+    EQ(recv(s[0], &c, 0, 0), 0);
+    EQ(recv(s[0], &c, 1, 0), 1);
+    close(s[1]);
+    EQ(recv(s[0], &c, 0, 0), 0);
+}
+
+TEST(control_messages_of_other_protocols_are_passed_over)
+{
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    _Alignas(8) char control[CMSG_SPACE(4)] = {0};
+    struct msghdr message = {.msg_iov = &(struct iovec){"a", 1}, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    *CMSG_FIRSTHDR(&message) = (struct cmsghdr){.cmsg_len = CMSG_LEN(4), .cmsg_level = 0, .cmsg_type = 4};
+    EQ(sendmsg(s[0], &message, 0), 1);
+    CMSG_FIRSTHDR(&message)->cmsg_level = SOL_SOCKET;
+    FAILS(EINVAL, sendmsg(s[0], &message, 0));
+}
+
+TEST(a_linger_that_is_off_keeps_no_time)
+{
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    struct linger is = {0, 5};
+    socklen_t n = sizeof is;
+    OK(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &is, n));
+    OK(getsockopt(s[0], SOL_SOCKET, SO_LINGER, &is, &n));
+    EQ(is.l_onoff, 0);
+    EQ(is.l_linger, 0);
+}
+
 MAIN()

@@ -171,15 +171,6 @@ impl Endpoint {
 
     /// connect(2) of streams and seqpackets: waits for room in the other's backlog.
     pub fn connect(&self, io: &mut Io<'_>, to: &Address) -> Op<()> {
-        {
-            let state = self.state.lock();
-            if state.listener.is_some() {
-                return fail(Errno::EINVAL);
-            }
-            if state.peer.is_some() {
-                return fail(Errno::EISCONN);
-            }
-        }
         let target = address::find(io, &self.names, to)?;
         if target.kind != self.kind {
             return fail(Errno::EPROTOTYPE);
@@ -191,6 +182,14 @@ impl Endpoint {
     }
 
     fn try_connect(&self, me: &Arc<Endpoint>, target: &Arc<Endpoint>, mine: &Sender) -> Op<Option<()>> {
+        {
+            let state = target.state.lock();
+            let listener = state.listener.as_ref().filter(|_| state.shut & READ_SHUT == 0);
+            let Some(listener) = listener else { return fail(Errno::ECONNREFUSED) };
+            if listener.pending.len() > listener.backlog {
+                return Ok(None);
+            }
+        }
         let server = Endpoint::new(self.kind, self.names.clone());
         // The new socket has the listener's name.
         let name = target.state.lock().name.clone();
@@ -202,6 +201,9 @@ impl Endpoint {
         }
         {
             let mut state = self.state.lock();
+            if state.listener.is_some() {
+                return fail(Errno::EINVAL);
+            }
             if state.peer.is_some() {
                 return fail(Errno::EISCONN);
             }

@@ -44,7 +44,8 @@ impl Endpoint {
             match control {
                 Control::Rights(files) => rights.extend(files.iter().cloned()),
                 Control::Credentials(named) => sender = named.clone(),
-                Control::Other { .. } => return fail(Errno::EINVAL),
+                // Of other protocols.
+                Control::Other { .. } => {}
             }
         }
         if !rights.is_empty() {
@@ -80,12 +81,11 @@ impl Endpoint {
     fn send_stream(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &Outgoing) -> Op<usize> {
         let (peer, buffer) = {
             let state = self.state.lock();
-            let Some(peer) = state.peer.clone() else { return fail(Errno::ENOTCONN) };
-            (peer, state.buffer)
+            if message.to.is_some() {
+                return fail(if state.peer.is_some() { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+            }
+            (state.peer.clone().ok_or(Errno::ENOTCONN)?, state.buffer)
         };
-        if message.to.is_some() {
-            return fail(Errno::EISCONN);
-        }
         let attached = self.attached(io, message)?;
         let mut wrote = 0;
         while from.left() > 0 {
@@ -192,8 +192,9 @@ impl Endpoint {
         let peek = flags & MSG_PEEK != 0;
         let mut all = Incoming::default();
         loop {
+            // Who asks for nothing waits for something all the same.
             let max = to.left();
-            if max == 0 {
+            if max == 0 && (all.count > 0 || *io.done > 0) {
                 return Ok(all);
             }
             let parts = io.wait_for(&self.queue, Events::IN, || {
