@@ -190,7 +190,11 @@ fn list(call: &mut Call<'_>, fd: u64, to: u64, len: u64, old: bool) -> Op<Ret> {
     file.ops.list(&mut io, position.get(), &mut records)?;
     file.accessed(&mut io);
     let Some(next) = records.next else {
-        return if records.full { fail(Errno::EINVAL) } else { Ok(0u64.into()) };
+        if records.full {
+            return fail(Errno::EINVAL);
+        }
+        file.accessed(&mut io);
+        return Ok(0u64.into());
     };
     mm.write_exact(to, &records.bytes)?;
     position.set(next);

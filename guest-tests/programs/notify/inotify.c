@@ -230,4 +230,20 @@ TEST(pidfd_getfd)
     WAIT_STATUS(child, KILLED(SIGKILL));
 }
 
+TEST(a_mask_of_flags_alone_and_the_end_of_a_folder)
+{
+    int fd = OK(inotify_init1(IN_NONBLOCK));
+    OK(mkdir("d", 0755));
+    FAILS(EINVAL, inotify_add_watch(fd, "d", 0));
+    int one = OK(inotify_add_watch(fd, "d", IN_EXCL_UNLINK));
+    int folder = OK(open("d", O_RDONLY));
+    char entries[500], events[500];
+    CHECK(syscall(SYS_getdents64, folder, entries, sizeof entries) > 0);
+    FAILS(EAGAIN, read(fd, events, sizeof events));
+    EQ(inotify_add_watch(fd, "d", IN_ACCESS), one);
+    EQ(syscall(SYS_getdents64, folder, entries, sizeof entries), 0);
+    EQ(read(fd, events, sizeof events), sizeof(struct inotify_event));
+    EQ(((struct inotify_event *)events)->mask, IN_ACCESS | IN_ISDIR);
+}
+
 MAIN()
