@@ -15,6 +15,7 @@ mod options;
 mod xattr;
 
 pub use disk::Disk;
+use options::NO_ID;
 pub use options::Options;
 
 use abi::Errno;
@@ -39,15 +40,19 @@ pub fn register(kernel: &Arc<Kernel>) {
 }
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
+    let (size, inodes) = default_limits();
+    let defaults = Options { size: Some(size), inodes: Some(inodes), perm: 0o1777, uid: NO_ID, gid: NO_ID };
+    let mut options = defaults.parsed(args.data, kernel::memory::total())?;
+    let ns = &io.cred.user_ns;
+    options.uid = if options.uid == NO_ID { io.cred.fsuid } else { ns.uid_from(options.uid).ok_or(Errno::EINVAL)? };
+    options.gid = if options.gid == NO_ID { io.cred.fsgid } else { ns.gid_from(options.gid).ok_or(Errno::EINVAL)? };
+    Ok(make(options))
+}
+
+/// Bytes and inodes of a tmpfs that is not told otherwise.
+fn default_limits() -> (u64, u64) {
     let half = kernel::memory::total() / 2;
-    let defaults = Options {
-        size: Some(half),
-        inodes: Some((half / PAGE).max(1024)),
-        perm: 0o1777,
-        uid: io.cred.fsuid,
-        gid: io.cred.fsgid,
-    };
-    Ok(make(defaults.parsed(args.data, kernel::memory::total())?))
+    (half, (half / PAGE).max(1024))
 }
 
 /// Checks one mount option by itself.
@@ -83,6 +88,8 @@ fn made(name: &'static str, options: Options, disk: Option<Arc<Disk>>) -> Arc<In
         inodes_used: AtomicU64::new(0),
         next_ino: AtomicU64::new(1),
         perm: options.perm,
+        uid: options.uid,
+        gid: options.gid,
     });
     let fs = FileSystem::new(Box::new(TmpFs { name, counts: counts.clone() }));
     let node = NewNode { kind: NewKind::Dir, perm: options.perm, uid: options.uid, gid: options.gid, masked: 0 };
@@ -100,7 +107,10 @@ struct Counts {
     inodes: AtomicU64,
     inodes_used: AtomicU64,
     next_ino: AtomicU64,
+    /// What the root folder was made with.
     perm: u32,
+    uid: u32,
+    gid: u32,
     /// Where large files are, if not in memory.
     disk: Option<Arc<Disk>>,
     /// Bytes of contents on the heap.
@@ -195,18 +205,25 @@ impl FileSystemOps for TmpFs {
         Ok(stat)
     }
 
+    /// What is not the default.
     fn show_options(&self) -> String {
         let c = &self.counts;
         let mut text = String::new();
         let (size, inodes) = (c.size.load(Ordering::Relaxed), c.inodes.load(Ordering::Relaxed));
-        if size != u64::MAX {
+        let (usual_size, usual_inodes) = default_limits();
+        if size != u64::MAX && size != usual_size {
             text.push_str(&format!(",size={}k", size / 1024));
         }
-        if inodes != u64::MAX {
+        if inodes != u64::MAX && inodes != usual_inodes {
             text.push_str(&format!(",nr_inodes={inodes}"));
         }
         if c.perm != 0o1777 {
-            text.push_str(&format!(",mode={:o}", c.perm));
+            text.push_str(&format!(",mode={:03o}", c.perm));
+        }
+        for (name, id) in [("uid", c.uid), ("gid", c.gid)] {
+            if id != 0 {
+                text.push_str(&format!(",{name}={id}"));
+            }
         }
         text
     }

@@ -35,8 +35,8 @@ impl Options {
                 "mode" => {
                     self.perm = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777;
                 }
-                "uid" => self.uid = value.parse().map_err(|_| Errno::EINVAL)?,
-                "gid" => self.gid = value.parse().map_err(|_| Errno::EINVAL)?,
+                "uid" => self.uid = id(value)?,
+                "gid" => self.gid = id(value)?,
                 // What Linux takes and this file system is free to do as it likes with.
                 "huge" | "mpol" | "inode32" | "inode64" | "noswap" | "swap" => {}
                 _ => return fail(Errno::EINVAL),
@@ -44,6 +44,13 @@ impl Options {
         }
         Ok(self)
     }
+}
+
+/// What is nobody's.
+pub(super) const NO_ID: u32 = u32::MAX;
+
+fn id(text: &str) -> Op<u32> {
+    Ok(text.parse().ok().filter(|id| *id != NO_ID).ok_or(Errno::EINVAL)?)
 }
 
 /// 0 means without limit.
