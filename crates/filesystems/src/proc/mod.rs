@@ -31,18 +31,19 @@ pub fn register(kernel: &Arc<Kernel>) {
 
 fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     check_options(args.data)?;
-    // The kernel's own mounts have no caller: such a proc shows the namespace of whoever looks.
-    let ns = Task::of(io).and_then(|task| task.pid.ns());
+    let view = View(Task::of(io).and_then(|task| task.pid.ns()));
     let mut tree = Tree::new();
     system::add(&mut tree, args.kernel);
     ipc::add(&mut tree);
     sysctl::add(&mut tree);
-    tree.add("self", Node::link(|io: &mut Io<'_>| own_name(io, false)));
-    tree.add("thread-self", Node::link(|io: &mut Io<'_>| own_name(io, true)));
+    for (name, thread) in [("self", false), ("thread-self", true)] {
+        let view = view.clone();
+        tree.add(name, Node::link(move |io: &mut Io<'_>| view.own_name(io, thread)));
+    }
     tree.add("mounts", Node::link_to("self/mounts"));
     tree.add("net", Node::link_to("self/net"));
     let kind = Kind { name: "proc", magic: PROC_SUPER_MAGIC.into(), file_size: 0, options: String::new(), pts: None };
-    let root = Root { tree: tree.finish(), ns };
+    let root = Root { tree: tree.finish(), view };
     Ok(PseudoFs::mount(kind, Node::folder(0o555, root)))
 }
 
@@ -62,12 +63,34 @@ fn caller(io: &Io<'_>) -> Op<Arc<Task>> {
     Task::of(io).ok_or(Errno::ESRCH.into())
 }
 
-fn own_name(io: &mut Io<'_>, thread: bool) -> Op<Link> {
-    let task = caller(io)?;
-    let ns = task.pid.ns().ok_or(Errno::ENOENT)?;
-    let process = task.group.pid.number_in(&ns);
-    let name = if thread { format!("{process}/task/{}", task.pid.number_in(&ns)) } else { process.to_string() };
-    Ok(Link::Target(name.into_bytes().into()))
+/// The PID namespace whose processes a mount shows: of who mounted it. The kernel's own mounts, with nobody, show that of the container which looks.
+#[derive(Clone)]
+struct View(Option<Arc<PidNs>>);
+
+impl View {
+    fn ns(&self, io: &Io<'_>) -> Op<Arc<PidNs>> {
+        if let Some(ns) = &self.0 {
+            return Ok(ns.clone());
+        }
+        let mut ns = caller(io)?.pid.ns().ok_or(Errno::ENOENT)?;
+        // Above those of the containers is the kernel's.
+        while let Some(parent) = ns.parent.clone().filter(|parent| parent.parent.is_some()) {
+            ns = parent;
+        }
+        Ok(ns)
+    }
+
+    /// Of `self` and `thread-self`; ENOENT for whom the namespace does not have.
+    fn own_name(&self, io: &mut Io<'_>, thread: bool) -> Op<Link> {
+        let task = caller(io)?;
+        let ns = self.ns(io)?;
+        let process = task.group.pid.number_in(&ns);
+        if process == 0 {
+            return kernel::fail(Errno::ENOENT);
+        }
+        let name = if thread { format!("{process}/task/{}", task.pid.number_in(&ns)) } else { process.to_string() };
+        Ok(Link::Target(name.into_bytes().into()))
+    }
 }
 
 /// A number as a name: decimal, without leading zeros.
@@ -78,16 +101,7 @@ fn number(name: &[u8]) -> Option<i32> {
 
 struct Root {
     tree: Tree,
-    ns: Option<Arc<PidNs>>,
-}
-
-impl Root {
-    fn ns(&self, io: &Io<'_>) -> Op<Arc<PidNs>> {
-        match &self.ns {
-            Some(ns) => Ok(ns.clone()),
-            None => caller(io)?.pid.ns().ok_or(Errno::ENOENT.into()),
-        }
-    }
+    view: View,
 }
 
 /// Keys of processes in a listing begin here; those of the fixed names are below.
@@ -99,7 +113,7 @@ impl Folder for Root {
             return Ok(Some(node));
         }
         let Some(number) = number(name) else { return Ok(None) };
-        let ns = self.ns(io)?;
+        let ns = self.view.ns(io)?;
         // A thread's number leads to its process, as on Linux, although only leaders are listed.
         let group = match ns.group(number) {
             Some(group) => group,
@@ -116,7 +130,7 @@ impl Folder for Root {
 
     fn entries(&self, io: &mut Io<'_>) -> Op<Vec<Listed>> {
         let mut all = self.tree.listed(0);
-        let ns = self.ns(io)?;
+        let ns = self.view.ns(io)?;
         for (number, group) in ns.groups() {
             if group.state() != GroupState::Reaped {
                 let identity = pid::identity(&group.pid);
