@@ -158,6 +158,12 @@ impl UserNs {
     pub fn uid_to(&self, outside: u32) -> u32 {
         map_in(&self.maps.lock().uid, outside).unwrap_or(OVERFLOW_ID)
     }
+    pub fn maps_uid(&self, outside: u32) -> bool {
+        map_in(&self.maps.lock().uid, outside).is_some()
+    }
+    pub fn maps_gid(&self, outside: u32) -> bool {
+        map_in(&self.maps.lock().gid, outside).is_some()
+    }
     pub fn gid_to(&self, outside: u32) -> u32 {
         map_in(&self.maps.lock().gid, outside).unwrap_or(OVERFLOW_ID)
     }

@@ -257,7 +257,8 @@ pub fn sys_getgroups(call: &mut Call<'_>, [size, list, ..]: Args) -> Op<Ret> {
 
 pub fn sys_setgroups(call: &mut Call<'_>, [size, list, ..]: Args) -> Op<Ret> {
     let old = call.task.cred();
-    if !old.has_in(&old.user_ns, Cap::Setgid) || old.user_ns.maps().deny_setgroups {
+    let maps = old.user_ns.maps();
+    if !old.has_in(&old.user_ns, Cap::Setgid) || maps.deny_setgroups || maps.gid.is_empty() {
         return fail(Errno::EPERM);
     }
     if size as u32 > 65536 {

@@ -23,6 +23,11 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
     use CloneFlags as F;
     let mut ns = call.task.namespaces();
     if flags.contains(F::NEWUSER) {
+        // Whoever has no ids in the namespace around would have none of the new one's owner.
+        let around = &cred.user_ns;
+        if !around.maps_uid(cred.euid) || !around.maps_gid(cred.egid) {
+            return fail(Errno::EPERM);
+        }
         let child = UserNs::child(&cred.user_ns, cred.euid, cred.egid)?;
         cred.enter(child);
     }
@@ -52,6 +57,10 @@ fn make(call: &mut Call<'_>, flags: CloneFlags, cred: &mut Cred) -> Op<New> {
         ns.net = NetNs::new(owner.clone());
     }
     if flags.contains(F::NEWPID) {
+        // Who has one for its children already, or is to have them in another one, makes none below that.
+        if !call.task.pid.ns().is_some_and(|own| Arc::ptr_eq(&own, &ns.pid_for_children)) {
+            return fail(Errno::EINVAL);
+        }
         ns.pid_for_children = PidNs::child(&ns.pid_for_children, owner.clone())?;
     }
     if flags.contains(F::NEWNS) {

@@ -63,7 +63,8 @@ const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_ch
 /// A task's namespace by its name there.
 fn namespace(task: &Task, name: &str) -> Option<Namespace> {
     if name == "pid_for_children" {
-        return Some(Namespace::Pid(task.namespaces().pid_for_children));
+        // Nobody can enter one that has no init yet.
+        return Some(task.namespaces().pid_for_children).filter(|ns| ns.last() > 0).map(Namespace::Pid);
     }
     Namespace::all_of(task).into_iter().find(|ns| ns.name() == name)
 }
