@@ -88,11 +88,15 @@ fn tree_file(mount: Arc<Mount>) -> Op<Arc<File>> {
     Ok(File::opened(at, inode, Arc::new(MountTreeFile(mount)), OpenFlags::PATH))
 }
 
-/// A mount of another namespace is none of the caller's business: EINVAL.
-fn own_or_detached(call: &Call<'_>, mount: &Mount) -> Op<()> {
-    let ns = mount.tree.read().ns.upgrade();
+/// A mount of another namespace is none of the caller's business, and with one that was unmounted nothing can be done: EINVAL.
+pub fn own_or_detached(call: &Call<'_>, mount: &Mount) -> Op<()> {
+    let (ns, gone) = {
+        let links = mount.tree.read();
+        (links.ns.upgrade(), links.gone)
+    };
     match ns {
         Some(ns) if !Arc::ptr_eq(&ns, &call.task.namespaces().mount) => fail(Errno::EINVAL),
+        None if gone => fail(Errno::EINVAL),
         _ => Ok(()),
     }
 }

@@ -91,14 +91,13 @@ fn answer(line: &MountLine, ns: &MountNs, wanted: u64, magic: u64) -> Vec<u8> {
         at
     };
     let options = mount.fs.ops.show_options();
-    let source: &[u8] = if mount.source.is_empty() { b"none" } else { &mount.source };
     let mut out = StatMount {
         mask,
         fs_type: text(STATMOUNT_FS_TYPE, mount.fs.ops.name().as_bytes()),
         mnt_root: text(STATMOUNT_MNT_ROOT, &line.root),
         mnt_point: text(STATMOUNT_MNT_POINT, &line.point),
         mnt_opts: text(STATMOUNT_MNT_OPTS, options.trim_start_matches(',').as_bytes()),
-        sb_source: text(STATMOUNT_SB_SOURCE, source),
+        sb_source: text(STATMOUNT_SB_SOURCE, &mount.source),
         ..StatMount::default()
     };
     if has(STATMOUNT_SB_BASIC) {

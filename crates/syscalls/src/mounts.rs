@@ -1,5 +1,6 @@
 //! Where a task stands and what is mounted: chdir(2), getcwd(2), chroot(2), mount(2), umount2(2), pivot_root(2), statfs(2), sync(2).
 
+use crate::mount_fds::own_or_detached;
 use crate::names::{CWD, find, only, place};
 use abi::Errno;
 use abi::fs::{
@@ -85,6 +86,12 @@ pub fn may_mount(call: &Call<'_>) -> Op<()> {
     if call.task.cred().has_in(&ns.owner, Cap::SysAdmin) { Ok(()) } else { fail(Errno::EPERM) }
 }
 
+/// Only mounts of the task's own namespace change: EINVAL.
+fn own(call: &Call<'_>, mount: &Mount) -> Op<()> {
+    let ns = mount.tree.read().ns.upgrade();
+    if ns.is_some_and(|ns| Arc::ptr_eq(&ns, &call.task.namespaces().mount)) { Ok(()) } else { fail(Errno::EINVAL) }
+}
+
 pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Args) -> Op<Ret> {
     let mut flags = flags as u32;
     if flags & MS_MGC_MSK == MS_MGC_VAL {
@@ -92,17 +99,20 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
     }
     let at = find(call, CWD, target, 0)?;
     may_mount(call)?;
-    let own = flags & MOUNT_FLAGS;
+    let mount_flags = flags & MOUNT_FLAGS;
     if flags & MS_REMOUNT != 0 {
-        if flags & MS_BIND == 0 && !at.mount.fs.administered_by(&call.task.cred()) {
-            return fail(Errno::EPERM);
-        }
         let data = data_string(call, data)?;
-        vfs::remount(&mut call.io(), &at, own, flags & MS_BIND != 0, &data)?;
+        // What keeps the times of access stays, unless another way is named.
+        let times = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
+        let kept = if mount_flags & times == 0 { at.mount.flags() & times } else { 0 };
+        own(call, &at.mount)?;
+        vfs::remount(&mut call.io(), &at, mount_flags | kept, flags & MS_BIND != 0, &data)?;
         return Ok(0u64.into());
     }
     if flags & MS_BIND != 0 {
         let from = find(call, CWD, source, 0)?;
+        own(call, &at.mount)?;
+        own_or_detached(call, &from.mount)?;
         vfs::bind(&from, &at, flags & MS_REC != 0)?;
         return Ok(0u64.into());
     }
@@ -119,6 +129,8 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
     }
     if flags & MS_MOVE != 0 {
         let from = find(call, CWD, source, 0)?;
+        own(call, &at.mount)?;
+        own(call, &from.mount)?;
         vfs::move_mount(&from, &at)?;
         return Ok(0u64.into());
     }
@@ -136,8 +148,9 @@ pub fn sys_mount(call: &mut Call<'_>, [source, target, kind, flags, data, _]: Ar
         data.extend_from_slice(if data.is_empty() { b"subtype=" } else { b",subtype=" });
         data.extend_from_slice(name.get(dot + 1..).unwrap_or_default());
     }
+    own(call, &at.mount)?;
     let kernel = call.task.kernel.clone();
-    vfs::mount_new(&mut call.io(), &kernel, fs, &source, &at, own, &data)?;
+    vfs::mount_new(&mut call.io(), &kernel, fs, &source, &at, mount_flags, &data)?;
     Ok(0u64.into())
 }
 
@@ -149,9 +162,6 @@ fn data_string(call: &Call<'_>, data: u64) -> Op<Box<[u8]>> {
 pub fn sys_umount2(call: &mut Call<'_>, [target, flags, ..]: Args) -> Op<Ret> {
     let flags = flags as u32;
     only(flags, MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)?;
-    if flags & MNT_EXPIRE != 0 && flags & (MNT_FORCE | MNT_DETACH) != 0 {
-        return fail(Errno::EINVAL);
-    }
     let follow = if flags & UMOUNT_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let mut at = find(call, CWD, target, follow)?;
     // "." may be a folder that something was mounted on since: the topmost mount goes.
@@ -160,14 +170,9 @@ pub fn sys_umount2(call: &mut Call<'_>, [target, flags, ..]: Args) -> Op<Ret> {
         at = vfs::Path::new(above, root);
     }
     may_mount(call)?;
-    if flags & MNT_FORCE != 0 {
-        if !at.mount.fs.administered_by(&call.task.cred()) {
-            return fail(Errno::EPERM);
-        }
-        at.mount.fs.ops.abort();
-    }
+    own(call, &at.mount)?;
     let root = call.task.fs().root();
-    vfs::umount(at, &root, flags)?;
+    vfs::umount(&call.io(), at, &root, flags)?;
     Ok(0u64.into())
 }
 

@@ -44,6 +44,39 @@ TEST(peers_see_each_others_mounts)
     OK(umount("a/s"));
 }
 
+TEST(with_a_tree_goes_what_its_members_sent)
+{
+    begin(MS_SHARED);
+    bind_to("a", "b");
+    tmpfs("a/s");
+    OK(umount2("b", MNT_DETACH));
+    CHECK(!exists("a/s/mark"));
+}
+TEST(what_keeps_others_stays)
+{
+    begin(MS_SHARED);
+    bind_to("a", "b"), make("b", MS_SLAVE);
+    tmpfs("a/s");
+    tmpfs("b/s/mark"); // on the copy, and nowhere else
+    OK(umount("a/s"));
+    CHECK(!exists("a/s/mark"));
+    CHECK(exists("b/s/mark/mark"));
+}
+TEST(what_is_received_comes_below)
+{
+    begin(MS_SHARED);
+    bind_to("a", "b"), make("b", MS_SLAVE);
+    tmpfs("b/s"), OK(mkdir("b/s/own", 0755));
+    tmpfs("a/s");
+    CHECK(exists("b/s/own"));
+    OK(umount("b/s"));
+    CHECK(exists("b/s/mark") && !exists("b/s/own"));
+    tmpfs("b/s"), OK(mkdir("b/s/own", 0755));
+    OK(umount("a/s")); // what covers the copy comes to its place
+    CHECK(exists("b/s/own"));
+    OK(umount("b/s"));
+    CHECK(!exists("b/s/mark"));
+}
 TEST(slaves_receive_and_do_not_send)
 {
     begin(MS_SHARED);
@@ -127,6 +160,14 @@ TEST(unbindable_mounts_are_not_bound)
     OK(umount("c"));
 }
 
+TEST(who_has_no_master_stays_unbindable)
+{
+    begin(MS_UNBINDABLE);
+    make("a", MS_SLAVE);
+    FAILS(EINVAL, mount("a", "b", NULL, MS_BIND, NULL));
+    make("a", MS_PRIVATE);
+    bind_to("a", "b");
+}
 TEST(what_is_below_a_shared_mount_does_not_move)
 {
     begin(MS_SHARED);

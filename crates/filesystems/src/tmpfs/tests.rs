@@ -56,6 +56,9 @@ impl World {
     fn walk(&self, path: &str, flags: WalkFlags) -> Op<Path> {
         self.io(|io| vfs::walk(io, &self.base, path.as_bytes(), flags))
     }
+    fn umount(&self, at: Path) {
+        self.io(|io| vfs::umount(io, at, &self.base.root, 0)).unwrap();
+    }
     fn find(&self, path: &str) -> Op<Path> {
         self.walk(path, WalkFlags::FOLLOW)
     }
@@ -242,12 +245,12 @@ fn mounts_and_binds() {
     assert_eq!(w.walk("/m/inside", WalkFlags::NO_XDEV).err(), Some(Errno::EXDEV.into()));
     let busy = w.find("/n").unwrap();
     let held = busy.clone();
-    assert_eq!(vfs::umount(busy, &w.base.root, 0), fail(Errno::EBUSY));
+    assert_eq!(w.io(|io| vfs::umount(io, busy, &w.base.root, 0)), fail(Errno::EBUSY));
     drop(held);
-    vfs::umount(w.find("/n").unwrap(), &w.base.root, 0).unwrap();
+    w.umount(w.find("/n").unwrap());
     assert_eq!(w.find("/n/file").err(), Some(Errno::ENOENT.into()));
     drop(mount);
-    vfs::umount(w.find("/m").unwrap(), &w.base.root, 0).unwrap();
+    w.umount(w.find("/m").unwrap());
     assert!(w.find("/m/hidden").is_ok());
 }
 
@@ -269,7 +272,7 @@ fn shared_mounts_propagate() {
     vfs::attach(&new(), &w.find("/a/sub").unwrap()).unwrap();
     w.make("/a/sub/f", b"").unwrap();
     assert!(w.find("/b/sub/f").is_ok());
-    vfs::umount(w.find("/a/sub").unwrap(), &w.base.root, 0).unwrap();
+    w.umount(w.find("/a/sub").unwrap());
     assert_eq!(w.find("/b/sub/f").err(), Some(Errno::ENOENT.into()));
     vfs::set_propagation(&w.find("/b").unwrap(), vfs::Propagation::Private, false).unwrap();
     vfs::attach(&new(), &w.find("/a/sub").unwrap()).unwrap();

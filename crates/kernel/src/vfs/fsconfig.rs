@@ -79,8 +79,8 @@ impl FsConfig {
             return fail(Errno::EBUSY);
         }
         match (key, value) {
-            (b"ro", None) => self.state.lock().read_only = true,
-            (b"rw", None) => self.state.lock().read_only = false,
+            (b"ro", _) => self.state.lock().read_only = true,
+            (b"rw", _) => self.state.lock().read_only = false,
             // What every file system takes, and what has no effect here.
             (b"sync" | b"async" | b"dirsync" | b"lazytime" | b"nolazytime" | b"mand" | b"nomand" | b"silent", None) => {
             }

@@ -55,6 +55,8 @@ pub struct MountLinks {
     /// Mounts on dentries of this mount; later ones of one dentry cover earlier ones.
     pub children: Vec<(Arc<Dentry>, Arc<Mount>)>,
     pub ns: Weak<MountNs>,
+    /// It was unmounted, and will not be mounted again.
+    pub gone: bool,
     /// Propagation: the peer group's id when shared, and the master's when a slave; 0 for none.
     pub peer_group: u64,
     pub master: u64,
@@ -65,9 +67,11 @@ pub struct MountLinks {
     pub locked_flags: u32,
 }
 
-/// relatime is what a mount has unless it is told otherwise.
+/// One way to keep times of access: strictatime goes before noatime, that before relatime, which is what a mount has unless it is told otherwise.
 pub(super) fn with_times(flags: u32) -> u32 {
-    if flags & (MS_NOATIME | MS_STRICTATIME) == 0 { flags | MS_RELATIME } else { flags }
+    let ways = [MS_STRICTATIME, MS_NOATIME, MS_RELATIME];
+    let way = ways.into_iter().find(|way| flags & way != 0).unwrap_or(MS_RELATIME);
+    flags & !(MS_STRICTATIME | MS_NOATIME | MS_RELATIME) | way
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);

@@ -4,6 +4,7 @@
 
 use super::mount::with_times;
 use super::mount_tree::{CHANGE, changed, tree_of};
+use super::mounts::own_options;
 use super::propagation::{Propagation, set_type};
 use super::{FileSystem, Mount, Path};
 use crate::io::Io;
@@ -21,6 +22,9 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
     let flags = with_times(flags);
     check_locked_flags(&at.mount, flags)?;
     if !only_mount {
+        if !at.mount.fs.administered_by(&io.cred) {
+            return fail(Errno::EPERM);
+        }
         reconfigure(io, &at.mount.fs, flags & MS_RDONLY != 0, data)?;
     } else if flags & !at.mount.flags() & MS_RDONLY != 0 && at.mount.writers.load(Ordering::Acquire) > 0 {
         return fail(Errno::EBUSY);
@@ -34,7 +38,8 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
 }
 
 /// Changes a file system, for all of its mounts. EBUSY where it is to become read-only and somebody writes.
-pub(super) fn reconfigure(io: &mut Io<'_>, fs: &FileSystem, read_only: bool, data: &[u8]) -> Op<()> {
+pub(super) fn reconfigure(io: &mut Io<'_>, fs: &FileSystem, mut read_only: bool, data: &[u8]) -> Op<()> {
+    let data = &own_options(data, &mut read_only);
     let closes = read_only && !fs.read_only.load(Ordering::Relaxed);
     if closes && fs.writers.load(Ordering::Acquire) > 0 {
         return fail(Errno::EBUSY);

@@ -147,7 +147,8 @@ pub(super) fn is_shared(mount: &Mount) -> bool {
 pub(super) fn dissolve(top: &Arc<Mount>) {
     for mount in tree_of(top).iter().rev() {
         unlink(mount);
-        mount.tree.write().ns = Weak::new();
+        let mut links = mount.tree.write();
+        (links.ns, links.gone) = (Weak::new(), true);
     }
 }
 

@@ -4,12 +4,12 @@
 //! check (CAP_SYS_ADMIN over the namespace's owner).
 
 use super::mount_tree::{CHANGE, changed, copy_one, copy_tree, dissolve, is_shared, link, shown_ns, tree_of, unlink};
-use super::propagation::{leave, propagate, receivers};
+use super::propagation::{follow, leave, propagate, take_away};
 use super::{Dentry, FileType, FsType, Mount, MountArgs, MountNs, Path};
 use crate::io::Io;
 use crate::op::{Op, fail};
 use abi::Errno;
-use abi::fs::{MNT_DETACH, MNT_EXPIRE, MS_RDONLY};
+use abi::fs::{MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_RDONLY};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -38,14 +38,30 @@ pub fn make_mount(
     flags: u32,
     data: &[u8],
 ) -> Op<Arc<Mount>> {
-    let args = MountArgs { source, data, read_only: flags & MS_RDONLY != 0, kernel };
+    let mut read_only = flags & MS_RDONLY != 0;
+    let data = &own_options(data, &mut read_only);
+    let args = MountArgs { source, data, read_only, kernel };
     let root = (fs.mount)(io, &args)?;
     root.fs.set_owner(&io.cred.user_ns);
-    if flags & MS_RDONLY != 0 {
+    if read_only {
         root.fs.read_only.store(true, Ordering::Relaxed);
     }
     let dentry = root.fs.root_dentry(&root);
     Ok(Mount::new(root.fs.clone(), dentry, source, flags))
+}
+
+/// The options without those that every file system takes, of which ro and rw have an effect here.
+pub(super) fn own_options(data: &[u8], read_only: &mut bool) -> Vec<u8> {
+    let mut own: Vec<&[u8]> = Vec::new();
+    for option in data.split(|byte| *byte == b',') {
+        match option {
+            b"ro" => *read_only = true,
+            b"rw" => *read_only = false,
+            b"sync" | b"async" | b"dirsync" | b"lazytime" | b"nolazytime" | b"mand" | b"nomand" => {}
+            _ => own.push(option),
+        }
+    }
+    own.join(&b',')
 }
 
 /// Attaches a detached tree of mounts at a place, and at the place's peers.
@@ -162,7 +178,7 @@ pub fn move_mount(from: &Path, to: &Path) -> Op<()> {
 }
 
 /// umount2(2) of the mount whose root is at `at`; `flags` are MNT_*. The caller's reference through `at` is counted in.
-pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
+pub fn umount(io: &Io<'_>, at: Path, root: &Path, flags: u32) -> Op<()> {
     let Path { mount, dentry } = at;
     if !Arc::ptr_eq(&dentry, &mount.root) {
         return fail(Errno::EINVAL);
@@ -174,20 +190,22 @@ pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
     if mount.tree.read().locked {
         return fail(Errno::EINVAL);
     }
-    let lazily = flags & MNT_DETACH != 0;
-    let mut victims = Vec::new();
-    if is_shared(&place.mount) {
-        for peer in receivers(&namespaces, &place.mount) {
-            let there = peer.mounted_on(&place.dentry).filter(|m| Arc::ptr_eq(&m.root, &mount.root));
-            // What has something mounted on it stays, unless the whole tree goes.
-            victims.extend(there.filter(|m| lazily || m.tree.read().children.is_empty()));
-        }
+    if flags & MNT_EXPIRE != 0 && flags & (MNT_FORCE | MNT_DETACH) != 0 {
+        return fail(Errno::EINVAL);
     }
-    if !lazily {
-        // Held by its parent's list and by us; anything beyond is a task's folder, an open file, a mount on it.
-        let held =
-            |m: &Arc<Mount>| !m.tree.read().children.is_empty() || Arc::strong_count(m) > 2 || m.fs.ops.is_asked();
-        if held(&mount) || victims.iter().any(held) {
+    if flags & MNT_FORCE != 0 {
+        if !mount.fs.administered_by(&io.cred) {
+            return fail(Errno::EPERM);
+        }
+        mount.fs.ops.abort();
+    }
+    let lazily = flags & MNT_DETACH != 0;
+    drop(place);
+    // Held by its parent's list, by us, and by what covers it; anything beyond is a task's folder or an open file.
+    let held = |m: &Arc<Mount>| Arc::strong_count(m) > 2 + m.tree.read().children.len() || m.fs.ops.is_asked();
+    let mut gone = if lazily { tree_of(&mount) } else { vec![mount] };
+    if let Some(mount) = gone.first().filter(|_| !lazily) {
+        if !mount.tree.read().children.is_empty() || held(mount) {
             return fail(Errno::EBUSY);
         }
         // Marked, and nobody came since but this call itself.
@@ -195,21 +213,15 @@ pub fn umount(at: Path, root: &Path, flags: u32) -> Op<()> {
             return fail(Errno::EAGAIN);
         }
     }
-    let ns = mount.tree.read().ns.upgrade();
-    victims.push(mount);
-    let mut gone = Vec::new();
-    for victim in victims {
-        let tree = tree_of(&victim);
-        leave(&namespaces, &tree);
-        dissolve(&victim);
-        gone.extend(tree);
+    gone.extend(follow(&namespaces, &gone));
+    if !lazily && gone.iter().any(held) {
+        return fail(Errno::EBUSY);
     }
+    leave(&namespaces, &gone);
+    gone.iter().rev().for_each(take_away);
     drop(namespaces);
     // The caller sees a file system that is gone, and its server that nobody asks it any more.
     gone.into_iter().for_each(Mount::let_go);
-    if let Some(ns) = ns {
-        changed(&ns);
-    }
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 //! A peer group is a number that its members carry; a slave carries its master group's. Neighbours: `mounts` and `mount_flags` hold `MountChange` around
 //! all of this and pass the namespaces in which peers are looked for. Locks: `MountTree`, one mount at a time.
 
-use super::mount_tree::{copy_tree, link, lock_tree, tree_of};
-use super::{Mount, MountNs, Path};
+use super::mount_tree::{changed, copy_tree, link, lock_tree, tree_of, unlink};
+use super::{Dentry, Mount, MountNs, Path};
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 /// Propagation types, mount_namespaces(7).
@@ -44,7 +45,7 @@ pub(super) fn set_type(namespaces: &[Weak<MountNs>], mount: &Arc<Mount>, to: Pro
     }
     let mut links = mount.tree.write();
     (links.peer_group, links.master) = (group, master);
-    links.unbindable = to == Propagation::Unbindable;
+    links.unbindable = to == Propagation::Unbindable || links.unbindable && to == Propagation::Slave;
 }
 
 /// The slaves of a group whose last member leaves become those of its master.
@@ -67,8 +68,11 @@ pub(super) fn leave(namespaces: &[Weak<MountNs>], gone: &[Arc<Mount>]) {
 
 /// Where changes of `mount` show too: its peers, the slaves of their group, those of the slaves' own groups, and so on.
 pub(super) fn receivers(namespaces: &[Weak<MountNs>], mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
-    let all = everything(namespaces);
     let mut groups = vec![groups_of(mount).0];
+    if groups == [0] {
+        return Vec::new();
+    }
+    let all = everything(namespaces);
     let mut found: Vec<Arc<Mount>> = Vec::new();
     let mut next = 0;
     while let Some(group) = groups.get(next).copied().filter(|group| *group != 0) {
@@ -153,8 +157,86 @@ fn put_copy(tree: &Arc<Mount>, at: &Path, to: &Arc<Mount>, groups: impl Fn(usize
     if owner(to) != owner(&at.mount) {
         lock_tree(&copy);
     }
+    let covered = child_at(to, &at.dentry);
     link(&copy, &Path::new(to.clone(), at.dentry.clone()));
+    // What receives a mount keeps what it has there: the new one comes below it.
+    if let Some(above) = covered {
+        unlink(&above);
+        let below = topmost(&copy);
+        link(&above, &Path::new(below.clone(), below.root.clone()));
+    }
     true
+}
+
+/// The mount of this very mount at `dentry`.
+fn child_at(mount: &Mount, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
+    mount.tree.read().children.iter().rev().find(|(d, _)| Arc::ptr_eq(d, dentry)).map(|(_, child)| child.clone())
+}
+
+/// What covers a mount's root, or what covers that, and so on.
+fn topmost(mount: &Arc<Mount>) -> Arc<Mount> {
+    let mut top = mount.clone();
+    while let Some(above) = child_at(&top, &top.root) {
+        top = above;
+    }
+    top
+}
+
+/// What goes besides a tree of mounts that is unmounted: what is at the same places where changes of their parents show too. A mount stays there whose
+/// children would be lost, other than one that covers it: that takes its place (`take_away`). And one stays that is locked to a parent that stays,
+/// unless it is where the top of the tree is.
+pub(super) fn follow(namespaces: &[Weak<MountNs>], tree: &[Arc<Mount>]) -> Vec<Arc<Mount>> {
+    let mut ids: HashSet<u64> = tree.iter().map(|mount| mount.id).collect();
+    let mut going: Vec<Arc<Mount>> = Vec::new();
+    let mut copies_of_top = 0;
+    for (n, mount) in tree.iter().enumerate() {
+        let Some(at) = mount.at() else { continue };
+        let there = receivers(namespaces, &at.mount);
+        going.extend(there.iter().filter_map(|peer| child_at(peer, &at.dentry)).filter(|child| ids.insert(child.id)));
+        if n == 0 {
+            copies_of_top = going.len();
+        }
+    }
+    let free: HashSet<u64> = going.iter().take(copies_of_top).map(|mount| mount.id).collect();
+    loop {
+        let goes = |mount: &Mount| ids.contains(&mount.id);
+        // A mount, or what covers it once it has gone, is still there.
+        let remains = |mount: &Arc<Mount>| {
+            let mut top = Some(mount.clone());
+            while let Some(mount) = top.take_if(|mount| goes(mount)) {
+                top = child_at(&mount, &mount.root);
+            }
+            top.is_some()
+        };
+        let stays = |mount: &Arc<Mount>| {
+            let links = mount.tree.read();
+            let (children, at, locked) = (links.children.clone(), links.at.clone(), links.locked);
+            drop(links);
+            locked && !free.contains(&mount.id) && !at.is_some_and(|at| goes(&at.mount))
+                || children.iter().any(|(dentry, child)| !Arc::ptr_eq(dentry, &mount.root) && remains(child))
+        };
+        let Some(kept) = going.iter().position(stays) else { return going };
+        ids.remove(&going.swap_remove(kept).id);
+    }
+}
+
+/// Takes one mount away; what covers it comes to its place.
+pub(super) fn take_away(mount: &Arc<Mount>) {
+    let at = mount.at();
+    let above = child_at(mount, &mount.root);
+    unlink(mount);
+    let ns = {
+        let mut links = mount.tree.write();
+        links.gone = true;
+        std::mem::take(&mut links.ns)
+    };
+    if let Some(ns) = ns.upgrade() {
+        changed(&ns);
+    }
+    if let (Some(at), Some(above)) = (at, above) {
+        unlink(&above);
+        link(&above, &at);
+    }
 }
 
 /// The nearest group above `mount` that `root` can see, where that is not its master itself: `propagate_from` of mountinfo. 0: none.

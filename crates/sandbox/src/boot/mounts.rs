@@ -285,7 +285,8 @@ impl Builder<'_> {
             return Ok(None);
         };
         let mut done = 0;
-        let (source, data) = (spec.source.as_bytes(), options.data.as_bytes());
+        let source = if spec.source.is_empty() { "none" } else { &spec.source };
+        let (source, data) = (source.as_bytes(), options.data.as_bytes());
         vfs::make_mount(&mut self.io(&mut done), self.kernel, fs, source, mount_flags, data).map_err(failed).map(Some)
     }
 

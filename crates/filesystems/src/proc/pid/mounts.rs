@@ -6,8 +6,8 @@ use super::{Subject, Target};
 use crate::pseudo::{Content, Node};
 use abi::Errno;
 use abi::fs::{
-    MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME, MS_STRICTATIME,
-    MS_SYNCHRONOUS, OpenFlags,
+    MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME, MS_SYNCHRONOUS,
+    OpenFlags,
 };
 use kernel::task::Task;
 use kernel::vfs::{FileOps, Mount, MountLine, MountNs, Path, mount_lines};
@@ -29,7 +29,7 @@ pub fn mountinfo(subject: &Subject) -> Node {
 pub fn mountstats(subject: &Subject) -> Node {
     node(subject, |line, out| {
         out.extend_from_slice(b"device ");
-        escaped(out, source(&line.mount));
+        escaped(out, &line.mount.source);
         out.extend_from_slice(b" mounted on ");
         escaped(out, &line.point);
         out.extend_from_slice(format!(" with fstype {}\n", line.mount.fs.type_name()).as_bytes());
@@ -94,10 +94,6 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-fn source(mount: &Mount) -> &[u8] {
-    if mount.source.is_empty() { b"none" } else { &mount.source }
-}
-
 /// Options of the mount itself, with the access mode first.
 fn mount_options(mount: &Mount) -> String {
     let flags = mount.flags();
@@ -108,16 +104,13 @@ fn mount_options(mount: &Mount) -> String {
         (MS_NOEXEC, ",noexec"),
         (MS_NOATIME, ",noatime"),
         (MS_NODIRATIME, ",nodiratime"),
+        (MS_RELATIME, ",relatime"),
         (MS_NOSYMFOLLOW, ",nosymfollow"),
     ];
     for (bit, name) in names {
         if flags & bit != 0 {
             text.push_str(name);
         }
-    }
-    let relative = flags & (MS_NOATIME | MS_STRICTATIME) == 0 || flags & MS_RELATIME != 0;
-    if relative && flags & MS_NOATIME == 0 {
-        text.push_str(",relatime");
     }
     text
 }
@@ -134,7 +127,7 @@ fn fs_options(mount: &Mount) -> String {
 
 fn show_mounts(line: &MountLine, out: &mut Vec<u8>) {
     let mount = &line.mount;
-    escaped(out, source(mount));
+    escaped(out, &mount.source);
     out.push(b' ');
     escaped(out, &line.point);
     out.extend_from_slice(format!(" {} {} 0 0\n", mount.fs.type_name(), shown_options(mount)).as_bytes());
@@ -168,6 +161,6 @@ fn show_mountinfo(line: &MountLine, out: &mut Vec<u8>) {
         out.extend_from_slice(b" unbindable");
     }
     out.extend_from_slice(format!(" - {} ", mount.fs.type_name()).as_bytes());
-    escaped(out, source(mount));
+    escaped(out, &mount.source);
     out.extend_from_slice(format!(" {}\n", fs_options(mount)).as_bytes());
 }
