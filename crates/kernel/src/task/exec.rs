@@ -144,8 +144,7 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
     let attr = inode.attr(io)?;
     let nosuid = file.path.as_ref().is_some_and(|p| p.mount.flags() & abi::fs::MS_NOSUID != 0);
     let privileged = !nosuid && !old.no_new_privs && !watched;
-    const OUTSIDE: u32 = crate::cred::OVERFLOW_ID;
-    let mapped = old.user_ns.uid_to(attr.uid) != OUTSIDE && old.user_ns.gid_to(attr.gid) != OUTSIDE;
+    let mapped = old.user_ns.maps_uid(attr.uid) && old.user_ns.maps_gid(attr.gid);
     if privileged && mapped {
         if attr.perm & 0o4000 != 0 {
             new.euid = attr.uid;
@@ -176,7 +175,8 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
     new.effective = if effective { new.permitted } else { new.ambient };
     new.securebits &= !SECBIT_KEEP_CAPS;
     let gained = !as_root && !old.permitted.contains(new.permitted);
-    let secure = ids_changed || gained || has_file_caps && effective;
+    let ids_differ = new.euid != new.uid || new.egid != new.gid;
+    let secure = ids_differ || gained || has_file_caps && effective;
     Ok((new, secure))
 }
 
