@@ -73,8 +73,9 @@ fn enter(task: &Arc<Task>, ns: Namespace, to: &mut Entered) -> Op<()> {
     if let Namespace::User(ns) = ns {
         return enter_user(task, ns, to);
     }
-    let owner = ns.owner().ok_or(Errno::EINVAL)?;
-    if [&owner, &to.cred.user_ns].iter().any(|ruled| !to.cred.has_in(ruled, Cap::SysAdmin)) {
+    // With the rights of before: a user namespace that is entered at the same time takes away those over what is around it.
+    let (mine, owner) = (task.cred(), ns.owner().ok_or(Errno::EINVAL)?);
+    if [&owner, &to.cred.user_ns].iter().any(|ruled| !mine.has_in(ruled, Cap::SysAdmin)) {
         return fail(Errno::EPERM);
     }
     match ns {
@@ -89,7 +90,7 @@ fn enter(task: &Arc<Task>, ns: Namespace, to: &mut Entered) -> Op<()> {
             }
             to.namespaces.pid_for_children = ns;
         }
-        Namespace::Mount(ns) => enter_mount(ns, to)?,
+        Namespace::Mount(ns) => enter_mount(&mine, ns, to)?,
         Namespace::User(_) => {}
     }
     Ok(())
@@ -108,8 +109,8 @@ fn enter_user(task: &Arc<Task>, ns: Arc<UserNs>, to: &mut Entered) -> Op<()> {
 }
 
 /// To its root, which becomes the working folder too.
-fn enter_mount(ns: Arc<MountNs>, to: &mut Entered) -> Op<()> {
-    if !to.cred.has_in(&to.cred.user_ns, Cap::SysChroot) {
+fn enter_mount(mine: &Cred, ns: Arc<MountNs>, to: &mut Entered) -> Op<()> {
+    if !mine.has_in(&to.cred.user_ns, Cap::SysChroot) {
         return fail(Errno::EPERM);
     }
     let mut mount = ns.root().ok_or(Errno::EINVAL)?;

@@ -78,5 +78,23 @@ TEST(ids_in_options_are_those_of_the_namespace)
     EQ(s.st_uid, 1000);
     EQ(s.st_gid, 1000);
 }
+// The rights to enter the others are those of before the user namespace was entered.
+TEST(a_user_namespace_with_the_one_around)
+{
+    int pipes[2];
+    char byte;
+    OK(pipe(pipes));
+    pid_t child = FORK({
+        need(CLONE_NEWUSER);
+        OK(write(pipes[1], "x", 1));
+        pause();
+    });
+    EQ(read(pipes[0], &byte, 1), 1);
+    int process = OK(syscall(SYS_pidfd_open, child, 0));
+    pid_t entering = FORK(OK(setns(process, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS)));
+    WAIT_OK(entering);
+    OK(kill(child, SIGKILL));
+    WAIT_STATUS(child, KILLED(SIGKILL));
+}
 
 MAIN()
