@@ -47,8 +47,9 @@ pub fn status(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     line(format!("Gid:\t{}", gids.join("\t")));
     let fds = task.files().list().last().map_or(0, |fd| fd.0 as usize + 1);
     line(format!("FDSize:\t{}", if ended { 0 } else { fds.next_multiple_of(64).max(64) }));
+    let none = if cred.groups.is_empty() { " " } else { "" };
     let groups: String = cred.groups.iter().map(|g| format!("{} ", io.cred.user_ns.gid_to(*g))).collect();
-    line(format!("Groups:\t{groups}"));
+    line(format!("Groups:\t{groups}{none}"));
     let pid = if t.whole { &t.group.pid } else { &task.pid };
     let numbers = |pid: &kernel::task::Pid| {
         let numbers: Vec<String> = pid.numbers_from(ns).iter().map(i32::to_string).collect();
