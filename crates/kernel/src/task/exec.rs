@@ -142,7 +142,12 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
     let mut new = old.clone();
     let inode = file.inode.as_ref().ok_or(Errno::EACCES)?;
     let attr = inode.attr(io)?;
-    let nosuid = file.path.as_ref().is_some_and(|p| p.mount.flags() & abi::fs::MS_NOSUID != 0);
+    // Mounts of other namespaces are as nosuid: of what is there, the task's own namespace does not answer for.
+    let own = Task::of(io).map(|task| task.namespaces().mount);
+    let nosuid = file.path.as_ref().is_some_and(|place| {
+        let ns = place.mount.tree.read().ns.clone();
+        place.mount.flags() & abi::fs::MS_NOSUID != 0 || own.is_some_and(|own| Arc::as_ptr(&own) != ns.as_ptr())
+    });
     let privileged = !nosuid && !old.no_new_privs && !watched;
     let mapped = old.user_ns.maps_uid(attr.uid) && old.user_ns.maps_gid(attr.gid);
     if privileged && mapped {
@@ -176,7 +181,7 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
     new.securebits &= !SECBIT_KEEP_CAPS;
     let gained = !as_root && !old.permitted.contains(new.permitted);
     let ids_differ = new.euid != new.uid || new.egid != new.gid;
-    let secure = ids_differ || gained || has_file_caps && effective;
+    let secure = ids_differ || ids_changed || gained || has_file_caps && effective;
     Ok((new, secure))
 }
 
