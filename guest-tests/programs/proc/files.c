@@ -548,4 +548,18 @@ TEST(posix_shared_memory)
     OK(shm_unlink("/guest-test-shm"));
 }
 
+TEST(a_timer_slack_is_not_for_others)
+{
+    char path[64], text[32];
+    snprintf(path, sizeof path, "/proc/%d/timerslack_ns", getpid());
+    WAIT_OK(FORK({
+        int fd = OK(open(path, O_RDONLY));
+        CHECK(read(fd, text, sizeof text) > 0);
+        OK(lseek(fd, 0, SEEK_SET));
+        OK(setresuid(1000, 1000, 1000));
+        FAILS(EPERM, read(OK(open(path, O_RDONLY)), text, sizeof text));
+        CHECK(read(OK(open("/proc/self/timerslack_ns", O_RDONLY)), text, sizeof text) > 0);
+    }));
+}
+
 MAIN()

@@ -195,15 +195,18 @@ pub fn wchan(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     text(name.map_or("0".to_owned(), |name| format!("sys_{name}")))
 }
 
-pub fn timerslack(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+fn may_see_timerslack(io: &Io<'_>, t: &Target) -> Op<()> {
+    let own = Task::of(io).is_some_and(|task| Arc::ptr_eq(&task, &t.task));
+    if own || io.cred.has(Cap::SysNice) { Ok(()) } else { fail(Errno::EPERM) }
+}
+
+pub fn timerslack(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    may_see_timerslack(io, t)?;
     text(format!("{}\n", t.task.timer_slack()))
 }
 
 pub fn set_timerslack(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
-    let own = Task::of(io).is_some_and(|task| Arc::ptr_eq(&task, &t.task));
-    if !own && !io.cred.has(Cap::SysNice) {
-        return fail(Errno::EPERM);
-    }
+    may_see_timerslack(io, t)?;
     let value = u64::try_from(parse_number(data)?).map_err(|_| Errno::EINVAL)?;
     t.task.set_timer_slack(if value == 0 { 50_000 } else { value });
     Ok(())
