@@ -301,4 +301,47 @@ TEST(much_to_untouched_memory)
     EQ(n, 5000);
 }
 
+TEST(seal_exec)
+{
+    int fd = memfd_create("m", MFD_ALLOW_SEALING | 8 /* MFD_NOEXEC_SEAL */);
+    if (fd < 0 && errno == EINVAL)
+        SKIP("a Linux before 6.3");
+    struct stat st;
+    OK(fstat(OK(fd), &st));
+    EQ(st.st_mode & 0777, 0666);
+    EQ(fcntl(fd, F_GET_SEALS), 0x20 /* F_SEAL_EXEC */);
+    FAILS(EPERM, fchmod(fd, 0755));
+    OK(fchmod(fd, 0600));
+    fd = OK(memfd_create("m", MFD_ALLOW_SEALING));
+    OK(fchmod(fd, 0666));
+    OK(fcntl(fd, F_ADD_SEALS, 0x20));
+    EQ(fcntl(fd, F_GET_SEALS), 0x20);
+    FAILS(EPERM, fchmod(fd, 0700));
+    // What can be executed may not be written any more.
+    fd = OK(memfd_create("m", MFD_ALLOW_SEALING));
+    OK(fcntl(fd, F_ADD_SEALS, 0x20));
+    EQ(fcntl(fd, F_GET_SEALS), 0x20 | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE);
+}
+
+TEST(files_of_a_tmpfs_take_no_seals)
+{
+    mkdir("t", 0755);
+    if (mount("tmpfs", "t", "tmpfs", 0, NULL))
+        SKIP("may not mount");
+    int fd = OK(open("t/f", O_RDWR | O_CREAT, 0600));
+    EQ(fcntl(fd, F_GET_SEALS), F_SEAL_SEAL);
+    FAILS(EPERM, fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+TEST(a_sealed_file_does_not_grow)
+{
+    int fd = OK(memfd_create("m", MFD_ALLOW_SEALING));
+    OK(ftruncate(fd, 100000));
+    OK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+    FAILS(EPERM, pwrite(fd, "x", 1, 200000));
+    EQ(lseek(fd, 0, SEEK_END), 100000);
+    OK(ftruncate(fd, 300000)); // nothing speaks against this
+    EQ(lseek(fd, 0, SEEK_END), 300000);
+}
+
 MAIN()

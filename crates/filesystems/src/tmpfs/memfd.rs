@@ -1,10 +1,11 @@
-//! memfd_create(2): files without a name, of a tmpfs that nobody has mounted; seals of fcntl(2) are those of the host's memfd.
+//! memfd_create(2): files without a name, of a tmpfs that nobody has mounted; seals of fcntl(2) are those of the host's memfd, but for
+//! F_SEAL_EXEC, since the host does not know the file's mode.
 
 use super::data::Data;
 use super::node::{Node, NodeOps};
 use super::{Counts, Options};
 use abi::Errno;
-use abi::fs::OpenFlags;
+use abi::fs::{F_SEAL_EXEC, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, OpenFlags};
 use abi::mm::{MFD_ALLOW_SEALING, MFD_EXEC, MFD_NOEXEC_SEAL};
 use host::HostFd;
 use kernel::io::Io;
@@ -37,7 +38,8 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
         return fail(Errno::ENFILE);
     }
     let fd = HostFd::new(host::memory::memfd("memfd", sealing)?);
-    let perm = if flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0 { 0o666 } else { 0o777 };
+    let noexec = flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0;
+    let perm = if noexec { 0o666 } else { 0o777 };
     let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid, masked: 0 };
     hidden.counts.take_inode()?;
     let inode = Node::inode(&hidden.root.fs, &hidden.counts, &new, 0);
@@ -45,6 +47,7 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     {
         let mut state = node.state.lock();
         state.nlink = 0;
+        state.exec_sealed = noexec;
         state.data = Data::on_host(fd);
     }
     let file: Arc<dyn FileOps> = Arc::new(super::file::OpenFile { node });
@@ -54,20 +57,26 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     Ok(File::memory(path, inode, file, OpenFlags::RDWR | OpenFlags::LARGEFILE))
 }
 
-/// F_GET_SEALS, F_ADD_SEALS. EINVAL for files that are no memfd.
+/// F_GET_SEALS, F_ADD_SEALS. Files with a name take none.
 pub(super) fn seals(node: &Arc<Node>, add: Option<u32>) -> Op<u32> {
     if !hidden().is_ok_and(|h| Arc::ptr_eq(&h.counts, &node.counts)) {
-        return fail(Errno::EINVAL);
+        return if add.is_some() { fail(Errno::EPERM) } else { Ok(F_SEAL_SEAL) };
     }
-    let fd = {
+    let (fd, executable) = {
         let state = node.state.lock();
         match &state.data {
-            Data::Host(host) => host.fd.clone(),
+            Data::Host(host) => (host.fd.clone(), state.perm & 0o111 != 0),
             Data::Heap(_) => return fail(Errno::EINVAL),
         }
     };
-    if let Some(add) = add {
-        host::memory::add_seals(&fd, add)?;
+    if let Some(mut add) = add {
+        // What can be executed may not change then, either.
+        if add & F_SEAL_EXEC != 0 && executable {
+            add |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+        }
+        host::memory::add_seals(&fd, add & !F_SEAL_EXEC)?;
+        node.state.lock().exec_sealed |= add & F_SEAL_EXEC != 0;
     }
-    Ok(host::memory::seals(&fd)?)
+    let exec = if node.state.lock().exec_sealed { F_SEAL_EXEC } else { 0 };
+    Ok(host::memory::seals(&fd)? | exec)
 }

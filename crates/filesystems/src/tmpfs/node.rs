@@ -44,6 +44,8 @@ pub(super) struct State {
     pub mtime: Timespec,
     pub ctime: Timespec,
     btime: Timespec,
+    /// F_SEAL_EXEC: no right to execute may be given or taken any more. Other seals are those of the host's file.
+    pub exec_sealed: bool,
     /// Of a regular file.
     pub data: Data,
     /// Of a folder.
@@ -79,6 +81,7 @@ impl Node {
             mtime: now,
             ctime: now,
             btime: now,
+            exec_sealed: false,
             data: Data::default(),
             entries: Entries::new(if parent == 0 { ino } else { parent }),
         };
@@ -167,6 +170,12 @@ impl InodeOps for NodeOps {
 
     fn set_attr(&self, io: &mut Io<'_>, change: &SetAttr) -> Op<()> {
         let node = &self.0;
+        if let Some(perm) = change.perm {
+            let state = node.state.lock();
+            if state.exec_sealed && (state.perm ^ perm) & 0o111 != 0 {
+                return fail(Errno::EPERM);
+            }
+        }
         let mut resized = false;
         if let Some(size) = change.size {
             if !has_contents(node.kind) {
