@@ -86,7 +86,7 @@ impl OpenFile {
             let at = at.unwrap_or_else(|| self.node.state.lock().data.size());
             self.node.settle(at.saturating_add(from.len() as u64))?;
         }
-        let (fd, at, count, size) = {
+        let (fd, at, count) = {
             let mut state = self.node.state.lock();
             let size = state.data.size();
             let at = at.unwrap_or(size);
@@ -101,15 +101,17 @@ impl OpenFile {
                     }
                     return Ok(count);
                 }
-                Data::Host(host) => (host.fd.clone(), at, count, size),
+                Data::Host(host) => (host.fd.clone(), at, count),
             }
         };
         let from = from.get(..count).unwrap_or_default();
         if !self.on_disk() {
             let written = file::write_at(&fd, from, at);
             if written.is_err() {
-                // A seal, or no memory: it has not grown.
-                self.node.state.lock().data.resized(&self.node.counts, size);
+                // Sealed: the file ends where it did.
+                let mut state = self.node.state.lock();
+                let size = file::stat(&fd)?.stx_size;
+                state.data.resized(&self.node.counts, size);
             }
             return Ok(written?);
         }
