@@ -4,7 +4,7 @@ use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, 
 use abi::Errno;
 use abi::mm::*;
 use kernel::cred::{Cap, UserNs};
-use kernel::ipc::sysv::{Access, IPC_PRIVATE, MAX_SEGMENTS, Object, Perm, SHM_DEST, Segment, segment_of};
+use kernel::ipc::sysv::{Access, IPC_PRIVATE, MAX_SEGMENTS, Object, Perm, SHM_DEST, SHM_LOCKED, Segment, segment_of};
 use kernel::mm::{MapFile, MapRequest};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
@@ -203,9 +203,13 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
         SHM_LOCK | SHM_UNLOCK => {
             let segment = sysv.shm.by_id(id)?;
             // The host is not asked to lock memory; who may is told so, as mlock(2) tells.
-            if !cred.has(Cap::IpcLock) {
-                segment.with_perm(|p| p.check_owner(&cred))?;
-            }
+            segment.with_perm(|p| {
+                if !cred.has(Cap::IpcLock) {
+                    p.check_owner(&cred)?;
+                }
+                p.mode = if cmd == SHM_LOCK { p.mode | SHM_LOCKED } else { p.mode & !SHM_LOCKED };
+                Op::Ok(())
+            })?;
             Ok(().into())
         }
         _ => fail(Errno::EINVAL),

@@ -114,4 +114,17 @@ TEST(a_semaphore_that_is_not_there_is_seen_first)
     OK(semctl(id, 0, IPC_RMID));
 }
 
+TEST(a_locked_segment_says_so)
+{
+    int id = OK(shmget(IPC_PRIVATE, 4096, 0600));
+    struct shmid_ds ds;
+    OK(shmctl(id, SHM_LOCK, NULL));
+    OK(shmctl(id, IPC_STAT, &ds));
+    EQ(ds.shm_perm.mode, 02600);
+    OK(shmctl(id, SHM_UNLOCK, NULL));
+    OK(shmctl(id, IPC_STAT, &ds));
+    EQ(ds.shm_perm.mode, 0600);
+    OK(shmctl(id, IPC_RMID, NULL));
+}
+
 MAIN()

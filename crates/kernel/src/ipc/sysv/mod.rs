@@ -10,7 +10,7 @@ mod table;
 
 pub use msg::{MAX_BYTES, MAX_MESSAGE, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Message, MsgQueue};
 pub use sem::{MAX_OPS, MAX_SEMS, MAX_VALUE, SemOp, SemSet, Undo};
-pub use shm::{MAX_SEGMENTS, SHM_DEST, Segment, segment_of};
+pub use shm::{MAX_SEGMENTS, SHM_DEST, SHM_LOCKED, Segment, segment_of};
 pub use table::{Access, IPC_CREAT, IPC_EXCL, IPC_NOWAIT, IPC_PRIVATE, Object, Perm, Slot, Table};
 
 use crate::task::IpcNs;

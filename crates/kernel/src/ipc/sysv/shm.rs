@@ -21,6 +21,8 @@ use std::sync::{Arc, Weak};
 pub const MAX_SEGMENTS: usize = 4096;
 /// The mode bit of a segment that goes with its last attachment.
 pub const SHM_DEST: u32 = 0o1000;
+/// Of `Perm::mode`: SHM_LOCK was asked for.
+pub const SHM_LOCKED: u32 = 0o2000;
 
 /// A segment.
 pub struct Segment {
