@@ -385,4 +385,31 @@ TEST(getcpu_says_where_it_runs)
     }
 }
 
+// Output that the runtime was given is no file either, if it is a pipe.
+TEST(fsize_is_of_files)
+{
+    struct stat st;
+    if (fstat(1, &st) || !S_ISFIFO(st.st_mode))
+        SKIP("standard output is no pipe");
+    struct rlimit none = {0, 0};
+    OK(setrlimit(RLIMIT_FSIZE, &none));
+    EQ(write(1, "\n", 1), 1);
+}
+
+TEST(data_is_exact)
+{
+    char text[8192];
+    read_file("/proc/self/status", text, sizeof text);
+    unsigned long now = strtoul(strstr(text, "VmData:") + 7, NULL, 10) << 10;
+    struct rlimit l = {now + (64 << 10), now + (64 << 10)};
+    OK(setrlimit(RLIMIT_DATA, &l));
+    char *at = (char *)0x300000000;
+    OK(mmap(at, 32 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    CHECK(sbrk(16 << 10) != (void *)-1);
+    FAILS(ENOMEM, (long)mmap(at + (1 << 20), 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    l.rlim_cur = 4096;
+    OK(setrlimit(RLIMIT_DATA, &l));
+    OK(mmap(at + (1 << 20), 64 << 10, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)); // what is no data is not held up
+}
+
 MAIN()

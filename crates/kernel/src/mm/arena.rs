@@ -36,7 +36,7 @@ impl Mm {
             return Ok(());
         }
         let totals = self.totals();
-        self.space.limit_memory([address_space, data], [totals.size, totals.data + totals.stack])
+        self.space.limit_memory([address_space, data], [totals.size, totals.data])
     }
 }
 

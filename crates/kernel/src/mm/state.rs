@@ -178,7 +178,8 @@ impl State {
     /// ENOMEM where the address space may not grow by `len` bytes, of which `data` count as data.
     pub fn check_growth(&self, len: u64, data: u64, bounds: &Bounds) -> Result<(), Errno> {
         let totals = self.map.totals();
-        if totals.size.saturating_add(len) > bounds.address_space || totals.data.saturating_add(data) > bounds.data {
+        let too_much_data = data > 0 && totals.data.saturating_add(data) > bounds.data;
+        if totals.size.saturating_add(len) > bounds.address_space || too_much_data {
             return Err(Errno::ENOMEM);
         }
         Ok(())
