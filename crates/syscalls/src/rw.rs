@@ -9,7 +9,7 @@ use abi::fs::{
 use kernel::io::{Sink, Source};
 use kernel::mm::UserBuffers;
 use kernel::task::{Limits, Resource};
-use kernel::vfs::{self, File, FileType, Position};
+use kernel::vfs::{self, File, FileType, Inode, Position};
 use kernel::{Args, Call, Next, Op, Ret, StubWork, fail};
 use platform::FileRead;
 use std::sync::Arc;
@@ -245,7 +245,9 @@ fn known_flags(flags: u32) -> Op<()> {
 
 /// RLIMIT_FSIZE: how many bytes may still be written at `at`, or at the end; None: no bound. EFBIG and SIGXFSZ beyond it.
 pub fn size_limit(call: &Call<'_>, file: &Arc<File>, at: Option<u64>, append: bool) -> Op<Option<u64>> {
-    let Some(inode) = file.inode.as_ref().filter(|i| i.kind == FileType::Regular) else { return Ok(None) };
+    // A pipe that the runtime was given has the inode of a file, but no size.
+    let sized = |i: &&Arc<Inode>| i.kind == FileType::Regular && file.ops.position() != Position::Stream;
+    let Some(inode) = file.inode.as_ref().filter(sized) else { return Ok(None) };
     let limit = call.task.group.limit(Resource::Fsize);
     if limit == Limits::INFINITY {
         return Ok(None);
