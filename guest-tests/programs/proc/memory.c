@@ -174,4 +174,46 @@ TEST(schedstat)
     }
     status_kb("nonvoluntary_ctxt_switches");
 }
+// The flags of the map that begins at an address.
+static const char *flags_of(void *at)
+{
+    static char text[1 << 17];
+    char start[40];
+    read_file("/proc/self/smaps", text, sizeof text);
+    snprintf(start, sizeof start, "\n%lx-", (long)at);
+    char *line = strstr(text, start), *flags = line ? strstr(line, "VmFlags:") : NULL;
+    CHECK(flags);
+    flags[strcspn(flags, "\n")] = 0;
+    return flags;
+}
+#define HAS(flag) (strstr(flags, " " flag) != NULL)
+TEST(flags_of_maps)
+{
+    char *at = (char *)0x300000000;
+    write_file("f", "x");
+    OK(mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, OK(open("f", O_RDWR)), 0));
+    const char *flags = flags_of(at);
+    CHECK(HAS("rd") && HAS("wr") && !HAS("ex") && HAS("sh") && HAS("mr") && HAS("mw") && HAS("ms") && !HAS("lo"));
+    // One that can never be written is none that is shared.
+    OK(mmap(at, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, OK(open("f", O_RDONLY)), 0));
+    flags = flags_of(at);
+    CHECK(HAS("rd") && !HAS("wr") && !HAS("sh") && HAS("mr") && !HAS("mw") && HAS("ms"));
+    OK(mmap(at, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, OK(open("f", O_RDONLY)), 0));
+    flags = flags_of(at);
+    CHECK(HAS("mw") && !HAS("sh") && !HAS("ms"));
+    OK(mmap(at, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    OK(mlock2(at, 4096, MLOCK_ONFAULT));
+    flags = flags_of(at);
+    CHECK(HAS("lo") && HAS("lf"));
+}
+
+TEST(offset_of_shared_memory)
+{
+    char *at = (char *)0x300000000, text[1 << 14];
+    OK(mmap(at, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    OK(munmap(at, 4096));
+    read_file("/proc/self/maps", text, sizeof text);
+    CHECK(strstr(text, "300001000-300004000 rw-s 00001000 "));
+}
+
 MAIN()

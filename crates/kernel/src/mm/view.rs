@@ -14,8 +14,9 @@ use std::sync::Arc;
 pub struct MapsLine {
     pub range: Range<u64>,
     pub prot: Prot,
+    pub max_prot: Prot,
     pub flags: AreaFlags,
-    /// In the file; 0 for what is no file.
+    /// In the file, or in shared memory; 0 for what is neither.
     pub offset: u64,
     /// Path, device and inode come from here.
     pub file: Option<Arc<File>>,
@@ -43,20 +44,24 @@ impl MapsLine {
         add(self.prot.contains(Prot::READ), "rd");
         add(self.prot.contains(Prot::WRITE), "wr");
         add(self.prot.contains(Prot::EXEC), "ex");
-        add(self.flags.contains(AreaFlags::SHARED), "sh");
-        add(true, "mr");
-        add(true, "mw");
-        add(true, "me");
+        // A shared mapping that can never be written is none to Linux, but for its name.
+        let shared = self.flags.contains(AreaFlags::SHARED);
+        add(shared && self.max_prot.contains(Prot::WRITE), "sh");
+        add(self.max_prot.contains(Prot::READ), "mr");
+        add(self.max_prot.contains(Prot::WRITE), "mw");
+        add(self.max_prot.contains(Prot::EXEC), "me");
+        add(shared, "ms");
         add(self.flags.contains(AreaFlags::GROWSDOWN), "gd");
         add(self.flags.contains(AreaFlags::LOCKED), "lo");
         add(self.flags.contains(AreaFlags::SEQUENTIAL), "sr");
         add(self.flags.contains(AreaFlags::RANDOM), "rr");
         add(self.flags.contains(AreaFlags::DONTFORK), "dc");
-        add(self.flags.contains(AreaFlags::DONTDUMP), "dd");
+        add(self.flags.contains(AreaFlags::LOCK_ONFAULT), "lf");
         add(self.flags.contains(AreaFlags::NORESERVE), "nr");
+        add(self.flags.contains(AreaFlags::WIPEONFORK), "wf");
+        add(self.flags.contains(AreaFlags::DONTDUMP), "dd");
         add(self.flags.contains(AreaFlags::HUGEPAGE), "hg");
         add(self.flags.contains(AreaFlags::NOHUGEPAGE), "nh");
-        add(self.flags.contains(AreaFlags::WIPEONFORK), "wf");
         out
     }
 }
@@ -139,7 +144,7 @@ fn line(area: &Area, heap: &Range<u64>, stack: u64) -> MapsLine {
     let (offset, file, label) = match &area.content {
         Content::File(f) => (f.offset, Some(f.file.clone()), None),
         Content::Special(name) => (0, None, Some((*name).to_owned())),
-        Content::SharedAnonymous { .. } => (0, None, Some("/dev/zero (deleted)".to_owned())),
+        Content::SharedAnonymous { offset, .. } => (*offset, None, Some("/dev/zero (deleted)".to_owned())),
         Content::Anonymous => {
             let label = if let Some(name) = &area.name {
                 Some(format!("[anon:{name}]"))
@@ -153,5 +158,6 @@ fn line(area: &Area, heap: &Range<u64>, stack: u64) -> MapsLine {
             (0, None, label)
         }
     };
-    MapsLine { range: area.range.clone(), prot: area.prot, flags: area.flags, offset, file, label }
+    let Area { range, prot, max_prot, flags, .. } = area.clone();
+    MapsLine { range, prot, max_prot, flags, offset, file, label }
 }
