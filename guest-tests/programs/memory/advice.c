@@ -98,6 +98,10 @@ TEST(lock_limits)
     FAILS(EINVAL, mlockall(0));
     FAILS(EINVAL, mlockall(99));
     OK(munlockall());
+    OK(munmap(p + P, P));
+    FAILS(ENOMEM, mlock(p, 5 * P)); // too much, though a hole is no memory
+    OK(mlock2(p, P, MLOCK_ONFAULT));
+    OK(munlockall());
     l.rlim_cur = 0;
     OK(setrlimit(RLIMIT_MEMLOCK, &l));
     FAILS(EPERM, mlock(p, P));
@@ -164,6 +168,66 @@ TEST(membarrier)
             OK(syscall(SYS_membarrier, 1 << 3, 0, 0));
         }
     }
+}
+
+static bool is_locked(void *at)
+{
+    char text[200], start[40], kb[20];
+    snprintf(start, sizeof start, "%lx-", (long)at);
+    bool here = false;
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    while (smaps && fgets(text, sizeof text, smaps)) {
+        if (strncmp(text, start, strlen(start)) == 0)
+            here = true;
+        if (here && sscanf(text, "VmFlags: %19s", kb) == 1) {
+            fclose(smaps);
+            return strstr(text, " lo") != NULL;
+        }
+    }
+    FAIL("no map begins there");
+}
+TEST(locks_reach_to_the_first_hole)
+{
+    char *p = (char *)0x300000000;
+    OK(mmap(p, 4 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    OK(munmap(p + 2 * P, P));
+    FAILS(ENOMEM, mlock(p, 4 * P));
+    CHECK(is_locked(p));
+    CHECK(!is_locked(p + 3 * P));
+    FAILS(ENOMEM, munlock(p, 4 * P));
+    CHECK(!is_locked(p));
+    // What cannot be faulted in cannot be locked, but for its flag.
+    OK(mprotect(p + P, P, PROT_NONE));
+    FAILS(ENOMEM, mlock(p, 2 * P));
+    CHECK(is_locked(p + P));
+    OK(munlock(p, 2 * P));
+    OK(mlock2(p, 2 * P, MLOCK_ONFAULT));
+    OK(ftruncate(OK(open("f", O_RDWR | O_CREAT, 0600)), P));
+    char *q = OK(mmap(NULL, 2 * P, PROT_READ, MAP_SHARED, OK(open("f", O_RDWR)), 0));
+    FAILS(ENOMEM, mlock(q, 2 * P)); // beyond the end
+}
+
+TEST(remove_needs_a_shared_map_that_may_be_written)
+{
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    OK(ftruncate(fd, 2 * P));
+    EQ(pwrite(fd, "x", 1, 0), 1);
+    char *p = OK(mmap(NULL, P, PROT_READ, MAP_PRIVATE, fd, 0));
+    FAILS(EACCES, madvise(p, P, MADV_REMOVE));
+    char *r = OK(mmap(NULL, P, PROT_READ, MAP_SHARED, OK(open("f", O_RDONLY)), 0));
+    FAILS(EACCES, madvise(r, P, MADV_REMOVE));
+    FAILS(EINVAL, madvise(anon(P, MAP_PRIVATE), P, MADV_REMOVE));
+}
+
+TEST(populating_ends_at_a_hole)
+{
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    char *p = (char *)0x300000000;
+    OK(mmap(p, 3 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    OK(mmap(p + 2 * P, P, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0)); // of an empty file
+    OK(munmap(p, P));
+    FAILS(ENOMEM, madvise(p, 3 * P, MADV_POPULATE_READ));
+    FAILS(EFAULT, madvise(p + P, 2 * P, MADV_POPULATE_READ));
 }
 
 MAIN()

@@ -110,7 +110,11 @@ impl State {
         if len == 0 {
             return Ok(Work::none(0));
         }
-        let range = state.range(addr, len, Errno::ENOMEM)?;
+        let whole = state.range(addr, len, Errno::ENOMEM)?;
+        let hole = !state.map.covers(&whole);
+        // Other advice is for what lies behind a hole as well.
+        let populates = matches!(advice, MADV_POPULATE_READ | MADV_POPULATE_WRITE);
+        let range = if populates { state.map.until_hole(&whole) } else { whole };
         let parts = state.map.parts(&range);
         for area in &parts {
             check_advice(area, advice)?;
@@ -121,7 +125,6 @@ impl State {
                 return Err(Errno::EPERM);
             }
         }
-        let hole = !state.map.covers(&range);
         let change = flag_change(advice);
         if change.is_some() {
             state.check_count(state.map.splits(&range))?;
@@ -177,8 +180,8 @@ impl State {
         let mut files = Vec::new();
         for area in state.map.parts(&range) {
             match &area.content {
-                Content::File(f) if area.shared() && !area.flags.contains(AreaFlags::LOCKED) => {
-                    if !f.file.writable() {
+                Content::File(f) if !area.flags.contains(AreaFlags::LOCKED) => {
+                    if !area.shared() || !area.max_prot.contains(Prot::WRITE) {
                         return Err(Errno::EACCES);
                     }
                     files.push((f.file.clone(), f.offset..f.offset.saturating_add(area.len())));
@@ -189,38 +192,44 @@ impl State {
         if state.map.covers(&range) { Ok(files) } else { Err(Errno::ENOMEM) }
     }
 
-    /// mlock(2) and mlock2(2): counts the range as locked and faults it in. The host is not asked to lock.
+    /// mlock(2) and mlock2(2): counts the range as locked and faults it in; ENOMEM for a hole, after what comes before has been locked. The host is not asked to lock.
     pub fn mlock(&mut self, addr: u64, len: u64, on_fault: bool, by: &Asker) -> Result<Work, Errno> {
         let state = self;
         let Some(range) = lock_range(state, addr, len)? else { return Ok(Work::none(0)) };
-        let new: u64 =
-            state.map.parts(&range).iter().filter(|a| !a.flags.contains(AreaFlags::LOCKED)).map(Area::len).sum();
+        // Holes count, too.
+        let locked = |a: &Area| if a.flags.contains(AreaFlags::LOCKED) { a.len() } else { 0 };
+        let new = range.end - range.start - state.map.parts(&range).iter().map(locked).sum::<u64>();
         state.check_lock(new, &by.bounds, Errno::ENOMEM)?;
-        if !state.map.covers(&range) {
-            return Err(Errno::ENOMEM);
-        }
-        state.check_count(state.map.splits(&range))?;
-        state.map.modify(&range, |a| {
+        let there = state.map.until_hole(&range);
+        state.check_count(state.map.splits(&there))?;
+        state.map.modify(&there, |a| {
             a.flags.insert(AreaFlags::LOCKED);
             a.flags.set(AreaFlags::LOCK_ONFAULT, on_fault);
         });
+        if there != range {
+            return Err(Errno::ENOMEM);
+        }
         let mut work = Work::new(Answer::Value(0));
         if !on_fault {
-            populate(&mut work, &state.map.parts(&range));
+            let mut parts = state.map.parts(&range);
+            if let Some(first) = parts.iter().position(|a| a.prot.is_empty()) {
+                work = Work::new(Answer::Value(Errno::ENOMEM.ret()));
+                parts.truncate(first);
+            }
+            work.on_failure = Some(Errno::ENOMEM.ret());
+            populate(&mut work, &parts, Populate::Must);
         }
         Ok(work)
     }
 
-    /// munlock(2).
+    /// munlock(2). ENOMEM for a hole, as for mlock(2).
     pub fn munlock(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
         let state = self;
         let Some(range) = lock_range(state, addr, len)? else { return Ok(()) };
-        if !state.map.covers(&range) {
-            return Err(Errno::ENOMEM);
-        }
-        state.check_count(state.map.splits(&range))?;
-        state.map.modify(&range, |a| a.flags.remove(AreaFlags::LOCKED | AreaFlags::LOCK_ONFAULT));
-        Ok(())
+        let there = state.map.until_hole(&range);
+        state.check_count(state.map.splits(&there))?;
+        state.map.modify(&there, |a| a.flags.remove(AreaFlags::LOCKED | AreaFlags::LOCK_ONFAULT));
+        if there == range { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
     /// mlockall(2): `flags` are MCL_*.
@@ -250,7 +259,7 @@ impl State {
                 }
             });
             if flags & MCL_ONFAULT == 0 {
-                populate(&mut work, &state.map.parts(&all));
+                populate(&mut work, &state.map.parts(&all), Populate::May);
             }
         }
         Ok(work)
@@ -387,8 +396,15 @@ fn lock_range(state: &State, addr: u64, len: u64) -> Result<Option<Range<u64>>, 
     Ok((!range.is_empty()).then_some(range))
 }
 
-/// Faults accessible areas in; it may fail, as mlock's own populating may.
-fn populate(work: &mut Work, areas: &[Area]) {
+/// Whether the call that faults areas in fails where that does.
+#[derive(Clone, Copy, PartialEq)]
+enum Populate {
+    May,
+    Must,
+}
+
+/// Faults accessible areas in.
+fn populate(work: &mut Work, areas: &[Area], how: Populate) {
     for area in areas {
         if matches!(area.content, Content::Special(_)) {
             continue;
@@ -398,7 +414,11 @@ fn populate(work: &mut Work, areas: &[Area]) {
             (false, true) => MADV_POPULATE_READ,
             (false, false) => continue,
         };
-        work.try_call(nr::MADVISE, [area.range.start, area.len(), advice.into(), 0, 0, 0]);
+        let args = [area.range.start, area.len(), advice.into(), 0, 0, 0];
+        match how {
+            Populate::May => work.try_call(nr::MADVISE, args),
+            Populate::Must => drop(work.call(nr::MADVISE, args)),
+        }
     }
 }
 

@@ -76,14 +76,19 @@ impl AreaMap {
 
     /// Whether every byte of `range` is in some area.
     pub fn covers(&self, range: &Range<u64>) -> bool {
-        let mut at = range.start;
+        self.until_hole(range) == *range
+    }
+
+    /// The part of `range` before the first byte that is in no area.
+    pub fn until_hole(&self, range: &Range<u64>) -> Range<u64> {
+        let mut end = range.start;
         for area in self.overlapping(range) {
-            if area.range.start > at {
-                return false;
+            if area.range.start > end {
+                break;
             }
-            at = area.range.end;
+            end = area.range.end;
         }
-        at >= range.end
+        range.start..end.min(range.end)
     }
 
     /// Whether no area is in `range`.
