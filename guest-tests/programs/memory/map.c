@@ -112,6 +112,8 @@ TEST(hint)
     OK(munmap(p, P));
     EQ((long)mmap(p, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), (long)p);
     CHECK(mmap(p, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != p); // taken: elsewhere
+    p = (char *)0x300000000;
+    CHECK(mmap(p + 123, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == p); // rounded down
 }
 
 TEST(low_addresses_are_refused)
@@ -397,6 +399,33 @@ TEST(wishes_beside_other_maps)
     void *what;
     ZERO(pthread_join(thread, &what));
     CHECK(!what);
+}
+
+TEST(remap_where_the_target_is_looked_at_first)
+{
+    char *p = OK(mmap(NULL, 16 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    OK(munmap(p, P));
+    FAILS(EINVAL, (long)mremap(p, P, P, MREMAP_MAYMOVE | MREMAP_FIXED, p)); // upon itself, where nothing is
+    FAILS(EINVAL, (long)mremap(p, P, P, MREMAP_MAYMOVE | MREMAP_FIXED, p + 4 * P + 1));
+    FAILS(EFAULT, (long)mremap(p, P, P, MREMAP_MAYMOVE | MREMAP_FIXED, p + 4 * P));
+    FAILS(EINVAL, (long)mremap(p + P, P, P, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, p + P));
+    OK(munmap(p + 8 * P, P));
+    p[P] = 5;
+    FAILS(EINVAL, (long)mremap(p + P, 0, P, 0)); // private memory cannot be had twice
+    char *wish = p + 8 * P;
+    CHECK(mremap(p + P, P, P, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, wish) == wish); // a wish for free space is granted
+    EQ(wish[0], 5);
+    EQ(p[P], 0);
+}
+
+TEST(a_place_that_is_taken_before_what_is_wrong_else)
+{
+    char *p = OK(mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    FAILS(EEXIST, (long)mmap(p, P, PROT_READ, MAP_FIXED_NOREPLACE | MAP_ANONYMOUS, -1, 0)); // neither private nor shared
+    FAILS(EINVAL, (long)mmap(p, P, PROT_READ, MAP_FIXED | MAP_ANONYMOUS, -1, 0));
+    int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
+    FAILS(ENOMEM, (long)mmap(p, 1ul << 63, PROT_READ, MAP_FIXED | MAP_SHARED, fd, P));
+    FAILS(ENOMEM, (long)mmap(p, -1ul, PROT_READ, MAP_FIXED | MAP_SHARED, fd, P));
 }
 
 MAIN()

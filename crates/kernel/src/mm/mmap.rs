@@ -73,12 +73,18 @@ impl State {
             return Err(Errno::EINVAL);
         }
         let len = page_up(ask.len).ok_or(Errno::ENOMEM)?;
+        let state = self;
+        let fixed = ask.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0;
+        let range = if fixed {
+            fixed_range(state, ask.addr, len, ask.flags)?
+        } else {
+            choose(state, &ask, len).ok_or(Errno::ENOMEM)?
+        };
         if let Some(f) = &ask.file
             && f.offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64)
         {
             return Err(Errno::EOVERFLOW);
         }
-        let fixed = ask.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0;
         let shared = match (kind, &ask.file) {
             (MAP_SHARED, _) => true,
             (MAP_PRIVATE, _) => false,
@@ -95,13 +101,6 @@ impl State {
         }
         let prot = Prot::from_bits_truncate(ask.prot);
         let max_prot = file_rights(&ask, prot, shared)?;
-
-        let state = self;
-        let range = if fixed {
-            fixed_range(state, ask.addr, len, ask.flags)?
-        } else {
-            choose(state, &ask, len).ok_or(Errno::ENOMEM)?
-        };
         state.check_count(1 + state.map.splits(&range))?;
         let mut flags = state.lock_future;
         flags.set(AreaFlags::SHARED, shared);
@@ -306,7 +305,7 @@ fn choose(state: &mut State, ask: &MapRequest, len: u64) -> Option<Range<u64>> {
     let low_memory = ask.flags & MAP_32BIT != 0;
     let top = if low_memory { 0x8000_0000.min(state.top) } else { state.top };
     if ask.addr != 0
-        && let Some(wish) = page_up(ask.addr).map(|at| at.max(LOW))
+        && let wish = page_down(ask.addr).max(LOW)
         && let Some(end) = wish.checked_add(len).filter(|end| *end <= top)
         && state.map.is_free_for_hint(&(wish..end))
         && !taken.iter().any(|t| t.start < end && wish < t.end)

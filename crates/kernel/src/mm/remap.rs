@@ -38,18 +38,21 @@ impl State {
         let old_len = page_up(ask.old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(ask.new_len).filter(|len| *len != 0).ok_or(Errno::EINVAL)?;
         let state = self;
+        let target = if fixed || keep { Some(state.range(ask.new_addr, new_len, Errno::EINVAL)?) } else { None };
+        if target.as_ref().is_some_and(|to| to.start < addr.saturating_add(old_len) && addr < to.end) {
+            return Err(Errno::EINVAL);
+        }
         let old = state.range(addr, old_len, Errno::EFAULT)?;
         let area = state.map.find(addr).ok_or(Errno::EFAULT)?.clone();
         if area.flags.contains(AreaFlags::SEALED) {
             return Err(Errno::EPERM);
         }
-        if fixed {
-            let to = state.range(ask.new_addr, new_len, Errno::EINVAL)?;
+        if old_len == 0 && !area.shared() {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(to) = target.clone().filter(|_| fixed) {
             if to.start < LOW {
                 return Err(Errno::EPERM);
-            }
-            if to.start < old.end && old.start < to.end {
-                return Err(Errno::EINVAL);
             }
             state.check_sealed(&to)?;
             return move_to(state, &area, old, to, keep, by);
@@ -69,17 +72,28 @@ impl State {
             && old_len != 0
             && old.end == area.range.end
             && more.end <= state.top
-            && state.map.is_free_for_hint(&more)
-            && !taken.iter().any(|t| t.start < more.end && more.start < t.end);
+            && is_left(state, &more, &taken);
         if room {
             return grow(state, &area, old, more, by);
         }
         if !may_move {
             return Err(Errno::ENOMEM);
         }
-        let at = place(state, new_len, PAGE_SIZE, &taken).ok_or(Errno::ENOMEM)?;
-        move_to(state, &area, old, at..at + new_len, keep, by)
+        let wish = target.filter(|to| to.start >= LOW && is_left(state, to, &taken));
+        let to = match wish {
+            Some(to) => to,
+            None => {
+                let at = place(state, new_len, PAGE_SIZE, &taken).ok_or(Errno::ENOMEM)?;
+                at..at + new_len
+            }
+        };
+        move_to(state, &area, old, to, keep, by)
     }
+}
+
+/// Whether a new map may take `range`.
+fn is_left(state: &State, range: &Range<u64>, taken: &[Range<u64>]) -> bool {
+    state.map.is_free_for_hint(range) && !taken.iter().any(|t| t.start < range.end && range.start < t.end)
 }
 
 /// Gives the tail back.
@@ -147,9 +161,6 @@ fn move_to(
         return Err(Errno::EFAULT);
     }
     let twice = moved.is_empty();
-    if twice && !area.shared() {
-        return Err(Errno::EINVAL);
-    }
     check_offset(area, old.start, len)?;
     let stays = keep || twice;
     check_more(state, area, if stays { len } else { len.saturating_sub(moved.end - moved.start) }, by)?;
