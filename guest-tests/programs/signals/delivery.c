@@ -470,4 +470,43 @@ TEST(queue_limit)
     EQ(errno, EAGAIN);
 }
 
+static pid_t other_tid;
+static void *wait_for_ever(void *unused)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    __atomic_store_n(&other_tid, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    for (;;)
+        pause();
+    return unused;
+}
+// Only the thread itself may say of a signal what it likes.
+TEST(siginfo_for_another_thread)
+{
+    pthread_t thread;
+    ZERO(pthread_create(&thread, NULL, wait_for_ever, NULL));
+    EVENTUALLY(__atomic_load_n(&other_tid, __ATOMIC_SEQ_CST));
+    siginfo_t info = {.si_signo = SIGUSR1, .si_code = SI_USER};
+    signal(SIGUSR1, SIG_IGN);
+    OK(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGUSR1, &info));
+    FAILS(EPERM, syscall(SYS_rt_tgsigqueueinfo, getpid(), other_tid, SIGUSR1, &info));
+    info.si_code = SI_QUEUE;
+    OK(syscall(SYS_rt_tgsigqueueinfo, getpid(), other_tid, SIGUSR1, &info));
+}
+
+TEST(kill_comes_before_all_others)
+{
+    for (int i = 0; i < 20; i++) {
+        pid_t child = FORK({ pause(); });
+        kill(child, SIGSTOP);
+        EVENTUALLY(task_state(child) == 'T');
+        kill(child, SIGHUP);
+        kill(child, SIGTERM);
+        kill(child, SIGKILL);
+        kill(child, SIGCONT);
+        WAIT_STATUS(child, KILLED(SIGKILL));
+    }
+}
+
 MAIN()

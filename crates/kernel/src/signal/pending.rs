@@ -1,6 +1,6 @@
 //! Pending signals: standard ones at most once, real-time ones queued in order. signal(7).
 
-use super::{SIGRTMIN, SYNCHRONOUS, SigInfo, SigSet, bit};
+use super::{SIGKILL, SIGRTMIN, SYNCHRONOUS, SigInfo, SigSet, bit};
 use std::collections::VecDeque;
 
 /// The pending signals of a thread or of a thread group.
@@ -43,7 +43,9 @@ impl Pending {
         if there == 0 {
             return None;
         }
-        let first = if there & SYNCHRONOUS != 0 { there & SYNCHRONOUS } else { there };
+        // A process that is killed dies of that, whatever came with it.
+        let first =
+            [bit(SIGKILL), SYNCHRONOUS].into_iter().map(|set| there & set).find(|set| *set != 0).unwrap_or(there);
         let sig = first.trailing_zeros() as i32 + 1;
         let at = self.queue.iter().position(|i| i.sig() == sig)?;
         let info = self.queue.remove(at)?;
