@@ -210,7 +210,7 @@ pub fn from_afar(task: &Task, to: &ThreadGroup, info: SigInfo) -> SigInfo {
     if known { info } else { info.without_sender() }
 }
 
-/// A siginfo_t from a guest: only what looks like it comes from a process may go to others.
+/// A siginfo_t from a guest: only what looks like it comes from a process may go to others, of which the other threads of the caller's process are some.
 fn queued_info(call: &Call<'_>, sig: i32, at: u64, to_self: bool) -> Op<SigInfo> {
     let info = SigInfo::from_user(sig, call.get::<[u8; 128]>(at)?);
     if !to_self && (info.code() >= 0 || info.code() == signal::SI_TKILL) {
@@ -223,7 +223,7 @@ pub fn sys_rt_sigqueueinfo(call: &mut Call<'_>, [pid, sig, info, ..]: Args) -> O
     let sig = check_signal(sig)?;
     let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
     let target = ns.group(pid as i32);
-    let to_self = target.as_ref().is_some_and(|t| Arc::ptr_eq(t, &call.task.group));
+    let to_self = target.as_ref().is_some_and(|t| Arc::ptr_eq(&t.pid, &call.task.pid));
     let info = queued_info(call, sig, info, to_self)?;
     let target = target.ok_or(Errno::ESRCH)?;
     if !may_signal(call.task, &target, sig) {
@@ -237,7 +237,7 @@ pub fn sys_rt_sigqueueinfo(call: &mut Call<'_>, [pid, sig, info, ..]: Args) -> O
 
 pub fn sys_rt_tgsigqueueinfo(call: &mut Call<'_>, [tgid, tid, sig, info, ..]: Args) -> Op<Ret> {
     let sig = check_signal(sig)?;
-    let to_self = call.task.group.id() == tgid as i32;
+    let to_self = call.task.pid.ns().is_some_and(|ns| call.task.pid.number_in(&ns) == tid as i32);
     let info = queued_info(call, sig, info, to_self)?;
     signal_thread(call.task, Some(tgid as i32), tid as i32, sig, Some(info))
 }
