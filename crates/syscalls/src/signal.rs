@@ -31,7 +31,11 @@ pub fn sys_rt_sigaction(call: &mut Call<'_>, [sig, new, old, size, ..]: Args) ->
     let before = call.task.group.signals.lock().actions.get(sig);
     call.put_if(old, &before)?;
     match action {
-        Some(action) => call.task.group.set_action(sig, SigAction { mask: action.mask & !UNMASKABLE, ..action }),
+        Some(mut action) => {
+            action.mask &= !UNMASKABLE;
+            action.flags &= signal::SA_KNOWN;
+            call.task.group.set_action(sig, action);
+        }
         None => call.task.show_untouched(),
     }
     Ok(().into())

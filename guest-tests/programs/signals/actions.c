@@ -167,4 +167,13 @@ TEST(a_handler_for_once)
     }
 }
 
+// Flags that a kernel does not know do not stay, SA_UNSUPPORTED least of all.
+TEST(unknown_flags_go)
+{
+    struct sigaction sa = {.sa_handler = SIG_IGN, .sa_flags = SA_RESTART | 0x400 /* SA_UNSUPPORTED */ | 0x800 /* SA_EXPOSE_TAGBITS */ | 0x100}, is;
+    OK(sigaction(SIGUSR1, &sa, NULL));
+    OK(sigaction(SIGUSR1, NULL, &is));
+    EQ(is.sa_flags & ~0x04000000, SA_RESTART | 0x800);
+}
+
 MAIN()
