@@ -292,7 +292,7 @@ fn changed(before: AltStack, wanted: StackT, sp: u64) -> Result<AltStack, Errno>
     match wanted.flags & !SS_AUTODISARM {
         SS_DISABLE => Ok(AltStack::NONE),
         0 | SS_ONSTACK if wanted.size < MINSIGSTKSZ => Err(Errno::ENOMEM),
-        0 | SS_ONSTACK => Ok(AltStack { sp: wanted.sp, flags: wanted.flags & SS_AUTODISARM, size: wanted.size }),
+        0 | SS_ONSTACK => Ok(AltStack { sp: wanted.sp, flags: wanted.flags, size: wanted.size }),
         _ => Err(Errno::EINVAL),
     }
 }

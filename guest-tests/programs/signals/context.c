@@ -564,4 +564,27 @@ TEST(fault_in_a_thread)
         ZERO(pthread_join(t[i], NULL));
 }
 
+static volatile int frame_flags;
+static void note_frame(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    frame_flags = ((ucontext_t *)context)->uc_stack.ss_flags;
+}
+// A frame has the flags as they were set.
+TEST(flags_of_the_alternate_stack_in_the_context)
+{
+    static char room[65536];
+    struct sigaction sa = {.sa_sigaction = note_frame, .sa_flags = SA_SIGINFO};
+    OK(sigaction(SIGUSR1, &sa, NULL));
+    frame_flags = -1;
+    raise(SIGUSR1);
+    EQ(frame_flags, 0);
+    OK(sigaltstack(&(stack_t){.ss_sp = room, .ss_size = sizeof room, .ss_flags = SS_ONSTACK}, NULL));
+    raise(SIGUSR1);
+    EQ(frame_flags, SS_ONSTACK);
+    OK(sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL));
+    raise(SIGUSR1);
+    EQ(frame_flags, SS_DISABLE);
+}
+
 MAIN()

@@ -177,13 +177,15 @@ pub const SS_AUTODISARM: u32 = 1 << 31;
 
 impl AltStack {
     pub const NONE: AltStack = AltStack { sp: 0, flags: SS_DISABLE, size: 0 };
+    /// Of a program that has set none since its first ancestor: signal frames show its flags as they are.
+    pub const UNSET: AltStack = AltStack { sp: 0, flags: 0, size: 0 };
 
     pub fn enabled(&self) -> bool {
         self.flags & SS_DISABLE == 0 && self.size > 0
     }
     /// As a signal frame has it.
     pub fn shown(&self) -> (u64, u32, u64) {
-        (self.sp, self.flags & !SS_ONSTACK, self.size)
+        (self.sp, self.flags, self.size)
     }
     pub fn contains(&self, sp: u64) -> bool {
         self.enabled() && sp > self.sp && sp - self.sp <= self.size

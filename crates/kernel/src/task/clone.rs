@@ -288,7 +288,7 @@ impl Task {
             vfork_parent: None,
             birth: Some(Birth::Exec(image)),
         };
-        let task = Self::make(kernel, pid, group, fields, 0, AltStack::NONE);
+        let task = Self::make(kernel, pid, group, fields, 0, AltStack::UNSET);
         let mut links = task.group.links.lock();
         links.tasks.push(task.clone());
         links.leader = Some(task.clone());

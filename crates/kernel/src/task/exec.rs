@@ -268,7 +268,8 @@ impl Task {
             let mut group = self.group.signals.lock();
             group.actions.reset_handlers();
             let mut mine = self.signals.lock();
-            mine.set_altstack(AltStack::NONE);
+            let flags = mine.altstack.flags;
+            mine.set_altstack(AltStack { flags, ..AltStack::UNSET });
             if let Some(mask) = mine.saved_mask.take() {
                 mine.mask.set(mask);
             }
