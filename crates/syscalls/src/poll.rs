@@ -39,11 +39,15 @@ fn wait_any(call: &mut Call<'_>, list: &mut [Watched], timeout: Option<Nanos>, r
         return Err(Stop::Block);
     }
     let count = look(list);
-    if count > 0 || timeout == Some(0) {
+    if count > 0 {
         return Ok(count);
     }
+    // Also without any time to wait: what the call's mask lets in comes.
     if call.waits.interrupt != Interrupt::None {
         return Err(Stop::Restart(restart));
+    }
+    if timeout == Some(0) {
+        return Ok(0);
     }
     if deadline.is_some_and(|d| d.expired()) {
         return Ok(0);

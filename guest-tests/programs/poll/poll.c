@@ -211,4 +211,32 @@ TEST(numbers_are_no_streams)
     EQ(fcntl(fd, F_GETFL), O_RDWR | O_NONBLOCK);
 }
 
+static volatile int masked_count;
+static void count_masked(int signal) { (void)signal, masked_count++; }
+// Also a call that does not wait lets in what its mask lets in.
+TEST(mask_without_time)
+{
+    sigset_t usr1, none;
+    sigemptyset(&none);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    OK(sigprocmask(SIG_BLOCK, &usr1, NULL));
+    signal(SIGUSR1, count_masked);
+    struct timespec now = {0, 0};
+    raise(SIGUSR1);
+    FAILS(EINTR, ppoll(NULL, 0, &now, &none));
+    EQ(masked_count, 1);
+    raise(SIGUSR1);
+    FAILS(EINTR, pselect(0, NULL, NULL, NULL, &now, &none));
+    EQ(masked_count, 2);
+    EQ(ppoll(NULL, 0, &now, &none), 0);
+    // What is ready comes first, and the signal later.
+    raise(SIGUSR1);
+    struct pollfd null = {OK(open("/dev/null", O_RDWR)), POLLIN, 0};
+    EQ(ppoll(&null, 1, &now, &none), 1);
+    EQ(masked_count, 2);
+    EQ(ppoll(&null, 0, &now, &usr1), 0);
+    EQ(masked_count, 2);
+}
+
 MAIN()
