@@ -78,12 +78,12 @@ fn fix_capabilities(old: &Cred, new: &mut Cred) {
     } else if old.euid != root && new.euid == root {
         new.effective = new.permitted;
     }
-    fix_fs_capabilities(old.fsuid, new, root);
 }
 
 /// CAP_CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE.
 const FS_CAPS: CapSet = CapSet(1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 9 | 1 << 27 | 1 << 32);
 
+/// Of setfsuid(2) alone: other changes of the file system's user id follow the effective one.
 fn fix_fs_capabilities(old_fsuid: u32, new: &mut Cred, root: u32) {
     if old_fsuid == root && new.fsuid != root {
         new.effective = new.effective.without(FS_CAPS);
