@@ -178,6 +178,9 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
     new.ambient = if has_file_caps || ids_changed { CapSet::EMPTY } else { old.ambient };
     new.permitted = old.inheritable.and(inheritable).or(permitted.and(old.bounding)).or(new.ambient);
     new.effective = if effective { new.permitted } else { new.ambient };
+    if old.no_new_privs {
+        new.permitted = new.permitted.and(old.permitted);
+    }
     new.securebits &= !SECBIT_KEEP_CAPS;
     let gained = !as_root && !old.permitted.contains(new.permitted);
     let ids_differ = new.euid != new.uid || new.egid != new.gid;
