@@ -3,6 +3,7 @@
 #include <sys/ptrace.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sys/auxv.h>
 #include <sys/fsuid.h>
 
 #define ROOT()                                                                                                         \
@@ -274,6 +275,99 @@ TEST(set_uid_program_that_is_traced)
             EQ(status, SIGTRAP << 8 | 0x7f);
             OK(ptrace(PTRACE_CONT, child, 0, 0));
         }
+        WAIT_OK(child);
+    }
+}
+
+HELPER(secure)
+{
+    EQ(getauxval(AT_SECURE), atoi(argv[1]));
+    EQ(prctl(PR_GET_DUMPABLE), atoi(argv[2]));
+    return 0;
+}
+// Who runs with rights that are not the user's own is watched, set-user-id program or not.
+TEST(secure_programs)
+{
+    ROOT();
+    copy_self("prog", 0755, 0);
+    OK(chmod(".", 0755));
+    static const struct { uid_t user[3]; gid_t group[3]; const char *secure, *dumpable; } cases[] = {
+        {{0, 0, 0}, {0, 0, 0}, "0", "1"},
+        {{1000, 1000, 1000}, {1000, 1000, 1000}, "0", "1"},
+        {{0, 1000, 1000}, {0, 0, 0}, "1", "0"},
+        {{1000, 0, 0}, {0, 0, 0}, "1", "0"},
+        {{0, 0, 0}, {1000, 0, 0}, "1", "0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pid_t child = FORK({
+            OK(setresgid(cases[i].group[0], cases[i].group[1], cases[i].group[2]));
+            OK(setresuid(cases[i].user[0], cases[i].user[1], cases[i].user[2]));
+            execl("./prog", "prog", "helper:secure", cases[i].secure, cases[i].dumpable, NULL);
+        });
+        WAIT_OK(child);
+    }
+    // Back to the user's own is a change as well.
+    copy_self("own", 04755, 1000);
+    pid_t child = FORK({
+        OK(setresuid(1000, 0, 0));
+        execl("./own", "own", "helper:secure", "1", "0", NULL);
+    });
+    WAIT_OK(child);
+}
+
+TEST(no_groups_in_proc)
+{
+    ROOT();
+    char text[8192];
+    OK(setgroups(0, NULL));
+    read_file("/proc/self/status", text, sizeof text);
+    CHECK(strstr(text, "\nGroups:\t \n"));
+}
+
+// Other changes of user ids leave the capabilities for files as setfsuid(2) left them.
+TEST(fsuid_and_capabilities)
+{
+    ROOT();
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    OK(setfsuid(1000));
+    OK(syscall(SYS_capget, &head, data));
+    EQ(data[0].effective & 1 << CAP_CHOWN, 0);
+    OK(setresuid(0, 0, 0)); // takes the file system's user id along
+    EQ(setfsuid(-1), 0);
+    OK(syscall(SYS_capget, &head, data));
+    EQ(data[0].effective & 1 << CAP_CHOWN, 0);
+    OK(setfsuid(1000));
+    OK(setfsuid(0));
+    OK(syscall(SYS_capget, &head, data));
+    EQ(data[0].effective & 1 << CAP_CHOWN, 1 << CAP_CHOWN);
+}
+
+HELPER(permitted)
+{
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    OK(syscall(SYS_capget, &head, data));
+    EQ(data[0].permitted >> CAP_CHOWN & 1, atoi(argv[1]));
+    EQ(data[0].effective >> CAP_CHOWN & 1, atoi(argv[1]));
+    return 0;
+}
+// A program that root executes gets all capabilities back, unless it may get no new privileges.
+TEST(no_new_capabilities)
+{
+    ROOT();
+    copy_self("prog", 0755, 0);
+    for (int no_new = 0; no_new < 2; no_new++) {
+        pid_t child = FORK({
+            struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+            struct __user_cap_data_struct data[2];
+            OK(syscall(SYS_capget, &head, data));
+            data[0].permitted &= ~(1u << CAP_CHOWN), data[0].effective &= ~(1u << CAP_CHOWN);
+            OK(syscall(SYS_capset, &head, data));
+            if (no_new)
+                OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+            execl("./prog", "prog", "helper:permitted", no_new ? "0" : "1", NULL);
+        });
         WAIT_OK(child);
     }
 }

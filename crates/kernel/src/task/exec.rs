@@ -158,7 +158,8 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
             new.egid = attr.gid;
         }
     }
-    let ids_changed = new.euid != old.euid || new.egid != old.egid;
+    // Set-user-id programs, and what runs with others' rights already.
+    let set_id = (new.euid, new.egid) != (old.euid, old.egid) || (new.euid, new.egid) != (new.uid, new.gid);
     (new.suid, new.fsuid) = (new.euid, new.euid);
     (new.sgid, new.fsgid) = (new.egid, new.egid);
     let root = old.user_ns.uid_from(0).unwrap_or(u32::MAX);
@@ -175,16 +176,14 @@ fn credentials(io: &mut Io<'_>, file: &Arc<File>, old: &Cred, watched: bool) -> 
         inheritable = CapSet::FULL;
         effective = new.euid == root;
     }
-    new.ambient = if has_file_caps || ids_changed { CapSet::EMPTY } else { old.ambient };
+    new.ambient = if has_file_caps || set_id { CapSet::EMPTY } else { old.ambient };
     new.permitted = old.inheritable.and(inheritable).or(permitted.and(old.bounding)).or(new.ambient);
-    new.effective = if effective { new.permitted } else { new.ambient };
     if old.no_new_privs {
         new.permitted = new.permitted.and(old.permitted);
     }
+    new.effective = if effective { new.permitted } else { new.ambient };
     new.securebits &= !SECBIT_KEEP_CAPS;
-    let gained = !as_root && !old.permitted.contains(new.permitted);
-    let ids_differ = new.euid != new.uid || new.egid != new.gid;
-    let secure = ids_differ || ids_changed || gained || has_file_caps && effective;
+    let secure = set_id || new.uid != root && (effective || !new.ambient.contains(new.permitted));
     Ok((new, secure))
 }
 
@@ -282,7 +281,11 @@ impl Task {
         }
         self.set_robust_list(0);
         super::pi::owner_died(self);
-        if secure {
+        let old_cred = self.cred();
+        let changes = (cred.euid, cred.egid, cred.fsuid, cred.fsgid)
+            != (old_cred.euid, old_cred.egid, old_cred.fsuid, old_cred.fsgid)
+            || !old_cred.permitted.contains(cred.permitted);
+        if secure || changes {
             self.set_death_signal(0);
         }
         // What its user may not read, its user may not dump either.
@@ -291,7 +294,8 @@ impl Task {
             let mut io = Io::kernel(Arc::new(cred.clone()), &mut done);
             vfs::access::check(&mut io, inode, vfs::access::READ).is_ok()
         });
-        self.group.dumpable.store(i32::from(!secure && may_read), Relaxed);
+        let own = cred.euid == cred.uid && cred.egid == cred.gid;
+        self.group.dumpable.store(i32::from(own && !changes && may_read), Relaxed);
         self.set_cred(cred);
         self.set_comm(&comm);
         let old_exe = self.group.exe.lock().replace(exe);
