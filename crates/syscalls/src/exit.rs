@@ -181,7 +181,8 @@ fn look(task: &Arc<Task>, which: &Which, options: u32) -> Op<Option<Report>> {
         if !(meant && of_kind && mine) {
             continue;
         }
-        any = true;
+        // One that has ended has nothing else to tell any more.
+        any |= options & WEXITED != 0 || !matches!(child.links.lock().state, GroupState::Zombie(_));
         if let Some(report) = take_report(&child, task, options) {
             return Ok(Some(report));
         }

@@ -276,4 +276,14 @@ TEST(wclone_and_wall)
     EQ(OK(waitpid(child, &status, __WALL)), child);
 }
 
+TEST(a_zombie_does_not_stop)
+{
+    pid_t child = FORK({ _exit(0); });
+    siginfo_t info;
+    OK(waitid(P_PID, child, &info, WEXITED | WNOWAIT));
+    FAILS(ECHILD, waitid(P_PID, child, &info, WSTOPPED));
+    FAILS(ECHILD, waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG));
+    WAIT_OK(child);
+}
+
 MAIN()
