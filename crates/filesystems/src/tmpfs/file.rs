@@ -86,7 +86,7 @@ impl OpenFile {
             let at = at.unwrap_or_else(|| self.node.state.lock().data.size());
             self.node.settle(at.saturating_add(from.len() as u64))?;
         }
-        let (fd, at, count) = {
+        let (fd, at, count, size) = {
             let mut state = self.node.state.lock();
             let size = state.data.size();
             let at = at.unwrap_or(size);
@@ -101,7 +101,7 @@ impl OpenFile {
                     }
                     return Ok(count);
                 }
-                Data::Host(host) => (host.fd.clone(), at, count),
+                Data::Host(host) => (host.fd.clone(), at, count, size),
             }
         };
         let from = from.get(..count).unwrap_or_default();
