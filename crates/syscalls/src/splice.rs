@@ -232,7 +232,7 @@ pub fn sys_vmsplice(call: &mut Call<'_>, [fd, iov, count, flags, ..]: Args) -> O
     let moved = if file.writable() {
         end.write_as(&mut io, &mut buffers, false)?
     } else {
-        file.read(&mut io, None, &mut buffers)?
+        end.read_as(&mut io, &mut buffers, false)?
     };
     Ok((done + moved as u64).into())
 }

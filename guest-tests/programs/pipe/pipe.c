@@ -419,4 +419,22 @@ TEST(packets_are_the_writers_flag)
     EQ(fcntl(p[1], F_GETFL), O_WRONLY | O_NONBLOCK | O_DIRECT);
 }
 
+TEST(a_fifo_forgets_its_size_with_its_users)
+{
+    OK(mkfifo("f", 0600));
+    int fd = OK(open("f", O_RDWR));
+    EQ(fcntl(fd, F_SETPIPE_SZ, 4096), 4096);
+    close(fd);
+    EQ(fcntl(OK(open("f", O_RDWR)), F_GETPIPE_SZ), 65536);
+}
+
+TEST(vmsplice_reads_over_packets)
+{
+    OK(pipe2(p, O_DIRECT | O_NONBLOCK));
+    EQ(write(p[1], "ab", 2), 2);
+    EQ(write(p[1], "cd", 2), 2);
+    EQ(vmsplice(p[0], &(struct iovec){big, 10}, 1, 0), 4);
+    CHECK(!memcmp(big, "abcd", 4));
+}
+
 MAIN()

@@ -236,6 +236,29 @@ impl PipeEnd {
         self.packet.load(Ordering::Relaxed)
     }
 
+    /// Reads a packet at most, or whatever there is.
+    pub fn read_as(&self, io: &mut Io<'_>, to: &mut dyn Sink, packets: bool) -> Op<usize> {
+        let max = to.left();
+        if max == 0 {
+            return Ok(0);
+        }
+        let mut parts = if packets { self.pipe.pull(io, max)? } else { self.pipe.pull_all(io, max)? };
+        let mut count = 0;
+        for at in 0..parts.len() {
+            let Some(part) = parts.get_mut(at) else { break };
+            let put = to.put(part.bytes());
+            let taken = *put.as_ref().unwrap_or(&0);
+            part.advance(taken);
+            count += taken;
+            if part.is_empty() {
+                continue;
+            }
+            self.pipe.unpull(parts);
+            return if count > 0 { Ok(count) } else { put.and_then(|_| fail(Errno::EFAULT)) };
+        }
+        Ok(count)
+    }
+
     /// Writes as packets or not. Returns the bytes of this run; those of runs before are in `io.done`.
     pub fn write_as(&self, io: &mut Io<'_>, from: &mut dyn Source, packet: bool) -> Op<usize> {
         let mut wrote = 0;
@@ -285,8 +308,9 @@ impl Drop for PipeEnd {
                 events |= READABLE | Events::HUP;
             }
         }
-        // A FIFO's data goes with its last user.
-        let rest = if state.readers == 0 && state.writers == 0 { state.ring.pull_all(usize::MAX) } else { Vec::new() };
+        // A FIFO's data and size go with its last user.
+        let unused = state.readers == 0 && state.writers == 0;
+        let rest = unused.then(|| std::mem::replace(&mut state.ring, Ring::new(DEFAULT_SLOTS)));
         drop(state);
         drop(rest);
         if !events.is_empty() {
@@ -309,25 +333,7 @@ impl FileOps for PipeEnd {
     }
 
     fn read(&self, io: &mut Io<'_>, _at: Option<u64>, to: &mut dyn Sink) -> Op<usize> {
-        let max = to.left();
-        if max == 0 {
-            return Ok(0);
-        }
-        let mut parts = self.pipe.pull(io, max)?;
-        let mut count = 0;
-        for at in 0..parts.len() {
-            let Some(part) = parts.get_mut(at) else { break };
-            let put = to.put(part.bytes());
-            let taken = *put.as_ref().unwrap_or(&0);
-            part.advance(taken);
-            count += taken;
-            if part.is_empty() {
-                continue;
-            }
-            self.pipe.unpull(parts);
-            return if count > 0 { Ok(count) } else { put.and_then(|_| fail(Errno::EFAULT)) };
-        }
-        Ok(count)
+        self.read_as(io, to, true)
     }
 
     fn write(&self, io: &mut Io<'_>, _at: Option<u64>, from: &mut dyn Source) -> Op<usize> {
