@@ -246,4 +246,16 @@ TEST(a_mask_of_flags_alone_and_the_end_of_a_folder)
     EQ(((struct inotify_event *)events)->mask, IN_ACCESS | IN_ISDIR);
 }
 
+TEST(a_file_is_opened_before_it_is_cut)
+{
+    write_file("f", "abc");
+    int fd = OK(inotify_init1(IN_NONBLOCK));
+    OK(inotify_add_watch(fd, "f", IN_OPEN | IN_MODIFY));
+    OK(open("f", O_WRONLY | O_TRUNC));
+    struct inotify_event is[2];
+    EQ(read(fd, is, sizeof is), sizeof is);
+    EQ(is[0].mask, IN_OPEN);
+    EQ(is[1].mask, IN_MODIFY);
+}
+
 MAIN()

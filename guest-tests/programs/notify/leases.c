@@ -159,4 +159,13 @@ TEST(folder_notification)
     EQ(seen_count, 4);
 }
 
+TEST(an_open_for_reading_that_cuts_leaves_a_read_lease)
+{
+    write_file("f", "abc");
+    int fd = OK(open("f", O_RDONLY));
+    OK(fcntl(fd, F_SETLEASE, F_RDLCK));
+    OK(open("f", O_RDONLY | O_TRUNC | O_NONBLOCK));
+    EQ(fcntl(fd, F_GETLEASE), F_RDLCK);
+}
+
 MAIN()

@@ -165,7 +165,7 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
     if writes {
         super::may_write(&inode)?;
     }
-    super::lease::break_for(io, &inode, writes, flags.contains(OpenFlags::NONBLOCK))?;
+    super::lease::break_for(io, &inode, flags.writable(), flags.contains(OpenFlags::NONBLOCK))?;
     if matches!(inode.kind, FileType::Dir | FileType::Char) && flags.contains(OpenFlags::DIRECT) {
         return fail(Errno::EINVAL);
     }
