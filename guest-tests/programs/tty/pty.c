@@ -600,4 +600,32 @@ TEST(only_tcoon_ends_tcooff)
     EQ(write(s, "x", 1), 1);
 }
 
+TEST(tcoon_does_not_start_what_the_keyboard_stopped)
+{
+    make();
+    OK(fcntl(s, F_SETFL, O_NONBLOCK));
+    type("\023");
+    EVENTUALLY(poll(&(struct pollfd){s, POLLIN | POLLOUT, 0}, 1, 0) == 0);
+    OK(tcflow(s, TCOON));
+    FAILS(EAGAIN, write(s, "x", 1));
+    type("\021");
+    EVENTUALLY(write(s, "x", 1) == 1);
+}
+
+TEST(settings_at_a_hang_up_and_in_packet_mode)
+{
+    make();
+    struct termios now;
+    char c = 0;
+    OK(ioctl(m, TIOCPKT, &(int){1}));
+    OK(tcsetattr(s, TCSAFLUSH, &t));
+    EQ(read(m, &c, 1), 1);
+    EQ(c, TIOCPKT_FLUSHREAD);
+    t.c_lflag &= ~ECHO;
+    set();
+    OK(ioctl(s, TIOCVHANGUP));
+    OK(tcgetattr(m, &now));
+    CHECK(now.c_lflag & ECHO);
+}
+
 MAIN()

@@ -263,10 +263,14 @@ impl Discipline {
         effects.signals.push(sig);
     }
 
-    /// TCOOFF and TCOON of tcflow(3).
+    /// TCOOFF and TCOON of tcflow(3): what VSTOP stopped, TCOON does not start.
     pub fn suspend(&mut self, on: bool, effects: &mut Effects) {
-        self.suspended = on;
-        if on { self.stop(effects) } else { self.start(effects) }
+        let was = std::mem::replace(&mut self.suspended, on);
+        if on {
+            self.stop(effects);
+        } else if was {
+            self.start(effects);
+        }
     }
 
     pub fn start(&mut self, effects: &mut Effects) {

@@ -210,6 +210,7 @@ impl Terminal {
         self.update(|state, effects| {
             if flush {
                 state.line.flush_input();
+                effects.packet |= TIOCPKT_FLUSHREAD as u8;
             }
             state.line.set_termios(new, effects);
         });

@@ -5,7 +5,7 @@
 use super::discipline::{Discipline, Effects};
 use super::job::Job;
 use abi::time::Timespec;
-use abi::tty::{TIOCPKT_STOP, Winsize};
+use abi::tty::{TIOCPKT_STOP, Termios2, Winsize};
 use kernel::Kernel;
 use kernel::locks::FileState;
 use kernel::signal::{SIGCONT, SIGHUP, SIGWINCH, SigInfo};
@@ -171,6 +171,7 @@ impl Terminal {
         let (session, foreground) = {
             let mut state = self.state.lock();
             state.epoch += 1;
+            state.line.termios = Termios2::default();
             state.line.flush_input();
             let foreground = state.job.foreground();
             (state.job.leave(), foreground)
