@@ -530,4 +530,17 @@ TEST(a_linger_that_is_off_keeps_no_time)
     EQ(is.l_linger, 0);
 }
 
+TEST(ends_of_streams)
+{
+    char c;
+    signal(SIGPIPE, SIG_IGN);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    EQ(write(s[0], &c, 0), 0);
+    OK(shutdown(s[0], SHUT_WR));
+    FAILS(EPIPE, write(s[0], &c, 0));
+    int alone = OK(socket(AF_UNIX, SOCK_STREAM, 0));
+    OK(shutdown(alone, SHUT_RDWR));
+    FAILS(EINVAL, recv(alone, &c, 1, 0));
+}
+
 MAIN()

@@ -86,6 +86,9 @@ impl Endpoint {
             }
             (state.peer.clone().ok_or(Errno::ENOTCONN)?, state.buffer)
         };
+        if from.left() == 0 && self.state.lock().shut & WRITE_SHUT != 0 {
+            return fail(Errno::EPIPE);
+        }
         let attached = self.attached(io, message)?;
         let mut wrote = 0;
         while from.left() > 0 {
@@ -184,7 +187,7 @@ impl Endpoint {
     fn receive_stream(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
         let pass_cred = {
             let state = self.state.lock();
-            if state.peer.is_none() && state.shut == 0 {
+            if state.peer.is_none() {
                 return fail(Errno::EINVAL);
             }
             state.pass_cred
@@ -273,7 +276,7 @@ impl Endpoint {
     fn receive_one(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
         let pass_cred = {
             let state = self.state.lock();
-            if self.kind == Kind::Seqpacket && state.peer.is_none() && state.shut == 0 {
+            if self.kind == Kind::Seqpacket && state.peer.is_none() {
                 return fail(Errno::ENOTCONN);
             }
             state.pass_cred
