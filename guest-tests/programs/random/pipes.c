@@ -246,7 +246,7 @@ STEP(5, setpipe)
 }
 STEP(3, flags)
 {
-    int slot = any(), add = O_NONBLOCK | (chance(30) ? O_DIRECT : 0) | (chance(30) ? O_ASYNC : 0) | (chance(10) ? O_APPEND : 0) | (chance(10) ? O_NOATIME : 0);
+    int slot = any(), add = O_NONBLOCK | (chance(30) ? O_DIRECT : 0) | (kinds[slot] && strcmp(kinds[slot], "fifo") && strcmp(kinds[slot], "pipe w") && chance(30) ? O_ASYNC : 0) | (chance(10) ? O_APPEND : 0) | (chance(10) ? O_NOATIME : 0);
     say("setfl %d %s %o", slot, kinds[slot] ?: "none", add);
     result(fcntl(BASE + slot, F_SETFL, add));
     say(" %o", fcntl(BASE + slot, F_GETFL));

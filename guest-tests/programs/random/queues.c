@@ -198,7 +198,7 @@ STEP(12, semctl)
     case 6: result(semctl(sets[at], number, SETALL, all)); break;
     case 7:
         result(semctl(sets[at], 0, IPC_STAT, &is));
-        say(" %x %o %lu %d", is.sem_perm.__key, is.sem_perm.mode, is.sem_nsems, is.sem_otime > 1);
+        say(" %x %o %lu %d", is.sem_perm.__key, is.sem_perm.mode, is.sem_nsems, is.sem_ctime > 1);
         break;
     default:
         semctl(sets[at], 0, IPC_STAT, &is);
@@ -235,7 +235,7 @@ STEP(8, shm)
     case 3: result(shmctl(segments[at], chance(50) ? SHM_LOCK : SHM_UNLOCK, NULL)); break;
     default:
         result(shmctl(segments[at], IPC_STAT, &is));
-        say(" %x %o %zu %lu %d %d %d", is.shm_perm.__key, is.shm_perm.mode, is.shm_segsz, is.shm_nattch, who(is.shm_cpid), who(is.shm_lpid), is.shm_atime > 1);
+        say(" %x %o %zu %lu %d %d %d", is.shm_perm.__key, is.shm_perm.mode & 01777, is.shm_segsz, is.shm_nattch, who(is.shm_cpid), !!is.shm_lpid, is.shm_atime > 1);
     }
 }
 

@@ -301,7 +301,7 @@ STEP(16, recv)
     size_t n = chance(20) ? sizeof buffer : size();
     struct sockaddr_un from = {0};
     socklen_t room = sizeof from, at = room;
-    bool named = chance(40);
+    bool named = chance(40) && strcmp(kind(slot), "stream"); // a stream tells the name that its sender has by now
     say("recv %d %s %zu %x", slot, kind(slot), n, with);
     memset(buffer, 0, n);
     long got = result(recvfrom(BASE + slot, buffer, n, with, named ? (void *)&from : NULL, named ? &at : NULL));
@@ -317,7 +317,7 @@ STEP(16, recvmsg)
     int slot = a(), with = take_flags();
     size_t one = size(), two = size(), room = chance(80) ? sizeof from : pick(20);
     struct iovec parts[] = {{buffer, one}, {buffer + one, two}};
-    struct msghdr message = {.msg_name = chance(60) ? &from : NULL, .msg_namelen = room, .msg_iov = parts, .msg_iovlen = pick(3), .msg_control = control, .msg_controllen = chance(60) ? sizeof control : pick(80)};
+    struct msghdr message = {.msg_name = chance(60) && strcmp(kind(slot), "stream") ? &from : NULL, .msg_namelen = room, .msg_iov = parts, .msg_iovlen = pick(3), .msg_control = control, .msg_controllen = chance(60) ? sizeof control : pick(80)};
     say("recvmsg %d %s %zu %zu %zu %x %zu", slot, kind(slot), message.msg_iovlen, one, two, with, message.msg_controllen);
     memset(buffer, 0, one + two);
     if (result(recvmsg(BASE + slot, &message, with)) >= 0)
@@ -372,7 +372,7 @@ STEP(2, dup)
     if (kinds[from] && from != to)
         place(to, success(dup(BASE + from)), kinds[from]);
 }
-static const int options[] = {SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST, SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_PRIORITY, SO_LINGER, SO_REUSEPORT, SO_PASSCRED, SO_PASSCRED, SO_PEERCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TIMESTAMP, SO_ACCEPTCONN, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_PROTOCOL, SO_DOMAIN, SO_RXQ_OVFL, SO_TIMESTAMPNS, SO_MARK, SO_PEERGROUPS};
+static const int options[] = {SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST, SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_PRIORITY, SO_LINGER, SO_REUSEPORT, SO_PASSCRED, SO_PASSCRED, SO_PEERCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TIMESTAMP, SO_ACCEPTCONN, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_PROTOCOL, SO_DOMAIN, SO_MARK, SO_PEERGROUPS};
 STEP(10, getsockopt)
 {
     int slot = a(), option = ONE_OF(options), words[16] = {0};
@@ -393,7 +393,9 @@ STEP(8, setsockopt)
     // A buffer's limit counts the kernel's own bytes, which no two kernels have alike: another socket's.
     bool buffers = option == SO_SNDBUF || option == SO_RCVBUF || option == SO_SNDBUFFORCE || option == SO_RCVBUFFORCE;
     int fd = buffers ? socket(AF_UNIX, ONE_OF(types), 0) : BASE + slot;
-    if (buffers && words[0] == INT32_MAX) // the most that a buffer may have is the machine's setting
+    if (size > 8)
+        words[1] = 0;
+    if (buffers && (words[0] < 0 || words[0] == INT32_MAX)) // the most that a buffer may have is the machine's setting
         words[0] = 100000;
     if (option == SO_LINGER)
         words[0] &= 1, words[1] = 1;

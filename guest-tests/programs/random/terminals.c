@@ -167,7 +167,11 @@ STEP(12, set)
         t.c_cc[VMIN] = ONE_OF(least);
     static const unsigned long ways[] = {TCSETS, TCSETS, TCSETSW, TCSETSF};
     unsigned long way = ONE_OF(ways);
-    ioctl(slave, TCXONC, TCOON); // by which settings echo comes out that was held is nobody's business
+    ioctl(slave, TCXONC, TCOOFF), ioctl(slave, TCXONC, TCOON); // by which settings echo comes out that was held is nobody's business
+    struct termios was = {0};
+    ioctl(slave, TCGETS, &was);
+    if ((was.c_lflag ^ t.c_lflag) & (ICANON | EXTPROC))
+        ioctl(slave, TCFLSH, TCIFLUSH); // what VEOF left in the input becomes a byte on the host
     say("set %s %lx", side_name(fd), way), say_termios(&t);
     result(ioctl(fd, way, &t));
 }

@@ -252,7 +252,7 @@ STEP(3, notify)
     unsigned long kind = SOME_OF(kinds);
     say("F_NOTIFY %s %lx", path, kind);
     if (chance(50) || folder < 0)
-        close(folder), folder = fcntl(open(path, O_RDONLY | O_DIRECTORY), F_DUPFD_CLOEXEC, 600);
+        close(folder), folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (chance(30))
         result(fcntl(folder, F_SETSIG, SIGRTMIN + 1));
     fcntl(folder, F_NOTIFY, 0);
