@@ -562,4 +562,23 @@ TEST(a_timer_slack_is_not_for_others)
     }));
 }
 
+static long flags_of(int fd)
+{
+    char path[64], text[200];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    int info = OK(open(path, O_RDONLY));
+    text[OK(read(info, text, sizeof text - 1))] = 0;
+    OK(close(info));
+    return strtol(strstr(text, "flags:") + 6, NULL, 8);
+}
+TEST(large_files_are_those_that_were_opened)
+{
+    int pipes[2];
+    OK(pipe(pipes));
+    EQ(flags_of(pipes[1]), O_WRONLY);
+    EQ(flags_of(OK(open(".", O_PATH))), O_PATH);
+    EQ(fcntl(OK(open(".", O_PATH)), F_GETFL), O_PATH);
+    EQ(flags_of(OK(open(".", O_RDONLY))), 0100000);
+}
+
 MAIN()
