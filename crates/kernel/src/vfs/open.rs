@@ -153,14 +153,14 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
         _ => {}
     }
     access::check(io, &inode, want)?;
-    if inode.kind == FileType::Socket {
-        return fail(Errno::ENXIO);
-    }
     if flags.contains(OpenFlags::NOATIME) {
         let attr = inode.attr(io)?;
         if !access::is_owner(&io.cred, &attr) {
             return fail(Errno::EPERM);
         }
+    }
+    if inode.kind == FileType::Socket {
+        return fail(Errno::ENXIO);
     }
     if writes {
         super::may_write(&inode)?;
