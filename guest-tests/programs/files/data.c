@@ -97,6 +97,13 @@ TEST(a_sealed_file_keeps_its_size)
     OK(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
     FAILS(EPERM, pwrite(fd, "6789", 4, 5));
     EQ(lseek(fd, 0, SEEK_END), 5);
+    char pages[8192] = "";
+    OK(ftruncate(fd, 5));
+    int grown = OK(memfd_create("n", MFD_ALLOW_SEALING));
+    EQ(write(grown, pages, 5000), 5000);
+    OK(fcntl(grown, F_ADD_SEALS, F_SEAL_GROW));
+    EQ(pwrite(grown, pages, 8192, 4000), 96); // as far as the last whole page
+    EQ(lseek(grown, 0, SEEK_END), 5000);
     OK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
     FAILS(EPERM, pwrite(fd, "1", 1, 100));
     EQ(lseek(fd, 0, SEEK_END), 5);

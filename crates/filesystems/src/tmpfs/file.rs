@@ -107,8 +107,8 @@ impl OpenFile {
         let from = from.get(..count).unwrap_or_default();
         if !self.on_disk() {
             let written = file::write_at(&fd, from, at);
-            if written.is_err() {
-                // Sealed: the file ends where it did.
+            if *written.as_ref().unwrap_or(&0) < count {
+                // A seal, or no memory: it has grown no further than that.
                 let mut state = self.node.state.lock();
                 let size = file::stat(&fd)?.stx_size;
                 state.data.resized(&self.node.counts, size);
