@@ -125,7 +125,12 @@ fn chown(call: &mut Call<'_>, subject: &Subject, uid: u32, gid: u32) -> Op<Ret> 
     }
     let mut change = SetAttr { uid, gid, ..SetAttr::default() };
     if attr.kind != FileType::Dir {
-        let perm = access::without_set_ids(&cred, &attr);
+        let mut perm = access::without_set_ids(&cred, &attr);
+        // A mode that changes is checked by the new group, as chmod(2) does.
+        let group = gid.unwrap_or(attr.gid);
+        if perm != attr.perm && !cred.in_group(group) && !access::capable(&cred, attr.uid, group, Cap::Fsetid) {
+            perm &= !0o2000;
+        }
         change.perm = (perm != attr.perm).then_some(perm);
         change.disarms = true;
         if change.perm.is_some() && !subject.inode.ops.decides() && !access::is_owner(&cred, &attr) {

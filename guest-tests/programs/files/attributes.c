@@ -228,6 +228,17 @@ TEST(changing_no_owner)
     }));
     OK(chown("g", -1, -1));
     EQ(look("g")->st_mode & 07777, 0755);
+    OK(chmod("g", 06744));
+    WAIT_OK(FORK({
+        struct { uint32_t version; int pid; } header = {0x20080522, 0};
+        uint32_t caps[6];
+        OK(syscall(SYS_capget, &header, caps));
+        caps[0] &= ~(1u << 4); // CAP_FSETID, of the effective ones
+        OK(syscall(SYS_capset, &header, caps));
+        OK(setgroups(0, NULL));
+        OK(chown("g", -1, 3000)); // the set-group-ID bit is not for a group that the caller is not in
+    }));
+    EQ(look("g")->st_mode & 07777, 0744);
 }
 
 TEST(devices_need_the_folder_first)
