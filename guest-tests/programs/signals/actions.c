@@ -176,4 +176,20 @@ TEST(unknown_flags_go)
     EQ(is.sa_flags & ~0x04000000, SA_RESTART | 0x800);
 }
 
+// To ignore a signal drops what is pending of it; SIGCONT is ignored by default, too.
+TEST(the_default_action_drops_sigcont)
+{
+    sigset_t set, is;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCONT);
+    sigaddset(&set, SIGCHLD);
+    OK(sigprocmask(SIG_BLOCK, &set, NULL));
+    raise(SIGCONT), raise(SIGCHLD);
+    OK(sigpending(&is));
+    CHECK(sigismember(&is, SIGCONT) && sigismember(&is, SIGCHLD));
+    signal(SIGCONT, SIG_DFL), signal(SIGCHLD, SIG_DFL);
+    OK(sigpending(&is));
+    CHECK(!sigismember(&is, SIGCONT) && !sigismember(&is, SIGCHLD));
+}
+
 MAIN()

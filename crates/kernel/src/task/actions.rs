@@ -3,16 +3,18 @@
 //! A thread that asked has the set of signals whose actions are all zero in its mailbox; it is shown anew whenever an action is set. Neighbours: `send`, `attention` (follow them). Takes `ProcessSignals`.
 
 use super::{Task, ThreadGroup};
-use crate::signal::{SigAction, bit};
+use crate::signal::{SIG_DFL, SIGCONT, SigAction, bit};
 
 impl ThreadGroup {
     /// rt_sigaction(2). Pending signals that are ignored from here on are dropped.
     pub fn set_action(&self, sig: i32, action: SigAction) {
         {
-            let tasks = if action.ignores(sig) { self.tasks() } else { Vec::new() };
+            // SIGCONT has done its work when it was sent.
+            let drops = action.ignores(sig) || sig == SIGCONT && action.handler == SIG_DFL;
+            let tasks = if drops { self.tasks() } else { Vec::new() };
             let mut signals = self.signals.lock();
             signals.actions.set(sig, action);
-            if action.ignores(sig) {
+            if drops {
                 signals.pending.flush(bit(sig));
             }
             for task in tasks {
