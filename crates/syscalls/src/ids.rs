@@ -223,7 +223,9 @@ pub fn sys_setfsuid(call: &mut Call<'_>, [id, ..]: Args) -> Op<Ret> {
         let mut new = (*old).clone();
         new.fsuid = id;
         let root = new.user_ns.uid_from(0).unwrap_or(u32::MAX);
-        fix_fs_capabilities(old.fsuid, &mut new, root);
+        if new.securebits & SECBIT_NO_SETUID_FIXUP == 0 {
+            fix_fs_capabilities(old.fsuid, &mut new, root);
+        }
         commit(call, &old, new)?;
     }
     Ok(before.into())

@@ -341,6 +341,10 @@ TEST(fsuid_and_capabilities)
     OK(setfsuid(0));
     OK(syscall(SYS_capget, &head, data));
     EQ(data[0].effective & 1 << CAP_CHOWN, 1 << CAP_CHOWN);
+    OK(prctl(PR_SET_SECUREBITS, 1 << 2)); // SECBIT_NO_SETUID_FIXUP
+    OK(setfsuid(1000));
+    OK(syscall(SYS_capget, &head, data));
+    EQ(data[0].effective & 1 << CAP_CHOWN, 1 << CAP_CHOWN);
 }
 
 HELPER(permitted)
