@@ -207,7 +207,7 @@ impl State {
             a.flags.set(AreaFlags::LOCK_ONFAULT, on_fault);
         });
         if there != range {
-            return Err(Errno::ENOMEM);
+            return Ok(Work::none(Errno::ENOMEM.ret()));
         }
         let mut work = Work::new(Answer::Value(0));
         if !on_fault {
