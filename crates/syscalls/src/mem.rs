@@ -69,7 +69,8 @@ pub fn sys_mmap(call: &mut Call<'_>, [addr, len, prot, flags, fd, offset]: Args)
         if len == 0 {
             return fail(Errno::EINVAL);
         }
-        page_up(len).ok_or(Errno::ENOMEM)?;
+        // More than there are addresses, wherever it is in the file.
+        page_up(len).filter(|len| *len <= i64::MAX as u64).ok_or(Errno::ENOMEM)?;
         map_file(call, file, prot, flags, offset, len)?
     };
     let seen = if addr == 0 && flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) == 0 { 0 } else { len };

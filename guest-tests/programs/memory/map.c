@@ -413,7 +413,7 @@ TEST(remap_where_the_target_is_looked_at_first)
     p[P] = 5;
     FAILS(EINVAL, (long)mremap(p + P, 0, P, 0)); // private memory cannot be had twice
     char *wish = p + 8 * P;
-    CHECK(mremap(p + P, P, P, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, wish) == wish); // a wish for free space is granted
+    CHECK(mremap(p + P, P - 5, P, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, wish) == wish); // a wish for free space is granted
     EQ(wish[0], 5);
     EQ(p[P], 0);
 }
@@ -426,6 +426,7 @@ TEST(a_place_that_is_taken_before_what_is_wrong_else)
     int fd = OK(open("f", O_RDWR | O_CREAT, 0600));
     FAILS(ENOMEM, (long)mmap(p, 1ul << 63, PROT_READ, MAP_FIXED | MAP_SHARED, fd, P));
     FAILS(ENOMEM, (long)mmap(p, -1ul, PROT_READ, MAP_FIXED | MAP_SHARED, fd, P));
+    FAILS(ENOMEM, (long)mmap(p, -(size_t)P, PROT_READ, MAP_FIXED | MAP_SHARED, fd, P));
 }
 
 MAIN()

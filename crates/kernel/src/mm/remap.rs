@@ -30,7 +30,7 @@ impl State {
         let keep = flags & MREMAP_DONTUNMAP != 0;
         if flags & !(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP) != 0
             || (fixed && !may_move)
-            || (keep && (!may_move || ask.old_len != ask.new_len))
+            || (keep && (!may_move || page_up(ask.old_len) != page_up(ask.new_len)))
             || !page_aligned(addr)
         {
             return Err(Errno::EINVAL);
