@@ -276,8 +276,8 @@ ACTION(20, mremap)
     int flags = ONE_OF(((int[]){0, MREMAP_MAYMOVE, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, MREMAP_FIXED}));
     if (flags & MREMAP_DONTUNMAP && !in_a(at)) // what stays of locked memory is a matter of what was merged
         flags = MREMAP_MAYMOVE;
-    if (old == new && old != P) // Linux 6.17 and later move several maps at once
-        new = old - P;
+    if ((old + P - 1) / P == (new + P - 1) / P && old > P) // Linux 6.17 and later move several maps at once
+        new = (old - 1) / P * P;
     if (chance(8))
         old = 0; // duplicates what is shared
     if (chance(2))
@@ -307,6 +307,8 @@ ACTION(20, madvise)
     char *at = place();
     size_t size = length(at);
     int is = ONE_OF(advice);
+    if (is == MADV_WIPEONFORK || is == MADV_DONTNEED) // Linux does what comes before an area that it does not fit; stockade nothing
+        size = P;
     say("madvise");
     say_place("", at = shifted(at));
     say(" %lx %d", size, is);
