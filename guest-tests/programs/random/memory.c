@@ -1,6 +1,6 @@
 // Memory: maps of all kinds, their rights, moves, advice and locks, faults with their siginfo, files that shrink below their maps, seals, SysV segments, limits.
 // All happens in two regions of 24 pages (one where the kernel put it, one at a fixed address); `look` prints what user space sees of them.
-// places: tmpfs overlay bind
+// open: tmpfs overlay bind
 #include "random.h"
 #include <setjmp.h>
 #include <sys/ipc.h>

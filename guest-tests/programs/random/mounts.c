@@ -1,6 +1,6 @@
 // Mounts in namespaces that propagate to each other: three processes, the last in a user namespace of its own, mount, move, change and unmount on a small tree by
 // mount(2) and by descriptors. After each step comes what their mountinfo shows, with ids, devices and peer groups counted in the order that they appear.
-// places: tmpfs
+// open: tmpfs
 #include "orders.h"
 #include <linux/mount.h>
 #include <sched.h>

@@ -1,6 +1,6 @@
 // Namespaces and the rights in them: three processes unshare, join each other's namespaces, write maps of ids, change ids and capabilities, and look at each other.
 // After each step comes what has changed of them: ids, capabilities, maps, and which namespaces are the same.
-// places: tmpfs
+// open: tmpfs
 #include "orders.h"
 #include <grp.h>
 #include <linux/capability.h>

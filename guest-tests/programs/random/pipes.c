@@ -1,6 +1,6 @@
 // Pipes, FIFOs and what is polled like them: a few descriptors of every kind, written, read, spliced, resized and polled at random. After each step stands what
 // every descriptor is ready for.
-// places: tmpfs
+// open: tmpfs
 #include "random.h"
 #include <linux/capability.h>
 #include <poll.h>

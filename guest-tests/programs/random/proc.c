@@ -1,6 +1,6 @@
 // /proc of a process, and the knobs of its namespaces: read in parts and written with odd texts, by itself, by its parent, and by another user, while the process
 // changes what they tell.
-// places: tmpfs
+// open: tmpfs
 #include "orders.h"
 #include <dirent.h>
 #include <sched.h>

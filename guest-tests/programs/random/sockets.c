@@ -1,6 +1,6 @@
 // Unix sockets of the three types and netlink sockets: names, connections, messages with descriptors and credentials, flags, options and shutdowns, at random.
 // After each step stands what every socket is ready for and what it holds.
-// places: tmpfs
+// open: tmpfs
 #include "random.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>

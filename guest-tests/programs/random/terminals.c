@@ -1,6 +1,6 @@
 // A pseudo terminal with settings at random: bytes typed at the master, programs' output at the slave, and the calls of terminals and sessions on both. After
 // each step stands what came out at the master, what is left to read, and which signals came.
-// places: tmpfs
+// open: tmpfs
 #include "random.h"
 #include <poll.h>
 #include <sys/ioctl.h>

@@ -1,6 +1,6 @@
 // What tells of files and guards them: inotify, record locks of both kinds and flocks by several processes, leases, F_NOTIFY. A few files are used at random; after
 // each step stand the events that came and, from time to time, the locks there are.
-// places: tmpfs overlay bind
+// open: tmpfs overlay bind
 #include "random.h"
 #include <dirent.h>
 #include <poll.h>
