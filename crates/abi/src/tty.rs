@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_linux() {
         let t = Termios2::default();
-        assert_eq!((t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag), (0o2400, 0o5, 0o2277, 0o105073));
+        assert_eq!((t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag), (0o2400, 0o5, 0o277, 0o105073)); // a pty's: without HUPCL
         assert_eq!(t.c_cc[VMIN as usize], 1);
         assert_eq!(t.c_cc[VINTR as usize], 3);
     }

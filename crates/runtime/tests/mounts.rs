@@ -217,7 +217,7 @@ fn options_are_kept_and_unknown_ones_skipped_with_a_warning() {
     );
     assert_eq!(answer.status, 0, "{}", answer.err);
     let lines = "/a gofer ro,nosuid,nodev,noexec,noatime,nodiratime\n/b gofer ro,nosuid,relatime\n/c gofer rw,relatime\n\
-        /t tmpfs rw,relatime,size=64k,nr_inodes=10\n1777 5 6\nNo space\n";
+        /t tmpfs rw,relatime,size=64k,nr_inodes=10,uid=5,gid=6\n1777 5 6\nNo space\n";
     assert_eq!(answer.out, lines);
     let answer = place.run(&["--debug", "run", "x"]);
     for word in [

@@ -313,6 +313,10 @@ TEST(user_namespace)
         EQ(geteuid(), 65534);
         write_file("/proc/self/setgroups", "deny");
         char map[40];
+        int fd = OK(open("/proc/self/uid_map", O_WRONLY));
+        sprintf(map, "0 %d 1\n\n", was);
+        FAILS(EINVAL, write(fd, map, strlen(map))); // an empty line
+        close(fd);
         sprintf(map, "0 %d 1", was);
         write_file("/proc/self/uid_map", map);
         EQ(geteuid(), 0);

@@ -39,6 +39,9 @@ TEST(options_of_all_file_systems)
 {
     made(MS_NOSUID, "ro,size=1m"), shows("/a rw,nosuid,relatime - ", " - tmpfs x ro,size=1024k\n");
     FAILS(EROFS, mkdir("a/x", 0755));
+    FAILS(EROFS, rmdir("a/none"));
+    FAILS(EROFS, unlink("a/none"));
+    FAILS(EROFS, rename("a/none", "a/other"));
     OK(mount(NULL, "a", NULL, MS_REMOUNT, "rw,size=2m")), shows("/a rw,relatime - ", " - tmpfs x rw,size=2048k\n");
     OK(mkdir("a/x", 0755));
 }

@@ -109,7 +109,7 @@ fn fs_knobs(sys: Put<'_>) {
     sys("fs/overflowuid", value(kernel::cred::OVERFLOW_ID));
     sys("fs/overflowgid", value(kernel::cred::OVERFLOW_ID));
     sys("fs/suid_dumpable", value(0));
-    sys("fs/protected_symlinks", value(1));
+    sys("fs/protected_symlinks", value(0));
     sys("fs/protected_hardlinks", value(1));
     sys("fs/inotify/max_queued_events", value(16384));
     sys("fs/inotify/max_user_instances", value(128));

@@ -61,9 +61,7 @@ pub(super) fn make(
     perm: u32,
     open: Option<OpenFlags>,
 ) -> Op<Arc<Dentry>> {
-    if at.mount.read_only() {
-        return fail(Errno::EROFS);
-    }
+    writable(at)?;
     if at.dentry.is_gone() {
         return fail(Errno::ENOENT);
     }
@@ -107,10 +105,16 @@ pub(super) fn owned<'a>(io: &mut Io<'_>, dir: &Inode, kind: NewKind<'a>, perm: u
     Ok(NewNode { kind, perm, masked, uid: io.cred.fsuid, gid })
 }
 
+/// EROFS for what may not change, whatever is there.
+fn writable(dir: &Path) -> Op<()> {
+    if dir.mount.read_only() { fail(Errno::EROFS) } else { Ok(()) }
+}
+
 /// unlink(2).
 pub fn unlink(io: &mut Io<'_>, base: &Base, path: &[u8]) -> Op<()> {
     let spot = parent(io, base, path)?;
     let Some(last) = spot.last.filter(Component::is_plain) else { return fail(Errno::EISDIR) };
+    writable(&spot.dir)?;
     let dir = spot.dir.inode()?;
     let _guard = lock_folders(io, &dir, None)?;
     let victim = look_up(io, &spot.dir.dentry, &last.name)?;
@@ -131,6 +135,7 @@ pub fn rmdir(io: &mut Io<'_>, base: &Base, path: &[u8]) -> Op<()> {
     if last.is_dotdot() {
         return fail(Errno::ENOTEMPTY);
     }
+    writable(&spot.dir)?;
     let dir = spot.dir.inode()?;
     let _guard = lock_folders(io, &dir, None)?;
     let victim = look_up(io, &spot.dir.dentry, &last.name)?;
@@ -148,9 +153,6 @@ fn remove(
     inode: &Arc<Inode>,
     folder: bool,
 ) -> Op<()> {
-    if at.mount.read_only() {
-        return fail(Errno::EROFS);
-    }
     access::may_delete(io, dir, inode, folder)?;
     if is_covered(&at.mount, victim) {
         return fail(Errno::EBUSY);
@@ -187,9 +189,7 @@ pub fn link(io: &mut Io<'_>, old: &Path, base: &Base, new: &[u8]) -> Op<()> {
     if !Arc::ptr_eq(&old.mount, &spot.dir.mount) {
         return fail(Errno::EXDEV);
     }
-    if spot.dir.mount.read_only() {
-        return fail(Errno::EROFS);
-    }
+    writable(&spot.dir)?;
     access::may_link(io, &target)?;
     if spot.dir.dentry.is_gone() {
         return fail(Errno::ENOENT);
@@ -218,6 +218,7 @@ pub fn rename(io: &mut Io<'_>, from: Spot, to: Spot, flags: u32) -> Op<()> {
     let Some(from_last) = from.last.filter(Component::is_plain) else { return fail(Errno::EBUSY) };
     let taken = if flags & RENAME_NOREPLACE != 0 { Errno::EEXIST } else { Errno::EBUSY };
     let Some(to_last) = to.last.filter(Component::is_plain) else { return fail(taken) };
+    writable(&from.dir)?;
     let (from_dir, to_dir) = (from.dir.inode()?, to.dir.inode()?);
     let same_dir = Arc::ptr_eq(&from.dir.dentry, &to.dir.dentry);
     // One move between folders at a time, so that two of them don't make a ring.
@@ -247,9 +248,6 @@ pub fn rename(io: &mut Io<'_>, from: Spot, to: Spot, flags: u32) -> Op<()> {
     }
     if victim.is_some() && target.is_above(&from.dir.dentry) {
         return fail(if flags & RENAME_EXCHANGE != 0 { Errno::EINVAL } else { Errno::ENOTEMPTY });
-    }
-    if from.dir.mount.read_only() {
-        return fail(Errno::EROFS);
     }
     if victim.as_ref().is_some_and(|v| Arc::ptr_eq(v, &inode)) {
         return Ok(());

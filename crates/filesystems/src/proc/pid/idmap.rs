@@ -49,8 +49,9 @@ const LINES_MAX: usize = 340;
 /// Lines of `inside outside count`: not empty, not overlapping.
 fn parse(data: &[u8]) -> Op<Vec<IdRange>> {
     let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+    let text = text.split('\0').next().unwrap_or_default();
     let mut ranges: Vec<IdRange> = Vec::new();
-    for line in text.trim_end_matches(['\n', '\0']).split('\n') {
+    for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
         let numbers: Result<Vec<u32>, _> = line.split_ascii_whitespace().map(str::parse).collect();
         let &[inside, outside, count] = numbers.map_err(|_| Errno::EINVAL)?.as_slice() else {
             return fail(Errno::EINVAL);

@@ -264,7 +264,7 @@ impl PipeEnd {
         let mut wrote = 0;
         while from.left() > 0 {
             let count = match self.pipe.wait_room(io, from.left(), packet) {
-                Ok(count) => count,
+                Ok(count) => count.min(CHUNK),
                 Err(Stop::Errno(Errno::EPIPE)) => {
                     let stop = broken(io);
                     return if wrote > 0 { Ok(wrote) } else { Err(stop) };

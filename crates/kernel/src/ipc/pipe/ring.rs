@@ -100,7 +100,7 @@ impl Ring {
         fits
     }
 
-    /// How many of `count` bytes go in with one push now: all or none up to `SLOT`, and not much more than `CHUNK`.
+    /// How many of `count` bytes go in with one push now: all or none up to `SLOT`.
     pub fn fits(&mut self, count: usize, packet: bool) -> usize {
         let free = self.slots.saturating_sub(self.used);
         if packet {
@@ -108,7 +108,7 @@ impl Ring {
         }
         let head = count % SLOT;
         let merged = if head > 0 && head <= self.segments.back_mut().map_or(0, Segment::spare) { head } else { 0 };
-        count.min(merged + (free * SLOT).min(CHUNK))
+        count.min(merged + free * SLOT)
     }
 
     /// Adds data that `fits`.
