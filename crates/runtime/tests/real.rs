@@ -55,8 +55,10 @@ fn state_and_list_are_runcs() {
     assert!(list.starts_with("[{\"ociVersion\":\"1.0.2\",\"id\":\"x\",\"pid\":") && list.ends_with("\"}]\n"), "{list}");
     // Two processes: two stubs of the sandbox, by their host numbers.
     place.ok(&["exec", "-d", "x", "sleep", "100"]);
-    let pids: Vec<i32> = serde_json::from_str(&place.ok(&["ps", "-f", "json", "x"])).unwrap();
-    assert_eq!(pids.len(), 2, "{pids:?}");
+    let processes = || -> Vec<i32> { serde_json::from_str(&place.ok(&["ps", "-f", "json", "x"])).unwrap() };
+    // On a busy machine the second one's stub may still be on its way.
+    wait_for(|| processes().len() == 2, || format!("{:?}", processes()));
+    let pids = processes();
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid_for_children")).unwrap();
     assert!(pids.iter().all(|pid| *pid != place.pid("x") && namespace(*pid) == namespace(place.pid("x"))));
     place.ok(&["delete", "-f", "x"]);
