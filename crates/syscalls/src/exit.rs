@@ -163,7 +163,7 @@ fn look(task: &Arc<Task>, which: &Which, options: u32) -> Op<Option<Report>> {
         Which::Pidfd(other) => Arc::ptr_eq(pid, other),
     };
     for tracee in task.group.tracees() {
-        let mine = options & WNOTHREAD == 0 || tracee.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, task));
+        let mine = options & WNOTHREAD == 0 || task.traces(&tracee);
         if !(mine && is_meant(&tracee.pid, &tracee.group)) {
             continue;
         }

@@ -187,9 +187,7 @@ TEST(a_step_into_a_handler)
 TEST(a_call_of_a_function_from_outside)
 {
     int fds[2];
-    OK(pipe(fds));
-    pid_t pid = FORK({ char c; EQ(read(fds[0], &c, 1), 1); });
-    EVENTUALLY(task_state(pid) == 'S');
+    pid_t pid = waiting_reader(fds);
     OK(PTRACE(PTRACE_ATTACH, pid, 0, 0));
     STOPS(pid, SIGSTOP);
     struct user_regs_struct before = regs_of(pid), regs = before;

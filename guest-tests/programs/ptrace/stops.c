@@ -152,9 +152,7 @@ TEST(an_interrupted_call_goes_on)
 TEST(a_call_that_was_under_way_is_seen_when_it_is_made_again)
 {
     int fds[2];
-    OK(pipe(fds));
-    pid_t pid = FORK({ char c; EQ(read(fds[0], &c, 1), 1); });
-    EVENTUALLY(task_state(pid) == 'S');
+    pid_t pid = waiting_reader(fds);
     OK(PTRACE(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD));
     OK(PTRACE(PTRACE_INTERRUPT, pid, 0, 0));
     STOPS(pid, SIGTRAP | PTRACE_EVENT_STOP << 8);
@@ -172,9 +170,7 @@ TEST(a_call_that_was_under_way_is_seen_when_it_is_made_again)
 TEST(attach_and_detach)
 {
     int fds[2];
-    OK(pipe(fds));
-    pid_t pid = FORK({ char c; EQ(read(fds[0], &c, 1), 1); });
-    EVENTUALLY(task_state(pid) == 'S');
+    pid_t pid = waiting_reader(fds);
     OK(PTRACE(PTRACE_ATTACH, pid, 0, 0));
     STOPS(pid, SIGSTOP);
     EQ(task_state(pid), 't');

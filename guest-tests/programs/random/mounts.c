@@ -158,15 +158,6 @@ static void show_all(void)
         for (int i = 0; i < WORKERS; i++)
             order(i, detach_all);
 }
-#define MOUNT_ACTION(weight, id)                                                                                       \
-    static void part_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        int who = pick(WORKERS);                                                                                       \
-        say("[%d] " #id, who);                                                                                         \
-        order(who, part_##id), show_all();                                                                             \
-    }                                                                                                                  \
-    static void part_##id(void)
 
 static const unsigned long mount_flags[] = {MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_NODIRATIME, MS_RELATIME, MS_STRICTATIME, MS_NOSYMFOLLOW, MS_SILENT};
 static unsigned long some_flags(void)
@@ -176,7 +167,7 @@ static unsigned long some_flags(void)
     return flags;
 }
 
-MOUNT_ACTION(12, fresh)
+ORDERED(12, fresh)
 {
     static const char *const data[] = {"", "size=1m", "mode=700", "bogus", "nr_inodes=100,uid=7", "mode=1755,gid=3", "ro", "mode=", "size=4k,size=8k", "noexec", "uid=x"};
     const char *path = place(), *source = ONE_OF(sources), *options = chance(70) ? "" : ONE_OF(data);
@@ -184,21 +175,21 @@ MOUNT_ACTION(12, fresh)
     if (result(mount(source, path, "tmpfs", some_flags(), options)) == 0)
         furnish(path);
 }
-MOUNT_ACTION(20, bind)
+ORDERED(20, bind)
 {
     const char *from = place(), *to = place();
     unsigned long extra = chance(50) ? MS_REC : 0;
     say(" %lx", extra);
     result(mount(from, to, NULL, MS_BIND | extra | (chance(20) ? some_flags() : 0), NULL));
 }
-MOUNT_ACTION(12, remount)
+ORDERED(12, remount)
 {
     const char *path = mount_place();
     unsigned long extra = chance(75) ? MS_BIND : 0;
     say(" %lx", extra);
     result(mount("x", path, NULL, MS_REMOUNT | extra | some_flags(), extra || chance(50) ? NULL : me == 2 || chance(50) ? "size=2m" : "bogus=1"));
 }
-MOUNT_ACTION(30, propagation)
+ORDERED(30, propagation)
 {
     static const unsigned long types[] = {MS_SHARED, MS_SHARED, MS_SHARED, MS_SLAVE, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, MS_SHARED | MS_SLAVE, MS_SHARED | MS_RDONLY, MS_PRIVATE | MS_SILENT};
     const char *path = mount_place();
@@ -206,12 +197,12 @@ MOUNT_ACTION(30, propagation)
     say(" %lx", type);
     result(mount(NULL, path, NULL, type, NULL));
 }
-MOUNT_ACTION(12, move)
+ORDERED(12, move)
 {
     const char *from = mount_place(), *to = place();
     result(mount(from, to, NULL, MS_MOVE, NULL));
 }
-MOUNT_ACTION(20, umount)
+ORDERED(20, umount)
 {
     static const int flags[] = {0, 0, 0, MNT_DETACH, MNT_DETACH, MNT_EXPIRE, MNT_EXPIRE, UMOUNT_NOFOLLOW, MNT_FORCE, MNT_EXPIRE | MNT_DETACH, 16, MNT_EXPIRE | UMOUNT_NOFOLLOW};
     const char *path = mount_place();
@@ -220,7 +211,7 @@ MOUNT_ACTION(20, umount)
     result(umount2(path, how));
 }
 // To chdir is a walk, which unmarks it, and makes the next one fail.
-MOUNT_ACTION(4, expire)
+ORDERED(4, expire)
 {
     const char *path = mount_place();
     result(umount2(path, MNT_EXPIRE));
@@ -228,7 +219,7 @@ MOUNT_ACTION(4, expire)
         say(" used"), access(path, F_OK);
     result(umount2(path, MNT_EXPIRE));
 }
-MOUNT_ACTION(12, open_tree)
+ORDERED(12, open_tree)
 {
     static const unsigned long bits[] = {AT_RECURSIVE, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT};
     int *tree = &ONE_OF(trees);
@@ -242,7 +233,7 @@ MOUNT_ACTION(12, open_tree)
         syscall(SYS_mount_setattr, *tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr);
 }
 // Without MOVE_MOUNT_SET_GROUP and MOVE_MOUNT_BENEATH, which stockade knows as little as a kernel before them.
-MOUNT_ACTION(14, move_mount)
+ORDERED(14, move_mount)
 {
     int tree = pick(3);
     for (int i = 0; i < 3 && trees[tree] < 0; i++) // which of two names is looked up first is not the same in all versions
@@ -253,7 +244,7 @@ MOUNT_ACTION(14, move_mount)
     say(" %d %x", tree, flags);
     result(syscall(SYS_move_mount, trees[tree], "", AT_FDCWD, place(), flags));
 }
-MOUNT_ACTION(8, move_path)
+ORDERED(8, move_path)
 {
     unsigned flags = (chance(30) ? MOVE_MOUNT_T_SYMLINKS | MOVE_MOUNT_F_SYMLINKS : 0);
     say(" %x", flags);
@@ -273,8 +264,8 @@ static void change(int fd, const char *path, unsigned flags)
     say(" %x +%llx -%llx %llx", flags, attr.attr_set, attr.attr_clr, attr.propagation);
     result(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
 }
-MOUNT_ACTION(12, setattr) { change(AT_FDCWD, mount_place(), 0); }
-MOUNT_ACTION(6, setattr_tree)
+ORDERED(12, setattr) { change(AT_FDCWD, mount_place(), 0); }
+ORDERED(6, setattr_tree)
 {
     int tree = pick(3);
     say(" %d", tree);
@@ -284,7 +275,7 @@ MOUNT_ACTION(6, setattr_tree)
     if (statx(trees[tree], "", AT_EMPTY_PATH, 0, &s) == 0 && s.stx_attributes & STATX_ATTR_MOUNT_ROOT)
         syscall(SYS_mount_setattr, trees[tree], "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr);
 }
-MOUNT_ACTION(8, fsmount)
+ORDERED(8, fsmount)
 {
     static const char *const keys[] = {"source", "size", "mode", "ro", "rw", "bogus", "nr_inodes"}, *const values[] = {"1m", "755", "4096", "x", "7", ""};
     static const unsigned long bits[] = {MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME};
@@ -305,13 +296,13 @@ MOUNT_ACTION(8, fsmount)
     furnish(path);
     close(fs);
 }
-MOUNT_ACTION(10, statfs)
+ORDERED(10, statfs)
 {
     struct statfs s;
     if (result(statfs(place(), &s)) == 0)
         say(" %lx %lx %ld", (long)s.f_flags, (long)s.f_type, (long)s.f_bsize);
 }
-MOUNT_ACTION(12, use)
+ORDERED(12, use)
 {
     char path[600];
     const char *in = place();
@@ -333,7 +324,7 @@ MOUNT_ACTION(12, use)
     snprintf(path, sizeof path, "%s/l/x", in);
     say(" link"), result(access(path, F_OK));
 }
-MOUNT_ACTION(8, names)
+ORDERED(8, names)
 {
     const char *path = place();
     unsigned what = pick(4);
@@ -353,9 +344,9 @@ MOUNT_ACTION(8, names)
         say(" mkdir"), result(mkdir(path, 0755));
     }
 }
-MOUNT_ACTION(4, furnish) { furnish(place()); }
-MOUNT_ACTION(2, unshare) { result(unshare(CLONE_NEWNS)); }
-MOUNT_ACTION(4, setns)
+ORDERED(4, furnish) { furnish(place()); }
+ORDERED(2, unshare) { result(unshare(CLONE_NEWNS)); }
+ORDERED(4, setns)
 {
     int to = pick(WORKERS);
     char path[64];

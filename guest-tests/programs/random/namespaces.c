@@ -90,27 +90,18 @@ static void show_all(void)
             random_flush(), say("%u: %s", step, text), strcpy(last[i], text);
     }
 }
-#define PART(weight, id)                                                                                               \
-    static void part_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        int who = pick(WORKERS);                                                                                       \
-        say("[%d] " #id, who);                                                                                         \
-        order(who, part_##id), show_all();                                                                             \
-    }                                                                                                                  \
-    static void part_##id(void)
 
 static const unsigned long new_bits[] = {CLONE_NEWUSER, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWPID};
 static const int ids[] = {0, 0, 1, 1000, 1000, 1001, 65534, 100000, -1, 5};
 
-PART(8, unshare)
+ORDERED(8, unshare)
 {
     static const unsigned long extra[] = {CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_THREAD, CLONE_SIGHAND, CLONE_VM, 1};
     unsigned long flags = SOME_OF(new_bits) | (chance(15) ? SOME_OF(extra) : 0);
     say(" %lx", flags);
     result(unshare(flags));
 }
-PART(10, setns)
+ORDERED(10, setns)
 {
     static const int types[] = {0, 0, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNS};
     const char *kind = ONE_OF(kinds);
@@ -124,7 +115,7 @@ PART(10, setns)
         _exit(1); // anywhere else names are those of the host
 
 }
-PART(8, setns_pidfd)
+ORDERED(8, setns_pidfd)
 {
     unsigned long flags = SOME_OF(new_bits);
     int fd = syscall(SYS_pidfd_open, other(), 0);
@@ -149,13 +140,13 @@ static void write_map(void)
     bool written = fd >= 0 && write(fd, text, strlen(text)) > 0; // who may not write may learn it from open(2) or write(2)
     say(written ? " ok" : " %s", strerrorname_np(errno == EACCES ? EPERM : errno)), close(fd);
 }
-PART(10, map) { write_map(); }
+ORDERED(10, map) { write_map(); }
 ACTION(10, map_from_outside)
 {
     say("map");
     write_map(), show_all();
 }
-PART(6, ids)
+ORDERED(6, ids)
 {
     int a = ONE_OF(ids), b = ONE_OF(ids), c = ONE_OF(ids);
     switch (pick(6)) {
@@ -179,7 +170,7 @@ PART(6, ids)
     }
     prctl(PR_SET_DUMPABLE, 1);
 }
-PART(5, capabilities)
+ORDERED(5, capabilities)
 {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct caps[2] = {{0}};
@@ -216,7 +207,7 @@ PART(5, capabilities)
         say(" keepcaps"), result(prctl(PR_SET_KEEPCAPS, pick(3)));
     }
 }
-PART(6, ioctl)
+ORDERED(6, ioctl)
 {
     char name[50];
     snprintf(name, sizeof name, "ns/%s", ONE_OF(kinds));
@@ -235,7 +226,7 @@ PART(6, ioctl)
     }
     close(fd);
 }
-PART(3, hostname)
+ORDERED(3, hostname)
 {
     char name[20];
     struct utsname uts;
@@ -243,7 +234,7 @@ PART(3, hostname)
     say(" %s", name), result(sethostname(name, strlen(name)));
     uname(&uts), say(" %s", uts.nodename);
 }
-PART(8, files)
+ORDERED(8, files)
 {
     static const char *const names[] = {"a", "b", "c", "zero", "user"};
     const char *name = ONE_OF(names);
@@ -264,7 +255,7 @@ PART(8, files)
     if (chance(20))
         say(" unlink"), result(unlink(name));
 }
-PART(6, look)
+ORDERED(6, look)
 {
     static const char *const links[] = {"ns/user", "ns/pid", "cwd", "root", "exe", "fd/0", "ns"};
     static const char *const files[] = {"status", "environ", "maps", "mem", "uid_map", "stat", "io", "stack", "auxv", "timerslack_ns"};
@@ -284,7 +275,7 @@ PART(6, look)
         say(" %d %d", s.st_uid, s.st_gid);
 }
 // A child with new namespaces tells what it is.
-PART(6, clone)
+ORDERED(6, clone)
 {
     unsigned long flags = SOME_OF(new_bits);
     int pipes[2];
@@ -306,7 +297,7 @@ PART(6, clone)
     close(pipes[0]);
     waitpid(pid, NULL, 0);
 }
-PART(6, exec)
+ORDERED(6, exec)
 {
     int pipes[2];
     char text[2000];

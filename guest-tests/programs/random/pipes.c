@@ -78,14 +78,6 @@ static void state(void)
         say(" SIG%d.%d.%d.%x", seen[i].signal, seen[i].code, seen[i].slot, seen[i].band);
     count_seen = 0;
 }
-#define STEP(weight, id)                                                                                               \
-    static void step_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        step_##id();                                                                                                   \
-        state();                                                                                                       \
-    }                                                                                                                  \
-    static void step_##id(void)
 
 static int any(void) { return pick(SLOTS); }
 // A slot of this kind where there is one.

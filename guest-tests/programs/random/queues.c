@@ -62,14 +62,6 @@ static void state(void)
         say(" SIG%d.%d.%d.%d", seen[i].signal, seen[i].code, seen[i].value, seen[i].own);
     count_seen = 0;
 }
-#define STEP(weight, id)                                                                                               \
-    static void step_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        step_##id();                                                                                                   \
-        state();                                                                                                       \
-    }                                                                                                                  \
-    static void step_##id(void)
 
 static int get_flags(void)
 {

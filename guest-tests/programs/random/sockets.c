@@ -53,14 +53,6 @@ static void state(void)
         say(" SIGPIPE %u", broken);
     broken = 0;
 }
-#define STEP(weight, id)                                                                                               \
-    static void step_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        step_##id();                                                                                                   \
-        state();                                                                                                       \
-    }                                                                                                                  \
-    static void step_##id(void)
 
 static int any(void) { return pick(SLOTS); }
 // A slot with a unix socket where there is one.

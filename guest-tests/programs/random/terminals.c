@@ -80,14 +80,6 @@ static void state(void)
         seen[i] = 0;
     }
 }
-#define STEP(weight, id)                                                                                               \
-    static void step_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        step_##id();                                                                                                   \
-        state();                                                                                                       \
-    }                                                                                                                  \
-    static void step_##id(void)
 
 static void open_pair(void)
 {

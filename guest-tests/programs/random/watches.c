@@ -149,14 +149,6 @@ static void state(void)
         say(" SIG%d.%d", seen[i].signal, seen[i].code);
     count_seen = 0;
 }
-#define STEP(weight, id)                                                                                               \
-    static void step_##id(void);                                                                                       \
-    ACTION(weight, id)                                                                                                 \
-    {                                                                                                                  \
-        step_##id();                                                                                                   \
-        state();                                                                                                       \
-    }                                                                                                                  \
-    static void step_##id(void)
 
 static const unsigned long masks[] = {IN_ACCESS, IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE, IN_OPEN, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT};
 STEP(14, watch)

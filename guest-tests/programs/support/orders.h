@@ -35,6 +35,17 @@ static inline void order(int number, void (*run)(void))
     random_state = answer.state;
     say("%.*s", (int)answer.used, answer.line);
 }
+// An action of a worker's, after which the program's show_all() shows what there is now.
+#define ORDERED(weight, id)                                                                                            \
+    static void part_##id(void);                                                                                       \
+    ACTION(weight, id)                                                                                                 \
+    {                                                                                                                  \
+        int who = pick(WORKERS);                                                                                       \
+        say("[%d] " #id, who);                                                                                         \
+        order(who, part_##id), show_all();                                                                             \
+    }                                                                                                                  \
+    static void part_##id(void)
+
 static inline void start_worker(int number, void (*prepare)(void))
 {
     int to[2], from[2];

@@ -36,6 +36,14 @@ static inline unsigned long message_of(pid_t pid)
     OK(PTRACE(PTRACE_GETEVENTMSG, pid, 0, &message));
     return message;
 }
+// A child that waits in a read of one byte from fds[0], and ends when it has come.
+static inline pid_t waiting_reader(int fds[2])
+{
+    OK(pipe(fds));
+    pid_t pid = FORK({ char c; EQ(read(fds[0], &c, 1), 1); });
+    EVENTUALLY(task_state(pid) == 'S');
+    return pid;
+}
 // A tracee that has stopped itself, and now begins.
 #define TRACEE(...)                                                                                                    \
     ({                                                                                                                 \

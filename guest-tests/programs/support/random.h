@@ -44,6 +44,16 @@ static size_t random_used;
     __attribute__((constructor)) static void add_##id(void) { *random_last = &random_##id, random_last = &random_##id.next; } \
     static void action_##id(void)
 
+// An action after which the program's state() shows what there is now.
+#define STEP(weight, id)                                                                                               \
+    static void step_##id(void);                                                                                       \
+    ACTION(weight, id)                                                                                                 \
+    {                                                                                                                  \
+        step_##id();                                                                                                   \
+        state();                                                                                                       \
+    }                                                                                                                  \
+    static void step_##id(void)
+
 // splitmix64
 static inline uint64_t random_next(void)
 {
@@ -136,7 +146,7 @@ static inline void random_step(uint64_t seed, uint64_t step)
     random_flush();
 }
 // Who started this may ignore some signals, those that glibc keeps for itself among them.
-static inline void random_signals(void)
+static inline void reset_ignored_signals(void)
 {
     for (int sig = 1; sig <= 64; sig++) {
         struct {
@@ -152,7 +162,7 @@ static inline int random_main(int argc, char **argv, void (*begin)(void))
         fprintf(stderr, "usage: %s SEED STEPS, for example 1 0-999 or 1 3,17,40-50\n", argv[0]);
         return 2;
     }
-    random_signals();
+    reset_ignored_signals();
     random_out = fcntl(1, F_DUPFD_CLOEXEC, 900);
     umask(022);
     uint64_t seed = strtoull(argv[1], NULL, 0);

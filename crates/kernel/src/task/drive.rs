@@ -321,9 +321,7 @@ impl Task {
         let Some(thread) = self.thread() else { return };
         *self.run.lock() = Some(run);
         self.state.store(USER, Release);
-        if self.wants_tracer() {
-            thread.come_back();
-        }
+        self.call_back(&thread);
         answer(&thread);
         self.fetch(&thread);
     }

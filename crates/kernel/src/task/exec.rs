@@ -224,9 +224,7 @@ impl Task {
     pub(super) fn exec_on(self: &Arc<Self>, mut run: Box<Run>, thread: &Arc<Thread>, image: Image) {
         match self.become_program(thread, image, false) {
             Ok(script) => {
-                if self.wants_tracer() {
-                    thread.come_back();
-                }
+                self.call_back(thread);
                 thread.script(script);
                 run.phase = Phase::Stub(Some(died_in_exec()));
             }

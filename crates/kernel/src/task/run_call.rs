@@ -103,9 +103,7 @@ impl Task {
         match work {
             StubWork::Script { script, on_done } => {
                 let (script, on_done) = if self.is_traced() { reported(script, on_done) } else { (script, on_done) };
-                if self.wants_tracer() {
-                    thread.come_back(); // a new program
-                }
+                self.call_back(&thread); // in a new program
                 thread.script(script);
                 Phase::Stub(Some(on_done))
             }

@@ -32,7 +32,7 @@ pub fn sys_ptrace(call: &mut Call<'_>, [request, pid, addr, data, ..]: Args) -> 
         PTRACE_SEIZE => call.task.attach(&tracee, Attach::Seize(options(data).map_err(|_| Errno::EIO)?))?,
         PTRACE_INTERRUPT => call.task.interrupt_tracee(&tracee)?,
         PTRACE_KILL => {
-            if !tracee.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, call.task)) {
+            if !call.task.traces(&tracee) {
                 return fail(Errno::ESRCH);
             }
             send(&tracee.group, None, SigInfo::kernel(kernel::signal::SIGKILL));

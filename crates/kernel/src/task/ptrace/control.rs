@@ -4,7 +4,7 @@
 
 use super::{Resume, State, StopKind, Stopped, Tracee};
 use crate::cred::Cred;
-use crate::signal::{SIGKILL, SIGSTOP, SigInfo};
+use crate::signal::{SIGSTOP, SigInfo};
 use crate::task::Task;
 use crate::wait::Events;
 use abi::Errno;
@@ -112,8 +112,7 @@ impl Task {
 
     /// One of its tracees, which halts. ESRCH: it is none, or does not.
     pub fn halted(self: &Arc<Self>, task: &Arc<Task>) -> Result<Halted, Errno> {
-        let mine = task.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, self));
-        if !mine || !task.is_halted_by_tracer() {
+        if !self.traces(task) || !task.is_halted_by_tracer() {
             return Err(Errno::ESRCH);
         }
         let thread = task.thread().ok_or(Errno::ESRCH)?;
@@ -122,7 +121,7 @@ impl Task {
 
     /// PTRACE_INTERRUPT. EIO: it was not seized; ESRCH: it is no tracee of the caller's.
     pub fn interrupt_tracee(self: &Arc<Self>, task: &Arc<Task>) -> Result<(), Errno> {
-        if !task.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, self)) {
+        if !self.traces(task) {
             return Err(Errno::ESRCH);
         }
         let seized = task.with_tracee(|t| {
@@ -224,11 +223,6 @@ impl Halted {
             self.task.signal(info);
         }
         Ok(())
-    }
-
-    /// PTRACE_KILL.
-    pub fn kill(self) {
-        self.task.signal(SigInfo::kernel(SIGKILL));
     }
 }
 

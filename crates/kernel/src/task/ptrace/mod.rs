@@ -140,6 +140,11 @@ impl Task {
         self.ptrace.state.lock().tracee.as_ref()?.tracer.upgrade()
     }
 
+    /// Whether `other` is a tracee of this thread's.
+    pub fn traces(self: &Arc<Self>, other: &Task) -> bool {
+        other.tracer().is_some_and(|tracer| Arc::ptr_eq(&tracer, self))
+    }
+
     /// Its tracer may not trace programs with more rights than it has itself.
     pub fn has_weak_tracer(&self) -> bool {
         if !self.ptrace.used.load(Relaxed) {

@@ -193,6 +193,13 @@ impl Task {
         }
     }
 
+    /// Before its thread is answered: it comes back before guest code, if it has something to tell or to do.
+    pub(in crate::task) fn call_back(&self, thread: &platform::Thread) {
+        if self.wants_tracer() {
+            thread.come_back();
+        }
+    }
+
     /// A tracee begins a call, or makes it again.
     pub(in crate::task) fn trace_call(&self) {
         if self.ptrace.used.load(Relaxed) {
