@@ -111,14 +111,14 @@ static long got(long n)
     return n;
 }
 
-STEP(8, pipe)
+SHOWN(8, pipe)
 {
     int fds[2] = {-1, -1}, one = any(), other = any(), flags = O_NONBLOCK | (chance(20) ? O_DIRECT : 0) | (chance(10) ? O_CLOEXEC : 0);
     say("pipe %d %d %o", one, other, flags);
     success(pipe2(fds, flags));
     place(one, fds[0], "pipe r"), place(other, fds[1], "pipe w");
 }
-STEP(6, fifo)
+SHOWN(6, fifo)
 {
     static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY, O_RDWR};
     int slot = any(), flags = O_NONBLOCK | ONE_OF(modes) | (chance(10) ? O_DIRECT : 0) | (chance(10) ? O_TRUNC : 0) | (chance(10) ? O_APPEND : 0);
@@ -126,7 +126,7 @@ STEP(6, fifo)
     say("fifo %d %s %o", slot, path, flags);
     place(slot, success(open(path, flags)), "fifo");
 }
-STEP(3, others)
+SHOWN(3, others)
 {
     int slot = any(), fds[2];
     switch (pick(5)) {
@@ -153,21 +153,21 @@ STEP(3, others)
         place(slot, fds[0], "socket"), place(any(), fds[1], "socket");
     }
 }
-STEP(3, close)
+SHOWN(3, close)
 {
     int slot = any();
     say("close %d %s", slot, kinds[slot] ?: "none");
     result(close(BASE + slot));
     kinds[slot] = NULL;
 }
-STEP(2, dup)
+SHOWN(2, dup)
 {
     int from = any(), to = any();
     say("dup %d %d", from, to);
     if (kinds[from] && from != to)
         place(to, success(dup(BASE + from)), kinds[from]);
 }
-STEP(22, write)
+SHOWN(22, write)
 {
     int slot = writer();
     size_t n = size();
@@ -175,7 +175,7 @@ STEP(22, write)
     filled(n);
     result(write(BASE + slot, chance(2) ? (void *)1 : buffer, n));
 }
-STEP(4, writev)
+SHOWN(4, writev)
 {
     int slot = writer();
     size_t one = size(), two = size(), three = pick(200);
@@ -183,21 +183,21 @@ STEP(4, writev)
     filled(one + two + three);
     result(writev(BASE + slot, (struct iovec[]){{buffer, one}, {buffer + one, two}, {buffer + one + two, three}}, 3));
 }
-STEP(22, read)
+SHOWN(22, read)
 {
     int slot = reader();
     size_t n = chance(15) ? BIG : size();
     say("read %d %s %zu", slot, kinds[slot] ?: "none", n);
     got(read(BASE + slot, buffer, n));
 }
-STEP(4, readv)
+SHOWN(4, readv)
 {
     int slot = reader();
     size_t one = size(), two = size();
     say("readv %d %zu %zu", slot, one, two);
     got(readv(BASE + slot, (struct iovec[]){{buffer, one}, {buffer + one, two}}, 2));
 }
-STEP(12, splice)
+SHOWN(12, splice)
 {
     static const loff_t offsets[] = {0, 1, 4096, 5000, -1};
     int from = chance(60) ? reader() : other(), to = chance(70) ? writer() : other();
@@ -209,14 +209,14 @@ STEP(12, splice)
     result(splice(BASE + from, with_in ? &in : NULL, BASE + to, with_out ? &out : NULL, n, flags));
     say(" %lld %lld", (long long)in, (long long)out);
 }
-STEP(6, tee)
+SHOWN(6, tee)
 {
     int from = reader(), to = writer();
     size_t n = size();
     say("tee %d %d %zu", from, to, n);
     result(tee(BASE + from, BASE + to, n, SPLICE_F_NONBLOCK));
 }
-STEP(5, vmsplice)
+SHOWN(5, vmsplice)
 {
     int slot = chance(60) ? writer() : reader();
     size_t one = size(), two = size();
@@ -227,7 +227,7 @@ STEP(5, vmsplice)
     bool in = kinds[slot] && strcmp(kinds[slot], "pipe r");
     got(vmsplice(BASE + slot, (struct iovec[]){{in ? (void *)zeros : buffer, one}, {in ? (void *)zeros + 102400 : buffer + one, two}}, pick(4) ? 2 : 1, SPLICE_F_NONBLOCK));
 }
-STEP(5, setpipe)
+SHOWN(5, setpipe)
 {
     static const long sizes[] = {0, 1, 4096, 4097, 8192, 16384, 20000, 65536, 1 << 20, (1 << 20) + 1, -1, 1L << 32};
     int slot = chance(50) ? reader() : writer();
@@ -236,14 +236,14 @@ STEP(5, setpipe)
     result(fcntl(BASE + slot, F_SETPIPE_SZ, n));
     result(fcntl(BASE + slot, F_GETPIPE_SZ));
 }
-STEP(3, flags)
+SHOWN(3, flags)
 {
     int slot = any(), add = O_NONBLOCK | (chance(30) ? O_DIRECT : 0) | (kinds[slot] && strcmp(kinds[slot], "fifo") && strcmp(kinds[slot], "pipe w") && chance(30) ? O_ASYNC : 0) | (chance(10) ? O_APPEND : 0) | (chance(10) ? O_NOATIME : 0);
     say("setfl %d %s %o", slot, kinds[slot] ?: "none", add);
     result(fcntl(BASE + slot, F_SETFL, add));
     say(" %o", fcntl(BASE + slot, F_GETFL));
 }
-STEP(2, owner)
+SHOWN(2, owner)
 {
     int slot = any(), signal = chance(50) ? 0 : chance(50) ? SIGRTMIN + 3 : SIGIO;
     say("setown %d %d", slot, signal);
@@ -251,7 +251,7 @@ STEP(2, owner)
     result(fcntl(BASE + slot, F_SETSIG, signal));
     result(fcntl(BASE + slot, F_GETSIG));
 }
-STEP(2, stat)
+SHOWN(2, stat)
 {
     int slot = any();
     struct stat st = {0};
@@ -259,7 +259,7 @@ STEP(2, stat)
     result(fstat(BASE + slot, &st));
     say(" %o %lu %ld %ld %ld", st.st_mode, (long)st.st_nlink, (long)st.st_size, (long)st.st_blksize, (long)st.st_blocks);
 }
-STEP(4, wrong)
+SHOWN(4, wrong)
 {
     int slot = any(), fd = BASE + slot, which = pick(14), n = 0;
     say("wrong %d %s %d", slot, kinds[slot] ?: "none", which);
@@ -280,7 +280,7 @@ STEP(4, wrong)
     case 13: result(fchmod(fd, 0640)); break;
     }
 }
-STEP(2, info)
+SHOWN(2, info)
 {
     int slot = any();
     char path[64], line[200];
@@ -297,7 +297,7 @@ STEP(2, info)
         fclose(file);
 }
 
-STEP(5, event)
+SHOWN(5, event)
 {
     static const uint64_t values[] = {0, 1, 2, 7, UINT64_MAX - 1, UINT64_MAX, UINT64_MAX - 8};
     int slot = a("eventfd"), size = chance(90) ? 8 : pick(20);
@@ -310,7 +310,7 @@ STEP(5, event)
     else
         result(read(BASE + slot, value, size)), say(" %llx", (long long)value[0]);
 }
-STEP(5, timer)
+SHOWN(5, timer)
 {
     int slot = a("timerfd");
     if (!kinds[slot] || strcmp(kinds[slot], "timerfd"))
@@ -339,7 +339,7 @@ STEP(5, timer)
         say(" %lld", (long long)value[0]);
     }
 }
-STEP(6, signals)
+SHOWN(6, signals)
 {
     static const int signals[] = {SIGUSR1, SIGUSR2, 34, 35};
     int slot = a("signalfd"), signal = ONE_OF(signals);
@@ -371,7 +371,7 @@ STEP(6, signals)
 }
 
 static const unsigned long events[] = {EPOLLIN, EPOLLIN, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLPRI, EPOLLERR, EPOLLHUP, EPOLLET, EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLRDNORM};
-STEP(12, epoll_ctl)
+SHOWN(12, epoll_ctl)
 {
     static const int ops[] = {EPOLL_CTL_ADD, EPOLL_CTL_ADD, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 9};
     int at = SLOTS + pick(EPOLLS), slot = pick(chance(20) ? ALL : SLOTS), op = ONE_OF(ops);
@@ -379,7 +379,7 @@ STEP(12, epoll_ctl)
     say("epoll_ctl %d %d %d %s %x", at, op, slot, kinds[slot] ?: "none", event.events);
     result(epoll_ctl(BASE + at, op, BASE + slot, &event));
 }
-STEP(16, epoll_wait)
+SHOWN(16, epoll_wait)
 {
     int at = SLOTS + pick(EPOLLS), most = chance(30) ? 1 + pick(3) : 20;
     struct epoll_event is[20];
@@ -388,7 +388,7 @@ STEP(16, epoll_wait)
     for (long i = 0; i < n; i++)
         say(" %llu:%x", (long long)is[i].data.u64, is[i].events);
 }
-STEP(5, select)
+SHOWN(5, select)
 {
     fd_set in, out, except;
     memset(&in, 0, sizeof in), memset(&out, 0, sizeof out), memset(&except, 0, sizeof except);
@@ -408,7 +408,7 @@ STEP(5, select)
     for (int slot = 0; slot < ALL; slot++)
         say(" %d%d%d", !!FD_ISSET(BASE + slot, &in), !!FD_ISSET(BASE + slot, &out), !!FD_ISSET(BASE + slot, &except));
 }
-STEP(4, poll)
+SHOWN(4, poll)
 {
     struct pollfd is[ALL];
     say("poll");

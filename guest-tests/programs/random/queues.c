@@ -70,7 +70,7 @@ static int get_flags(void)
 }
 static int key(int at) { return chance(90) ? 0x5000 + at : IPC_PRIVATE; }
 
-STEP(8, msgget)
+SHOWN(8, msgget)
 {
     int at = pick(KEYS), flags = get_flags(), k = chance(95) ? 0x5000 + at : IPC_PRIVATE;
     say("msgget %d %x %o", at, k, flags);
@@ -80,7 +80,7 @@ STEP(8, msgget)
     if (id >= 0)
         queues[at] = id;
 }
-STEP(16, msgsnd)
+SHOWN(16, msgsnd)
 {
     struct { long type; char text[9000]; } message = {chance(95) ? 1 + (long)pick(4) : -(long)pick(2)};
     static const size_t sizes[] = {0, 1, 10, 100, 4000, 8192, 8193, -1};
@@ -91,7 +91,7 @@ STEP(16, msgsnd)
     say("msgsnd %d %ld %zd", at, message.type, size);
     result(msgsnd(queues[at], &message, size, IPC_NOWAIT));
 }
-STEP(16, msgrcv)
+SHOWN(16, msgrcv)
 {
     struct { long type; char text[9000]; } message = {0};
     static const size_t sizes[] = {0, 50, 9000, 9000, 9000, -1};
@@ -103,7 +103,7 @@ STEP(16, msgrcv)
     if (n >= 0)
         say(" %ld #%x", message.type, sum_of(message.text, n));
 }
-STEP(6, msgctl)
+SHOWN(6, msgctl)
 {
     struct msqid_ds is = {0};
     int at = pick(KEYS), which = pick(5);
@@ -122,7 +122,7 @@ STEP(6, msgctl)
     }
 }
 
-STEP(8, semget)
+SHOWN(8, semget)
 {
     int at = pick(KEYS), flags = get_flags(), count = chance(90) ? pick(5) : chance(50) ? 250 : -1, k = key(at);
     say("semget %d %x %d %o", at, k, count, flags);
@@ -142,7 +142,7 @@ static int operations(struct sembuf *list)
     }
     return count;
 }
-STEP(24, semop)
+SHOWN(24, semop)
 {
     struct sembuf list[5];
     int at = pick(KEYS);
@@ -151,7 +151,7 @@ STEP(24, semop)
     result(semop(sets[at], list, count));
 }
 // Another process does some, and ends: what it was to undo is undone.
-STEP(8, undo)
+SHOWN(8, undo)
 {
     struct sembuf lists[3][5];
     int at[3], counts[3], status = 0;
@@ -168,7 +168,7 @@ STEP(8, undo)
     waitpid(child, &status, 0);
     say(" = %x", status);
 }
-STEP(12, semctl)
+SHOWN(12, semctl)
 {
     static const int values[] = {0, 1, 5, 32767, 32768, -1};
     int at = pick(KEYS), which = pick(9), number = chance(90) ? pick(4) : pick(300) - 2, value = ONE_OF(values);
@@ -198,7 +198,7 @@ STEP(12, semctl)
     }
 }
 
-STEP(6, shmget)
+SHOWN(6, shmget)
 {
     static const size_t sizes[] = {0, 1, 4096, 5000, 100000};
     int at = pick(KEYS), flags = get_flags(), k = key(at);
@@ -210,7 +210,7 @@ STEP(6, shmget)
     if (id >= 0)
         segments[at] = id;
 }
-STEP(8, shm)
+SHOWN(8, shm)
 {
     struct shmid_ds is = {0};
     int at = pick(KEYS), which = pick(6), flags = (chance(20) ? SHM_RDONLY : 0) | (chance(10) ? SHM_EXEC : 0) | (chance(5) ? SHM_REMAP : 0);
@@ -232,7 +232,7 @@ STEP(8, shm)
 }
 
 static const char *const names[] = {"/a", "/a", "/b", "/c", "/a/b", "noslash", "/"};
-STEP(14, mq_open)
+SHOWN(14, mq_open)
 {
     static const long numbers[] = {1, 2, 3, 5, 10, 0, -1, 4};
     static const unsigned long more[] = {O_CREAT, O_CREAT, O_EXCL, O_CLOEXEC};
@@ -245,7 +245,7 @@ STEP(14, mq_open)
     if (queue >= 0)
         open_queues[at] >= 0 ? mq_close(open_queues[at]) : 0, open_queues[at] = queue;
 }
-STEP(16, mq_send)
+SHOWN(16, mq_send)
 {
     char text[200];
     int at = pick(QUEUES), size = pick(chance(90) ? 25 : 120), priority = chance(90) ? pick(4) : chance(50) ? 32767 : 32768;
@@ -253,7 +253,7 @@ STEP(16, mq_send)
     say("mq_send %d %d %d", at, size, priority);
     result(mq_timedsend(open_queues[at], text, size, priority, chance(90) ? NULL : &(struct timespec){0, chance(50) ? 0 : -1}));
 }
-STEP(16, mq_receive)
+SHOWN(16, mq_receive)
 {
     char text[200] = "";
     unsigned priority = 99;
@@ -262,14 +262,14 @@ STEP(16, mq_receive)
     long n = result(mq_receive(open_queues[at], text, size, &priority));
     say(" %.*s %u", n > 3 ? 3 : (int)n, n > 0 ? text : "", priority);
 }
-STEP(8, mq_notify)
+SHOWN(8, mq_notify)
 {
     int at = pick(QUEUES), which = pick(5);
     struct sigevent event = {.sigev_notify = which == 0 ? SIGEV_NONE : SIGEV_SIGNAL, .sigev_signo = which == 1 ? SIGUSR1 : which == 2 ? 70 : SIGRTMIN + 1, .sigev_value.sival_int = pick(100)};
     say("mq_notify %d %d", at, which);
     result(mq_notify(open_queues[at], chance(25) ? NULL : &event));
 }
-STEP(8, mq_other)
+SHOWN(8, mq_other)
 {
     int at = pick(QUEUES), which = pick(6);
     const char *name = ONE_OF(names);

@@ -119,20 +119,20 @@ static int take_flags(void)
     return MSG_DONTWAIT | SOME_OF(some) | (chance(2) ? MSG_ERRQUEUE : 0);
 }
 
-STEP(8, socket)
+SHOWN(8, socket)
 {
     int slot = any(), type = ONE_OF(types), protocol = chance(90) ? 0 : pick(3);
     say("socket %d %s %d", slot, type_name(type), protocol);
     place(slot, success(socket(AF_UNIX, type | SOCK_NONBLOCK, protocol)), type_name(type));
 }
-STEP(8, socketpair)
+SHOWN(8, socketpair)
 {
     int one = any(), two = any(), type = ONE_OF(types), fds[2] = {-1, -1};
     say("socketpair %d %d %s", one, two, type_name(type));
     success(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds));
     place(one, fds[0], type_name(type)), place(two, fds[1], type_name(type));
 }
-STEP(2, odd_socket)
+SHOWN(2, odd_socket)
 {
     int domain = chance(50) ? AF_UNIX : pick(46), type = pick(12), protocol = pick(3);
     // Which families a kernel has differs.
@@ -142,7 +142,7 @@ STEP(2, odd_socket)
     int fd = success(socket(domain, type, protocol));
     close(fd < 0 ? -1 : fd);
 }
-STEP(10, bind)
+SHOWN(10, bind)
 {
     struct sockaddr_un at;
     int slot = a();
@@ -153,7 +153,7 @@ STEP(10, bind)
     socklen_t size = chance(15) ? (memset(&at, 0, sizeof at), at.sun_family = AF_UNIX, say(" auto"), 2) : name(&at);
     result(bind(BASE + slot, (void *)&at, size));
 }
-STEP(3, unlink)
+SHOWN(3, unlink)
 {
     static const char *const names[] = {"p", "q", "file"};
     const char *path = ONE_OF(names);
@@ -172,13 +172,13 @@ STEP(3, unlink)
     for (int fd = 3; fd < 50; fd++)
         close(fd);
 }
-STEP(8, listen)
+SHOWN(8, listen)
 {
     int slot = a(), backlog = chance(80) ? pick(4) : -1;
     say("listen %d %s %d", slot, kind(slot), backlog);
     result(listen(BASE + slot, backlog));
 }
-STEP(16, connect)
+SHOWN(16, connect)
 {
     struct sockaddr_un at;
     int slot = a();
@@ -186,7 +186,7 @@ STEP(16, connect)
     socklen_t size = chance(6) ? (memset(&at, 0, sizeof at), say(" unspec"), 2 + pick(2) * 10) : name(&at);
     result(connect(BASE + slot, (void *)&at, size));
 }
-STEP(12, accept)
+SHOWN(12, accept)
 {
     struct sockaddr_un from = {0};
     socklen_t room = chance(80) ? sizeof from : pick(20), size = room;
@@ -201,7 +201,7 @@ STEP(12, accept)
         say_name(&from, size, room);
     place(to, fd, as);
 }
-STEP(8, names)
+SHOWN(8, names)
 {
     struct sockaddr_un at = {0};
     int slot = a();
@@ -211,7 +211,7 @@ STEP(8, names)
     if (!result(peer ? getpeername(BASE + slot, (void *)&at, &size) : getsockname(BASE + slot, (void *)&at, &size)))
         say_name(&at, size, room);
 }
-STEP(20, send)
+SHOWN(20, send)
 {
     struct sockaddr_un at;
     int slot = a(), with = flags();
@@ -221,7 +221,7 @@ STEP(20, send)
     socklen_t size = chance(25) ? name(&at) : 0;
     result(sendto(BASE + slot, buffer, n, with, size ? (void *)&at : NULL, size));
 }
-STEP(4, write)
+SHOWN(4, write)
 {
     int slot = a();
     size_t n = size();
@@ -236,7 +236,7 @@ static size_t header(struct msghdr *message, int level, int type, const void *da
     memcpy(CMSG_DATA(at), data, size);
     return message->msg_controllen += CMSG_SPACE(size);
 }
-STEP(12, sendmsg)
+SHOWN(12, sendmsg)
 {
     _Alignas(8) char control[512] = {0};
     int slot = a(), with = flags(), fds[4] = {0};
@@ -287,7 +287,7 @@ static void say_message(struct msghdr *message, size_t room)
         say(")");
     }
 }
-STEP(16, recv)
+SHOWN(16, recv)
 {
     int slot = a(), with = take_flags();
     size_t n = chance(20) ? sizeof buffer : size();
@@ -302,7 +302,7 @@ STEP(16, recv)
     if (got >= 0 && named)
         say_name(&from, at, room);
 }
-STEP(16, recvmsg)
+SHOWN(16, recvmsg)
 {
     _Alignas(8) char control[512] = {0};
     struct sockaddr_un from = {0};
@@ -315,7 +315,7 @@ STEP(16, recvmsg)
     if (result(recvmsg(BASE + slot, &message, with)) >= 0)
         say(" #%x", sum_of(buffer, one + two)), say_message(&message, room);
 }
-STEP(5, mmsg)
+SHOWN(5, mmsg)
 {
     int slot = a(), with = take_flags();
     struct iovec parts[3];
@@ -331,7 +331,7 @@ STEP(5, mmsg)
     for (int i = 0; i < n; i++)
         say(" %u.%x", messages[i].msg_len, messages[i].msg_hdr.msg_flags);
 }
-STEP(5, drain)
+SHOWN(5, drain)
 {
     say("drain");
     for (int slot = 0; slot < SLOTS; slot++)
@@ -344,20 +344,20 @@ STEP(5, drain)
                 break;
         }
 }
-STEP(6, shutdown)
+SHOWN(6, shutdown)
 {
     int slot = a(), how = pick(4);
     say("shutdown %d %s %d", slot, kind(slot), how);
     result(shutdown(BASE + slot, how));
 }
-STEP(5, close)
+SHOWN(5, close)
 {
     int slot = any();
     say("close %d %s", slot, kind(slot));
     result(close(BASE + slot));
     kinds[slot] = NULL;
 }
-STEP(2, dup)
+SHOWN(2, dup)
 {
     int from = any(), to = any();
     say("dup %d %d", from, to);
@@ -365,7 +365,7 @@ STEP(2, dup)
         place(to, success(dup(BASE + from)), kinds[from]);
 }
 static const int options[] = {SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST, SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_PRIORITY, SO_LINGER, SO_REUSEPORT, SO_PASSCRED, SO_PASSCRED, SO_PEERCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, SO_TIMESTAMP, SO_ACCEPTCONN, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_PROTOCOL, SO_DOMAIN, SO_MARK, SO_PEERGROUPS};
-STEP(10, getsockopt)
+SHOWN(10, getsockopt)
 {
     int slot = a(), option = ONE_OF(options), words[16] = {0};
     socklen_t size = chance(80) ? 16 : pick(17);
@@ -375,7 +375,7 @@ STEP(10, getsockopt)
         words[0] = words[0] == getpid() ? -1 : -2;
     say(" %u: %d %d %d %d", size, words[0], words[1], words[2], words[3]);
 }
-STEP(8, setsockopt)
+SHOWN(8, setsockopt)
 {
     static const int values[] = {0, 1, 1, 2, 5, 1000, 100000, -1, INT32_MAX};
     int slot = a(), option = ONE_OF(options), words[4] = {ONE_OF(values), ONE_OF(values)};
@@ -401,7 +401,7 @@ STEP(8, setsockopt)
     if (buffers)
         close(fd);
 }
-STEP(4, wrong)
+SHOWN(4, wrong)
 {
     int slot = a(), fd = BASE + slot, which = pick(12), n = 0;
     struct stat st = {0};

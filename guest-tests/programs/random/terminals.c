@@ -131,7 +131,7 @@ static void say_termios(const struct termios *t)
 static int side(void) { return chance(80) ? slave : chance(80) ? master : second; }
 static const char *side_name(int fd) { return fd == slave ? "slave" : fd == master ? "master" : "second"; }
 
-STEP(12, set)
+SHOWN(12, set)
 {
     struct termios t = {0};
     int fd = side();
@@ -167,7 +167,7 @@ STEP(12, set)
     say("set %s %lx", side_name(fd), way), say_termios(&t);
     result(ioctl(fd, way, &t));
 }
-STEP(3, get)
+SHOWN(3, get)
 {
     struct termios t = {0};
     int fd = side();
@@ -183,7 +183,7 @@ static bool is_order(const struct termios *t, unsigned char byte)
     bool sends = t->c_lflag & ISIG && (byte == t->c_cc[VINTR] || byte == t->c_cc[VQUIT] || byte == t->c_cc[VSUSP]);
     return sends || (t->c_iflag & IXON && (byte == t->c_cc[VSTOP] || byte == t->c_cc[VSTART]));
 }
-STEP(30, type)
+SHOWN(30, type)
 {
     long n = 0;
     for (int count = 1 + pick(chance(20) ? 40 : 5); count > 0; count--) {
@@ -206,7 +206,7 @@ STEP(30, type)
     }
     next_typed = 0;
 }
-STEP(1, long_line)
+SHOWN(1, long_line)
 {
     struct termios t = {0};
     ioctl(slave, TCGETS, &t);
@@ -225,7 +225,7 @@ STEP(1, long_line)
     result(read(slave, buffer, sizeof buffer));
     ioctl(slave, TCFLSH, TCIOFLUSH);
 }
-STEP(14, write)
+SHOWN(14, write)
 {
     static const char *const said[] = {"hello", "Hello\n", "\n", "\r", "\t", "a\tb\n", "\b", "\b\b \b", "{Abc}~|`'\\", "\xc3\xa9t\xc3\xa9", "\033[31m", "x\r\ny", "\v\f", "\021", "\177", "0123456789"};
     long n = 0;
@@ -237,7 +237,7 @@ STEP(14, write)
     say("write"), say_bytes(buffer, n);
     result(write(fd, buffer, n));
 }
-STEP(22, read)
+SHOWN(22, read)
 {
     static const size_t sizes[] = {0, 1, 2, 3, 5, 20, 64, 65, 100, 9000};
     size_t size = ONE_OF(sizes);
@@ -247,7 +247,7 @@ STEP(22, read)
     if (n > 0)
         say_bytes(buffer, n);
 }
-STEP(8, flow)
+SHOWN(8, flow)
 {
     static const unsigned long calls[] = {TCFLSH, TCFLSH, TCXONC, TCXONC, TCXONC, TCSBRK, TCSBRKP};
     unsigned long call = ONE_OF(calls), how = pick(5);
@@ -256,7 +256,7 @@ STEP(8, flow)
     if (fd != master || call != TCXONC) // nobody stops a master
         result(ioctl(fd, call, how));
 }
-STEP(8, numbers)
+SHOWN(8, numbers)
 {
     static const unsigned long calls[] = {TIOCGPKT, TIOCGEXCL, TIOCGPTLCK, TIOCGETD, TIOCOUTQ, FIONREAD, TIOCMGET, TIOCGSOFTCAR, TIOCGSID, TIOCGPGRP, TIOCGPTN};
     unsigned long call = ONE_OF(calls);
@@ -268,7 +268,7 @@ STEP(8, numbers)
     say(" %d", is[0]);
 }
 // Not TIOCSTI: stockade refuses it to all, as dev.tty.legacy_tiocsti = 0 does to those without CAP_SYS_ADMIN.
-STEP(8, change)
+SHOWN(8, change)
 {
     static const unsigned long calls[] = {TIOCPKT, TIOCPKT, TIOCSSOFTCAR, FIONBIO};
     unsigned long call = ONE_OF(calls);
@@ -277,7 +277,7 @@ STEP(8, change)
     if (call != FIONBIO || value)
         result(ioctl(fd, call, &value));
 }
-STEP(4, exclusive)
+SHOWN(4, exclusive)
 {
     static const unsigned long calls[] = {TIOCEXCL, TIOCNXCL, TIOCNXCL};
     unsigned long call = ONE_OF(calls);
@@ -285,7 +285,7 @@ STEP(4, exclusive)
     say("ioctl %s %lx", side_name(fd), call);
     result(ioctl(fd, call));
 }
-STEP(4, size)
+SHOWN(4, size)
 {
     struct winsize size = {pick(4) + 20, pick(4) + 80, pick(2), pick(2)}, is = {0};
     int fd = side();
@@ -295,14 +295,14 @@ STEP(4, size)
     result(ioctl(fd, TIOCGWINSZ, &is));
     say(" %d %d %d %d", is.ws_row, is.ws_col, is.ws_xpixel, is.ws_ypixel);
 }
-STEP(3, signal)
+SHOWN(3, signal)
 {
     static const int signals[] = {SIGINT, SIGQUIT, SIGTSTP, SIGUSR1, SIGWINCH, 0, 65};
     int signal = ONE_OF(signals), fd = chance(70) ? master : slave;
     say("TIOCSIG %s %d", side_name(fd), signal);
     result(ioctl(fd, TIOCSIG, signal));
 }
-STEP(8, session)
+SHOWN(8, session)
 {
     int fd = side(), which = pick(7), group = chance(60) ? getpid() : chance(70) ? neighbour : chance(50) ? getppid() : chance(50) ? 0 : -1;
     const char *name = group == getpid() ? "own" : group == neighbour ? "neighbour" : group == getppid() ? "parent" : "none";
@@ -320,7 +320,7 @@ STEP(8, session)
         say("mask %d", which), result(sigprocmask(which, &set, NULL));
     }
 }
-STEP(4, open)
+SHOWN(4, open)
 {
     int how = pick(5);
     switch (how) {
@@ -331,7 +331,7 @@ STEP(4, open)
     default: say("open slave"), close(slave), slave = success(open("pts/0", O_RDWR | O_NONBLOCK | O_NOCTTY));
     }
 }
-STEP(1, anew)
+SHOWN(1, anew)
 {
     bool closes = chance(50);
     say("anew %d", closes);
@@ -342,12 +342,12 @@ STEP(1, anew)
     open_pair();
     result(ioctl(slave, TIOCSCTTY, 0));
 }
-STEP(1, hang_up)
+SHOWN(1, hang_up)
 {
     say("TIOCVHANGUP");
     result(ioctl(slave, TIOCVHANGUP));
 }
-STEP(1, lock)
+SHOWN(1, lock)
 {
     int on = chance(30);
     say("TIOCSPTLCK %d", on);

@@ -151,7 +151,7 @@ static void state(void)
 }
 
 static const unsigned long masks[] = {IN_ACCESS, IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE, IN_OPEN, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT};
-STEP(14, watch)
+SHOWN(14, watch)
 {
     static const unsigned extras[] = {0, 0, 0, 0, IN_ONLYDIR, IN_DONT_FOLLOW, IN_EXCL_UNLINK, IN_MASK_ADD, IN_ONESHOT, IN_MASK_CREATE, IN_MASK_CREATE | IN_MASK_ADD};
     int which = pick(WATCHERS);
@@ -160,20 +160,20 @@ STEP(14, watch)
     say("watch %d %s %x", which, path, mask);
     result(inotify_add_watch(watchers[which], path, mask));
 }
-STEP(4, unwatch)
+SHOWN(4, unwatch)
 {
     int which = pick(WATCHERS), number = 1 + pick(20);
     say("unwatch %d %d", which, number);
     result(inotify_rm_watch(watchers[which], number));
 }
-STEP(2, renew_watcher)
+SHOWN(2, renew_watcher)
 {
     int which = pick(WATCHERS);
     say("new watcher %d", which);
     close(watchers[which]);
     watchers[which] = fcntl(inotify_init1(IN_NONBLOCK | IN_CLOEXEC), F_DUPFD_CLOEXEC, 500);
 }
-STEP(16, make)
+SHOWN(16, make)
 {
     const char *path = ONE_OF(names), *to = ONE_OF(names);
     switch (pick(7)) {
@@ -185,21 +185,21 @@ STEP(16, make)
     default: say("create %s", path), result(close(open(path, O_CREAT | O_WRONLY | O_NONBLOCK | (chance(30) ? O_TRUNC : 0), 0644)));
     }
 }
-STEP(16, move)
+SHOWN(16, move)
 {
     const char *from = ONE_OF(names), *to = ONE_OF(names);
     unsigned flags = chance(70) ? 0 : 1 + pick(2);
     say("rename %s %s %u", from, to, flags);
     result(renameat2(AT_FDCWD, from, AT_FDCWD, to, flags));
 }
-STEP(10, take)
+SHOWN(10, take)
 {
     const char *path = ONE_OF(names);
     bool folder = chance(30);
     say("%s %s", folder ? "rmdir" : "unlink", path);
     result(folder ? rmdir(path) : unlink(path));
 }
-STEP(20, use)
+SHOWN(20, use)
 {
     const char *path = ONE_OF(names);
     char buffer[100] = "hello";
@@ -237,7 +237,7 @@ STEP(20, use)
         }
     close(fd);
 }
-STEP(3, notify)
+SHOWN(3, notify)
 {
     static const unsigned long kinds[] = {DN_ACCESS, DN_MODIFY, DN_CREATE, DN_DELETE, DN_RENAME, DN_ATTRIB, DN_MULTISHOT};
     const char *path = chance(70) ? "d" : ".";
@@ -251,7 +251,7 @@ STEP(3, notify)
     result(fcntl(folder, F_NOTIFY, kind));
 }
 
-STEP(10, open_file)
+SHOWN(10, open_file)
 {
     static const int ways[] = {O_RDWR, O_RDWR, O_RDONLY, O_WRONLY, O_RDONLY | O_TRUNC};
     int who = pick(PROCESSES);
@@ -259,7 +259,7 @@ STEP(10, open_file)
     say("open by %d: %d lock%d %o", who, is.file, 1 + is.number, is.command);
     ask(who, &is);
 }
-STEP(40, lock)
+SHOWN(40, lock)
 {
     static const int commands[] = {F_SETLK, F_SETLK, F_SETLK, F_GETLK, F_GETLK, F_OFD_SETLK, F_OFD_SETLK, F_OFD_GETLK};
     static const long edges[] = {0, 0, 1, -1, 100, INT64_MAX, INT64_MAX - 1, INT64_MIN, -50};
@@ -272,7 +272,7 @@ STEP(40, lock)
     if (!ask(who, &is) && gets)
         say(" type %d whence %d %ld+%ld by %d", is.lock.l_type, is.lock.l_whence, (long)is.lock.l_start, (long)is.lock.l_len, is.lock.l_type == F_UNLCK ? 0 : who_is(is.lock.l_pid));
 }
-STEP(10, flock)
+SHOWN(10, flock)
 {
     static const int ways[] = {LOCK_SH, LOCK_EX, LOCK_UN, LOCK_SH | LOCK_EX, 0};
     int who = pick(PROCESSES);
@@ -280,20 +280,20 @@ STEP(10, flock)
     say("flock by %d: %d %d", who, is.file, is.command);
     ask(who, &is);
 }
-STEP(6, close_or_dup)
+SHOWN(6, close_or_dup)
 {
     int who = pick(PROCESSES);
     struct order is = {chance(60) ? CLOSE : DUP, .file = pick(FILES), .number = pick(FILES)};
     say("%s by %d: %d %d", is.what == CLOSE ? "close" : "dup", who, is.file, is.number);
     ask(who, &is);
 }
-STEP(5, lease)
+SHOWN(5, lease)
 {
     struct order is = {chance(70) ? LEASE : GET_LEASE, .file = pick(FILES), .command = pick(3)};
     say("%s: %d %d", is.what == LEASE ? "lease" : "get lease", is.file, is.command);
     ask(0, &is);
 }
-STEP(2, leave)
+SHOWN(2, leave)
 {
     int who = 1 + pick(PROCESSES - 1);
     say("leave %d", who);
@@ -303,7 +303,7 @@ STEP(2, leave)
     start(who);
 }
 // The lines of /proc/locks about the two files, sorted.
-STEP(8, locks)
+SHOWN(8, locks)
 {
     struct stat st[2] = {0};
     char line[200], kept[64][80];

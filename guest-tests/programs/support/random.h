@@ -45,7 +45,7 @@ static size_t random_used;
     static void action_##id(void)
 
 // An action after which the program's state() shows what there is now.
-#define STEP(weight, id)                                                                                               \
+#define SHOWN(weight, id)                                                                                              \
     static void step_##id(void);                                                                                       \
     ACTION(weight, id)                                                                                                 \
     {                                                                                                                  \
