@@ -135,9 +135,14 @@ impl Seed {
         let start = Instant::now();
         let mut pause = Duration::from_micros(20);
         loop {
+            // What the zygote says counts once the seed has named it: a late name would be taken for the next order's.
+            let pid = once!(get own, seed.pid) as i64;
+            if pid < 0 {
+                return Err(StartError::Stub { step: 10, errno: Errno::from_raw(-pid as i32) });
+            }
             let failed = match words.failed.load(Ordering::Acquire) {
-                0 => own.seed().failed.load(Ordering::Acquire),
-                n => n,
+                n if n != 0 && pid != 0 => n,
+                _ => own.seed().failed.load(Ordering::Acquire),
             };
             if failed != 0 {
                 let errno = Errno::from_raw((failed & 0xffff) as i32);
@@ -147,11 +152,7 @@ impl Seed {
                     (step, errno) => StartError::Stub { step, errno },
                 });
             }
-            let pid = once!(get own, seed.pid) as i64;
             let number = words.listener.load(Ordering::Acquire);
-            if pid < 0 {
-                return Err(StartError::Stub { step: 10, errno: Errno::from_raw(-pid as i32) });
-            }
             if pid != 0 && number != 0 {
                 let doorbell = host::process::take_fd(pid as i32, number - 1)
                     .map_err(host("taking the listener out of the zygote (pidfd_getfd)"))?;
