@@ -393,21 +393,38 @@ pub struct Update {
     /// JSON file with the resources, - for standard input
     #[arg(long, short = 'r', value_name = "FILE")]
     pub resources: Option<PathBuf>,
+    /// Weight of reads and writes of the host's devices, 10 to 1000
+    #[arg(long)]
+    pub blkio_weight: Option<u16>,
+    /// Microseconds
     #[arg(long)]
     pub cpu_period: Option<u64>,
+    /// Microseconds in each period, -1 for no limit
     #[arg(long, allow_hyphen_values = true)]
     pub cpu_quota: Option<i64>,
+    /// Microseconds beyond the quota that unused ones are kept for
+    #[arg(long)]
+    pub cpu_burst: Option<u64>,
     #[arg(long)]
     pub cpu_share: Option<u64>,
+    /// 1: run only when nobody else wants to
+    #[arg(long)]
+    pub cpu_idle: Option<i64>,
+    #[arg(long)]
+    pub cpu_rt_period: Option<u64>,
+    #[arg(long, allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
     #[arg(long)]
     pub cpuset_cpus: Option<String>,
     #[arg(long)]
     pub cpuset_mems: Option<String>,
-    #[arg(long, allow_hyphen_values = true)]
+    /// Bytes, also as 64M; -1 for no limit
+    #[arg(long, allow_hyphen_values = true, value_parser = crate::bytes::limit)]
     pub memory: Option<i64>,
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = crate::bytes::limit)]
     pub memory_reservation: Option<i64>,
-    #[arg(long, allow_hyphen_values = true)]
+    /// Memory and swap together
+    #[arg(long, allow_hyphen_values = true, value_parser = crate::bytes::limit)]
     pub memory_swap: Option<i64>,
     #[arg(long, allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,

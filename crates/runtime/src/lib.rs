@@ -3,6 +3,7 @@
 //! A library so that tests can put another kernel into the same binary. `cli` parses, `commands` carry out, `launch` starts the processes, `internal`
 //! is what they are.
 
+mod bytes;
 mod cgroup;
 mod cli;
 mod commands;

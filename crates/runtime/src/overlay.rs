@@ -156,20 +156,9 @@ fn parse(text: &str) -> Result<Choice, String> {
     Ok(Choice { root: medium, mounts, size })
 }
 
-/// A number with one of the suffixes k, m, g, t.
 fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text.get(digits.len()..).unwrap_or_default() {
-        "" => 0,
-        "k" | "K" => 10,
-        "m" | "M" => 20,
-        "g" | "G" => 30,
-        "t" | "T" => 40,
-        _ => return Err(format!("size={text} is no number of bytes")),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    let bytes = number.and_then(|n| n.checked_mul(1 << shift)).filter(|n| *n >= 4096);
-    bytes.ok_or(format!("size={text} is no number of bytes of at least 4096"))
+    let bytes = crate::bytes::parse(text).ok_or(format!("size={text} is no number of bytes"))?;
+    if bytes < 4096 { Err(format!("size={text} is no number of bytes of at least 4096")) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

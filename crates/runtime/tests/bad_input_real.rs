@@ -115,8 +115,7 @@ fn cgroups_that_cannot_be_had() {
     place.ok(&["run", "-d", "x"]);
     place.ok(&["exec", "--cgroup", "/", "x", "true"]);
     place.fails(&["exec", "--cgroup", "memory:/a", "x", "true"], 255, &["exec failed: --cgroup memory:/a", "give /"]);
-    // The container's kernel keeps the limit of tasks by itself, others need a cgroup.
-    place.fails(&["update", "--memory", "100000000", "x"], 1, &["memory.limit", "has no cgroup on the host"]);
+    // The container's kernel keeps the limit of tasks by itself, without a cgroup.
     place.ok(&["update", "--pids-limit", "5", "x"]);
     let many = place.run(&["exec", "x", "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 100 & done"]);
     assert!(many.err.contains("can't fork"), "{}", many.err);

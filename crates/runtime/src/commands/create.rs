@@ -69,9 +69,13 @@ pub fn run(context: &Context, args: Run) -> Result<u8> {
         Err(e) => Err(sandbox.post_mortem(e)),
     };
     if !args.keep {
-        // Another command may be deleting it at this moment.
+        // Another command may be deleting it at this moment, or have made another of this name, or given it a cgroup.
         if let Ok(_lock) = folder.lock() {
-            container::destroy(context, &folder, &state)?;
+            match folder.read() {
+                Ok(Some(now)) if (now.pid, now.pid_start) != (state.pid, state.pid_start) => {}
+                Ok(Some(now)) => container::destroy(context, &folder, &now)?,
+                _ => container::destroy(context, &folder, &state)?,
+            }
         }
     }
     if let Some(janitor) = janitor {

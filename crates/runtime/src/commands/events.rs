@@ -1,15 +1,12 @@
-//! `events` and `update`: what a container uses, and what it may. Owns no locks but the container's file lock.
+//! `events`: what a container uses. Owns no locks.
 
-use std::io::Read;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder};
-use sandbox::spec::NewLimits;
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::cgroup::Cgroup;
-use crate::cli::{Events, Update};
+use crate::cli::Events;
 use crate::commands::{Context, print};
 use crate::state::{Folder, Life, State};
 
@@ -64,74 +61,6 @@ fn sample(folder: &Folder, state: &State) -> Result<Value> {
             "stockade": super::counters::as_json(&guest.counters),
         }
     }))
-}
-
-pub fn update(context: &Context, args: Update) -> Result<u8> {
-    let folder = context.root.folder(&args.id)?;
-    let _lock = folder.lock()?;
-    let state = folder.read_whole()?;
-    if matches!(state.life(&folder), Life::Stopped | Life::Creating) {
-        bail!("container not running");
-    }
-    let resources = match &args.resources {
-        Some(path) => from_file(path)?,
-        None => from_flags(&args)?,
-    };
-    let cgroup = Cgroup::of(&state.cgroups);
-    cgroup.update(&resources)?;
-    let mut limits = crate::config::new_limits(&resources);
-    if limits.memory.is_some() {
-        limits.memory_allowed = Some(cgroup.memory().unwrap_or(u64::MAX));
-    }
-    if limits != NewLimits::default() {
-        folder.connect()?.limit(&args.id, limits)?;
-    }
-    Ok(0)
-}
-
-fn from_file(path: &std::path::Path) -> Result<LinuxResources> {
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    let value: Value = serde_json::from_str(&text).context("the resources are not valid JSON")?;
-    serde_path_to_error::deserialize(value).map_err(|e| anyhow!("field {}: {}", e.path(), e.inner()))
-}
-
-fn from_flags(args: &Update) -> Result<LinuxResources> {
-    let mut memory = LinuxMemoryBuilder::default();
-    if let Some(n) = args.memory {
-        memory = memory.limit(n);
-    }
-    if let Some(n) = args.memory_reservation {
-        memory = memory.reservation(n);
-    }
-    if let Some(n) = args.memory_swap {
-        memory = memory.swap(n);
-    }
-    let mut cpu = LinuxCpuBuilder::default();
-    if let Some(n) = args.cpu_share {
-        cpu = cpu.shares(n);
-    }
-    if let Some(n) = args.cpu_quota {
-        cpu = cpu.quota(n);
-    }
-    if let Some(n) = args.cpu_period {
-        cpu = cpu.period(n);
-    }
-    if let Some(list) = &args.cpuset_cpus {
-        cpu = cpu.cpus(list.clone());
-    }
-    if let Some(list) = &args.cpuset_mems {
-        cpu = cpu.mems(list.clone());
-    }
-    let mut all = LinuxResourcesBuilder::default().memory(memory.build()?).cpu(cpu.build()?);
-    if let Some(n) = args.pids_limit {
-        all = all.pids(LinuxPidsBuilder::default().limit(n).build()?);
-    }
-    Ok(all.build()?)
 }
 
 /// Go's notation, as far as it makes sense here.

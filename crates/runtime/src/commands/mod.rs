@@ -12,6 +12,7 @@ mod kill;
 mod list;
 mod mounts;
 mod spec;
+mod update;
 
 use anyhow::{Result, anyhow};
 
@@ -63,7 +64,7 @@ pub fn run(context: &Context, command: Command) -> u8 {
         Command::Debug(args) => (inspect::debug(context, &args.id), 1, ""),
         Command::Pause(args) => (kill::pause(context, &args.id, true), 1, ""),
         Command::Resume(args) => (kill::pause(context, &args.id, false), 1, ""),
-        Command::Update(args) => (events::update(context, args), 1, ""),
+        Command::Update(args) => (update::run(context, args), 1, ""),
         Command::Checkpoint(_) => (Err(anyhow!("checkpoint is not supported yet")), 1, ""),
         Command::Restore(_) => (Err(anyhow!("restore is not supported yet")), 1, ""),
     };
