@@ -8,16 +8,16 @@ use crate::io::{Io, Sink, Source, UserMemory};
 use crate::ipc::mqueue::Cookies;
 use crate::locks::Leaf;
 use crate::op::{Op, Restart, Stop, fail};
-use crate::task::NetNs;
+use crate::task::{NetNs, Pid};
 use crate::time::{Deadline, Nanos};
 use crate::vfs::{File, FileOps, Position, socket_inode};
 use crate::wait::{Events, Queue};
 use abi::Errno;
 use abi::fs::OpenFlags;
 use abi::net::{
-    Linger, MSG_NOSIGNAL, SO_BROADCAST, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_KEEPALIVE, SO_LINGER, SO_MARK,
-    SO_OOBINLINE, SO_PRIORITY, SO_PROTOCOL, SO_RCVLOWAT, SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT, SO_SNDLOWAT,
-    SO_SNDTIMEO_OLD, SO_TIMESTAMP_OLD, SO_TYPE, SOL_SOCKET,
+    Linger, MSG_NOSIGNAL, SO_BROADCAST, SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_KEEPALIVE, SO_LINGER, SO_MARK,
+    SO_OOBINLINE, SO_PASSSEC, SO_PRIORITY, SO_PROTOCOL, SO_RCVLOWAT, SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT,
+    SO_RXQ_OVFL, SO_SNDLOWAT, SO_SNDTIMEO_OLD, SO_TYPE, SOL_SOCKET,
 };
 use abi::time::Timeval;
 use lock::Mutex;
@@ -42,7 +42,7 @@ pub struct Family {
 /// Who sent a message, SCM_CREDENTIALS: the kernel's ids.
 #[derive(Clone)]
 pub struct Sender {
-    pub pid: Option<Arc<crate::task::Pid>>,
+    pub pid: Option<Arc<Pid>>,
     pub uid: u32,
     pub gid: u32,
 }
@@ -54,6 +54,8 @@ pub enum Control {
     Rights(Vec<Arc<File>>),
     /// SCM_CREDENTIALS.
     Credentials(Sender),
+    /// SCM_PIDFD.
+    Pidfd(Arc<Pid>),
     /// Any other: as it is.
     Other { level: i32, kind: i32, data: Vec<u8> },
 }
@@ -133,6 +135,10 @@ pub trait SocketOps: Send + Sync {
     /// What mq_notify(2) with SIGEV_THREAD sends its cookie by. EINVAL for all but netlink sockets.
     fn cookies(&self, _io: &mut Io<'_>) -> Op<Box<dyn Cookies>> {
         fail(Errno::EINVAL)
+    }
+    /// Who is at the other end, SO_PEERPIDFD.
+    fn peer_pid(&self) -> Option<Arc<Pid>> {
+        None
     }
     fn as_any(&self) -> &dyn Any;
 }
@@ -220,6 +226,8 @@ impl Socket {
             SO_LINGER => options.linger.as_bytes().to_vec(),
             SO_RCVLOWAT => options.plain.get(&name).copied().unwrap_or(1).to_le_bytes().to_vec(),
             SO_SNDLOWAT => 1i32.to_le_bytes().to_vec(),
+            SO_COOKIE if room < size_of::<u64>() => return fail(Errno::EINVAL),
+            SO_COOKIE => self.ino.to_le_bytes().to_vec(),
             _ if PLAIN.contains(&name) => options.plain.get(&name).copied().unwrap_or(0).to_le_bytes().to_vec(),
             _ => return fail(Errno::ENOPROTOOPT),
         })
@@ -256,6 +264,8 @@ impl Socket {
                 options.plain.insert(name, if number <= 0 { i32::from(number == 0).max(1) } else { number });
             }
             SO_DOMAIN | SO_TYPE | SO_PROTOCOL | SO_SNDLOWAT => return fail(Errno::ENOPROTOOPT),
+            // Of the internet's families alone.
+            SO_REUSEPORT if number.is_some_and(|n| n != 0) => return fail(Errno::EOPNOTSUPP),
             _ if PLAIN.contains(&name) => {
                 let number = number.ok_or(Errno::EINVAL)?;
                 let valued = matches!(name, SO_PRIORITY | SO_MARK);
@@ -281,7 +291,8 @@ const PLAIN: &[u32] = &[
     SO_OOBINLINE,
     SO_PRIORITY,
     SO_MARK,
-    SO_TIMESTAMP_OLD,
+    SO_PASSSEC,
+    SO_RXQ_OVFL,
 ];
 
 impl FileOps for Socket {

@@ -18,5 +18,7 @@ pub fn size(io: &Io<'_>, name: u32, value: &[u8]) -> Op<usize> {
         return fail(Errno::EPERM);
     }
     let number = value.first_chunk::<4>().map(|b| i32::from_le_bytes(*b)).ok_or(Errno::EINVAL)?;
-    Ok((number.max(0) as usize).min(MAX_BUFFER) * 2)
+    // A negative size is a very large one, but where it is forced.
+    let asked = if matches!(name, SO_SNDBUFFORCE | SO_RCVBUFFORCE) { number.max(0) as u32 } else { number as u32 };
+    Ok((asked as usize).min(MAX_BUFFER) * 2)
 }

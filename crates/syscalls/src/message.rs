@@ -1,10 +1,11 @@
 //! Messages on sockets: send(2), sendmsg(2), sendmmsg(2), recv(2), recvmsg(2), recvmmsg(2); control messages, cmsg(3).
 
+use crate::pidfd;
 use crate::socket::{get_address, put_address, socket_file, socket_io, socket_of};
 use abi::Errno;
 use abi::net::{
     Cmsghdr, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_TRUNC, MSG_WAITFORONE, Mmsghdr, MsgHdr, SCM_CREDENTIALS,
-    SCM_MAX_FD, SCM_RIGHTS, SOL_SOCKET, Ucred, cmsg_len, cmsg_space,
+    SCM_MAX_FD, SCM_PIDFD, SCM_RIGHTS, SOL_SOCKET, Ucred, cmsg_len, cmsg_space,
 };
 use abi::time::Timespec;
 use kernel::cred::Cap;
@@ -214,6 +215,14 @@ fn put_control(call: &Call<'_>, list: &[Control], header: &MsgHdr, flags: u32, t
                 let uid = cred.user_ns.uid_to(sender.uid);
                 let gid = cred.user_ns.gid_to(sender.gid);
                 (SCM_CREDENTIALS, Ucred { pid, uid, gid }.as_bytes().to_vec())
+            }
+            Control::Pidfd(pid) => {
+                let fits = left >= cmsg_len(size_of::<i32>()) as u64;
+                let Some(fd) = Some(pid).filter(|_| fits).and_then(|pid| pidfd::install(call, pid).ok()) else {
+                    *told |= MSG_CTRUNC;
+                    continue;
+                };
+                (SCM_PIDFD, fd.to_le_bytes().to_vec())
             }
             Control::Other { level: its, kind, data } => {
                 level = *its;

@@ -34,12 +34,17 @@ pub fn sys_pidfd_open(call: &mut Call<'_>, [pid, flags, ..]: Args) -> Op<Ret> {
     Ok(call.files().add(file, true, 0, limit)?.into())
 }
 
-/// A new descriptor, close-on-exec, for a process; its number is written to `at`.
-pub fn install_at(call: &Call<'_>, pid: &Arc<Pid>, at: u64) -> Op<i32> {
+/// A new descriptor, close-on-exec, for a process.
+pub fn install(call: &Call<'_>, pid: &Arc<Pid>) -> Op<i32> {
     let ns = call.task.pid.ns().ok_or(Errno::ESRCH)?;
     let file = new_pidfd(pid.clone(), false, ns, OpenFlags::empty());
     let limit = call.task.group.limit(Resource::Nofile);
-    let fd = call.files().add(file, true, 0, limit)?;
+    call.files().add(file, true, 0, limit)
+}
+
+/// Likewise; its number is written to `at`.
+pub fn install_at(call: &Call<'_>, pid: &Arc<Pid>, at: u64) -> Op<i32> {
+    let fd = install(call, pid)?;
     if let Err(stop) = call.put(at, &fd) {
         drop(call.files().remove(fd));
         return Err(stop);

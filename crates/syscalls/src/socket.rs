@@ -1,8 +1,9 @@
 //! Sockets: socket(2), bind(2), connect(2), listen(2), accept(2), shutdown(2), getsockname(2), getsockopt(2). Messages are in `message`.
 
+use crate::pidfd;
 use abi::Errno;
 use abi::fs::OpenFlags;
-use abi::net::{AF_MAX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK};
+use abi::net::{AF_MAX, SO_PEERGROUPS, SO_PEERPIDFD, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOL_SOCKET};
 use kernel::io::Io;
 use kernel::socket::{Socket, SocketOps, new_socket};
 use kernel::task::Resource;
@@ -173,7 +174,19 @@ pub fn sys_setsockopt(call: &mut Call<'_>, [fd, level, name, at, len, _]: Args) 
 pub fn sys_getsockopt(call: &mut Call<'_>, [fd, level, name, at, len_at, _]: Args) -> Op<Ret> {
     let file = socket_file(call, fd)?;
     let room = usize::try_from(call.get::<i32>(len_at)?).map_err(|_| Errno::EINVAL)?;
-    let value = socket_of(&file)?.get_option(&mut call.io(), level as u32, name as u32, room)?;
+    let socket = socket_of(&file)?;
+    let of_all = level as u32 == SOL_SOCKET;
+    if of_all && name as u32 == SO_PEERPIDFD {
+        let pid = socket.ops.peer_pid().ok_or(Errno::ENODATA)?;
+        let fd = pidfd::install_at(call, &pid, at)?;
+        call.put(len_at, &(size_of_val(&fd) as u32))?;
+        return Ok(Ret::Value(0));
+    }
+    let value = socket.get_option(&mut call.io(), level as u32, name as u32, room)?;
+    if of_all && name as u32 == SO_PEERGROUPS && value.len() > room {
+        call.put(len_at, &(value.len() as u32))?;
+        return fail(Errno::ERANGE);
+    }
     let told = value.get(..room.min(value.len())).unwrap_or_default();
     call.put(at, told)?;
     call.put(len_at, &(told.len() as u32))?;

@@ -66,23 +66,58 @@ pub struct State {
     /// READ_SHUT, WRITE_SHUT. The peer's end sets both.
     pub shut: u8,
     pub error: Option<Errno>,
-    /// SO_PEERCRED.
-    pub peer_cred: Option<Sender>,
+    /// SO_PEERCRED and its kin.
+    pub peer_cred: Option<Caller>,
     pub buffer: usize,
     pub receive_buffer: usize,
+    pub pass: Pass,
+    pub stamps: Stamps,
+}
+
+/// What is told of a message's sender.
+#[derive(Clone, Copy, Default)]
+pub struct Pass {
     /// SO_PASSCRED.
-    pub pass_cred: bool,
+    pub cred: bool,
+    /// SO_PASSPIDFD.
+    pub pidfd: bool,
+}
+
+impl Pass {
+    /// Whether a read ends where another one's data begins.
+    pub fn by_sender(self) -> bool {
+        self.cred || self.pidfd
+    }
+}
+
+/// Whether messages come with the time at which they were received.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stamps {
+    #[default]
+    None,
+    /// SO_TIMESTAMP.
+    Micros,
+    /// SO_TIMESTAMPNS.
+    Nanos,
+}
+
+/// Who made a socket what it is.
+#[derive(Clone)]
+pub struct Caller {
+    pub sender: Sender,
+    pub groups: Arc<[u32]>,
 }
 
 struct Listener {
     backlog: usize,
     pending: VecDeque<Arc<Endpoint>>,
-    cred: Sender,
+    cred: Caller,
 }
 
 /// Who calls, by effective ids: what SO_PEERCRED tells.
-pub fn caller(io: &Io<'_>) -> Sender {
-    Sender { pid: Task::of(io).map(|t| t.group.pid.clone()), uid: io.cred.euid, gid: io.cred.egid }
+pub fn caller(io: &Io<'_>) -> Caller {
+    let pid = Task::of(io).map(|t| t.group.pid.clone());
+    Caller { sender: Sender { pid, uid: io.cred.euid, gid: io.cred.egid }, groups: io.cred.groups.clone() }
 }
 
 impl Endpoint {
@@ -96,7 +131,8 @@ impl Endpoint {
             peer_cred: None,
             buffer: DEFAULT_BUFFER,
             receive_buffer: DEFAULT_BUFFER,
-            pass_cred: false,
+            pass: Pass::default(),
+            stamps: Stamps::None,
         };
         Arc::new_cyclic(|me| Endpoint {
             me: me.clone(),
@@ -181,7 +217,7 @@ impl Endpoint {
         io.wait_for(&queue, Events::OUT, || self.try_connect(&me, &target, &mine))
     }
 
-    fn try_connect(&self, me: &Arc<Endpoint>, target: &Arc<Endpoint>, mine: &Sender) -> Op<Option<()>> {
+    fn try_connect(&self, me: &Arc<Endpoint>, target: &Arc<Endpoint>, mine: &Caller) -> Op<Option<()>> {
         {
             let state = target.state.lock();
             let listener = state.listener.as_ref().filter(|_| state.shut & READ_SHUT == 0);
@@ -275,7 +311,7 @@ impl Endpoint {
             return fail(Errno::EPROTOTYPE);
         }
         let stranger = target.state.lock().peer.as_ref().is_some_and(|p| !std::ptr::eq(&**p, self));
-        if stranger && !std::ptr::eq(&*target, self) {
+        if stranger {
             return fail(Errno::EPERM);
         }
         Ok(target)

@@ -1,37 +1,33 @@
 //! Unix sockets, unix(7): streams, datagrams, seqpackets; names in the file system, abstract names, pairs.
 //!
 //! `endpoint` has a socket's state and connections, `inbox` what it has been sent, `transfer` sends and receives, `address` finds
-//! sockets by name, `flight` bounds and collects descriptors that are under way, `host` is a socket whose peers are the host's.
+//! sockets by name, `options` are its settings, `flight` bounds and collects descriptors that are under way, `host` is a socket whose peers are the host's.
 
 mod address;
 mod endpoint;
 mod flight;
 mod host;
 mod inbox;
+mod options;
 mod transfer;
 
-use crate::buffers;
 use crate::device_ioctl::device_ioctl;
 use crate::state::{self, State};
 use abi::Errno;
 use abi::ioctl::FIONREAD;
-use abi::net::{
-    AF_UNIX, AF_UNSPEC, SO_ACCEPTCONN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF,
-    SO_SNDBUFFORCE, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, Ucred,
-};
+use abi::net::{AF_UNIX, AF_UNSPEC, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM};
 use abi::tty::TIOCOUTQ;
 use address::Address;
 pub use address::Names;
 use endpoint::{Endpoint, Kind};
 use host::HostSocket;
 use kernel::io::{Io, Sink, Source, UserMemory};
-use kernel::socket::{Family, Incoming, Outgoing, Sender, Shown, SocketOps};
-use kernel::task::{NetNs, Task};
+use kernel::socket::{Family, Incoming, Outgoing, Shown, SocketOps};
+use kernel::task::{NetNs, Pid};
 use kernel::wait::{Events, Queue};
 use kernel::{Op, fail};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
-use zerocopy::IntoBytes;
 
 pub static FAMILY: Family = Family { number: AF_UNIX, create, pair };
 
@@ -77,10 +73,6 @@ fn pair(io: &mut Io<'_>, number: u32, protocol: u32) -> Op<[Box<dyn SocketOps>; 
     Ok(ends.map(|end| Box::new(UnixSocket::new(end, &net)) as Box<dyn SocketOps>))
 }
 
-fn int(value: usize) -> Vec<u8> {
-    (value as i32).to_le_bytes().to_vec()
-}
-
 impl UnixSocket {
     fn new(end: Arc<Endpoint>, net: &Arc<NetNs>) -> UnixSocket {
         UnixSocket { end, net: net.clone(), host: OnceLock::new() }
@@ -93,14 +85,6 @@ impl UnixSocket {
             Ok(()) => Ok(()),
             Err(_) => fail(Errno::EINVAL),
         }
-    }
-
-    /// Credentials as the caller's namespaces number them.
-    fn ucred(io: &Io<'_>, sender: Option<Sender>) -> Ucred {
-        let Some(sender) = sender else { return Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX } };
-        let ns = Task::of(io).and_then(|t| t.pid.ns());
-        let pid = sender.pid.zip(ns).map_or(0, |(pid, ns)| pid.number_in(&ns));
-        Ucred { pid, uid: io.cred.user_ns.uid_to(sender.uid), gid: io.cred.user_ns.gid_to(sender.gid) }
     }
 }
 
@@ -189,46 +173,15 @@ impl SocketOps for UnixSocket {
     }
 
     fn get_option(&self, io: &mut Io<'_>, level: u32, name: u32, _room: usize) -> Op<Option<Vec<u8>>> {
-        if level != SOL_SOCKET {
-            return if matches!(level, 0 | 6 | 17 | 41) { fail(Errno::EOPNOTSUPP) } else { Ok(None) };
-        }
-        if let (SO_PEERCRED, Some(_)) = (name, self.host.get()) {
-            return Ok(Some(Self::ucred(io, None).as_bytes().to_vec()));
-        }
-        let mut state = self.end.state.lock();
-        Ok(Some(match name {
-            SO_ERROR => int(state.error.take().map_or(0, |e| e.code().into())),
-            SO_ACCEPTCONN => {
-                drop(state);
-                int(self.end.is_listening().into())
-            }
-            SO_SNDBUF => int(state.buffer),
-            SO_RCVBUF => int(state.receive_buffer),
-            SO_PASSCRED => int(state.pass_cred.into()),
-            SO_PEERCRED => {
-                let cred = state.peer_cred.clone();
-                drop(state);
-                Self::ucred(io, cred).as_bytes().to_vec()
-            }
-            _ => return Ok(None),
-        }))
+        self.option(io, level, name)
     }
 
     fn set_option(&self, io: &mut Io<'_>, level: u32, name: u32, value: &[u8]) -> Op<bool> {
-        if level != SOL_SOCKET {
-            return if matches!(level, 0 | 6 | 17 | 41) { fail(Errno::EOPNOTSUPP) } else { Ok(false) };
-        }
-        if !matches!(name, SO_SNDBUF | SO_RCVBUF | SO_SNDBUFFORCE | SO_RCVBUFFORCE | SO_PASSCRED) {
-            return Ok(false);
-        }
-        let size = buffers::size(io, name, value)?;
-        let mut state = self.end.state.lock();
-        match name {
-            SO_PASSCRED => state.pass_cred = value.iter().take(4).any(|byte| *byte != 0),
-            SO_SNDBUF | SO_SNDBUFFORCE => state.buffer = size.max(buffers::SMALLEST_SEND),
-            _ => state.receive_buffer = size.max(buffers::SMALLEST_RECEIVE),
-        }
-        Ok(true)
+        self.take_option(io, level, name, value)
+    }
+
+    fn peer_pid(&self) -> Option<Arc<Pid>> {
+        self.end.state.lock().peer_cred.as_ref()?.sender.pid.clone()
     }
 
     fn send(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &mut Outgoing) -> Op<usize> {
@@ -253,7 +206,11 @@ impl SocketOps for UnixSocket {
 
     fn receive(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
         if let Some(host) = self.host.get() {
-            return host.receive(io, to, flags);
+            let mut incoming = host.receive(io, to, flags)?;
+            if self.end.kind != Kind::Stream && incoming.whole > 0 {
+                incoming.control.extend(self.end.state.lock().stamps.now());
+            }
+            return Ok(incoming);
         }
         self.end.receive(io, to, flags)
     }

@@ -4,7 +4,7 @@
 //! while guest memory is touched.
 
 use super::address::Address;
-use super::endpoint::{Endpoint, Kind, READ_SHUT, WRITE_SHUT};
+use super::endpoint::{Endpoint, Kind, Pass, READ_SHUT, WRITE_SHUT};
 use super::flight;
 use super::inbox::Message;
 use abi::Errno;
@@ -45,7 +45,7 @@ impl Endpoint {
                 Control::Rights(files) => rights.extend(files.iter().cloned()),
                 Control::Credentials(named) => sender = named.clone(),
                 // Of other protocols.
-                Control::Other { .. } => {}
+                Control::Other { .. } | Control::Pidfd(_) => {}
             }
         }
         if !rights.is_empty() {
@@ -143,8 +143,14 @@ impl Endpoint {
             return fail(Errno::EFAULT);
         }
         let room = io.wait_for(&self.queue, Events::OUT, || {
-            if self.state.lock().shut & WRITE_SHUT != 0 {
-                return fail(Errno::EPIPE);
+            {
+                let mut state = self.state.lock();
+                if let Some(error) = state.error.take() {
+                    return fail(error);
+                }
+                if state.shut & WRITE_SHUT != 0 {
+                    return fail(Errno::EPIPE);
+                }
             }
             if self.kind == Kind::Datagram && target.state.lock().shut & READ_SHUT != 0 {
                 let closed = target.inbox.lock().closed;
@@ -185,13 +191,14 @@ impl Endpoint {
     }
 
     fn receive_stream(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
-        let pass_cred = {
+        let pass = {
             let state = self.state.lock();
             if state.peer.is_none() {
                 return fail(Errno::EINVAL);
             }
-            state.pass_cred
+            state.pass
         };
+        let by_sender = pass.by_sender();
         let peek = flags & MSG_PEEK != 0;
         let mut all = Incoming::default();
         loop {
@@ -206,7 +213,7 @@ impl Endpoint {
                     drop(inbox);
                     return Ok(if self.ended()? { Some(Vec::new()) } else { None });
                 }
-                Ok(Some(if peek { inbox.peek(max, pass_cred) } else { inbox.take(max, pass_cred) }))
+                Ok(Some(if peek { inbox.peek(max, by_sender) } else { inbox.take(max, by_sender) }))
             });
             let parts = match parts {
                 Ok(parts) => parts,
@@ -218,7 +225,7 @@ impl Endpoint {
                 Err(stop) => return Err(stop),
             };
             let ended = parts.is_empty();
-            let short = self.deliver(to, parts, peek, pass_cred, &mut all)?;
+            let short = self.deliver(to, parts, peek, pass, &mut all)?;
             if ended || short || peek || flags & MSG_WAITALL == 0 || has_rights(&all) {
                 return Ok(all);
             }
@@ -231,7 +238,7 @@ impl Endpoint {
         to: &mut dyn Sink,
         mut parts: Vec<Message>,
         peek: bool,
-        pass_cred: bool,
+        pass: Pass,
         all: &mut Incoming,
     ) -> Op<bool> {
         let mut failed = None;
@@ -245,12 +252,16 @@ impl Endpoint {
                 if all.from.is_empty() {
                     all.from = part.from.clone();
                 }
-                if pass_cred && all.control.is_empty() {
+                let first = all.count == count;
+                if pass.cred && first {
                     all.control.push(Control::Credentials(part.sender.clone()));
                 }
                 let rights = std::mem::take(&mut part.rights);
                 if !rights.is_empty() {
                     all.control.push(Control::Rights(rights));
+                }
+                if let Some(pid) = part.sender.pid.clone().filter(|_| pass.pidfd && first) {
+                    all.control.push(Control::Pidfd(pid));
                 }
             }
             if !part.data.is_empty() {
@@ -274,12 +285,12 @@ impl Endpoint {
     }
 
     fn receive_one(&self, io: &mut Io<'_>, to: &mut dyn Sink, flags: u32) -> Op<Incoming> {
-        let pass_cred = {
+        let (pass, stamps) = {
             let state = self.state.lock();
             if self.kind == Kind::Seqpacket && state.peer.is_none() {
                 return fail(Errno::ENOTCONN);
             }
-            state.pass_cred
+            (state.pass, state.stamps)
         };
         let peek = flags & MSG_PEEK != 0;
         let message = io.wait_for(&self.queue, Events::IN, || {
@@ -308,12 +319,15 @@ impl Endpoint {
         if whole > count {
             incoming.flags |= MSG_TRUNC;
         }
-        if pass_cred {
+        let pid = message.sender.pid.clone().filter(|_| pass.pidfd);
+        incoming.control.extend(stamps.now());
+        if pass.cred {
             incoming.control.push(Control::Credentials(message.sender));
         }
         if !message.rights.is_empty() {
             incoming.control.push(Control::Rights(message.rights));
         }
+        incoming.control.extend(pid.map(Control::Pidfd));
         if !peek {
             self.wake_senders();
         }
