@@ -5,7 +5,7 @@ use abi::Errno;
 use abi::fs::{
     AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, UTIME_NOW, UTIME_OMIT, Utimbuf,
 };
-use abi::inotify::{IN_ATTRIB, IN_MODIFY};
+use abi::inotify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use abi::time::{Timespec, Timeval};
 use kernel::cred::Cap;
 use kernel::task::Resource;
@@ -215,7 +215,13 @@ fn utimens_path(call: &mut Call<'_>, dir: u64, path: u64, times: Option<[Timespe
         }
         access::may(&cred, &attr, access::WRITE)?;
     }
-    subject.apply(call, &SetAttr { atime, mtime, ..SetAttr::default() }, IN_ATTRIB)
+    // One time alone is changed as if by reading or writing.
+    let event = match (&atime, &mtime) {
+        (Some(_), None) => IN_ACCESS,
+        (None, Some(_)) => IN_MODIFY,
+        _ => IN_ATTRIB,
+    };
+    subject.apply(call, &SetAttr { atime, mtime, ..SetAttr::default() }, event)
 }
 
 pub fn sys_truncate(call: &mut Call<'_>, [path, size, ..]: Args) -> Op<Ret> {

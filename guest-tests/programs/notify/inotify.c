@@ -258,4 +258,41 @@ TEST(a_file_is_opened_before_it_is_cut)
     EQ(is[1].mask, IN_MODIFY);
 }
 
+// utimensat(2) of one time alone: as if the file had been read or written.
+TEST(one_time_alone)
+{
+    close(OK(open("f", O_CREAT | O_RDWR, 0600)));
+    int in = OK(inotify_init1(IN_NONBLOCK));
+    OK(inotify_add_watch(in, "f", IN_ALL_EVENTS));
+    struct timespec a[2] = {{1, 0}, {0, UTIME_OMIT}}, m[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}}, both[2] = {{1, 0}, {2, 0}};
+    OK(utimensat(AT_FDCWD, "f", a, 0));
+    EVENT(in, IN_ACCESS, "");
+    OK(utimensat(AT_FDCWD, "f", m, 0));
+    EVENT(in, IN_MODIFY, "");
+    OK(utimensat(AT_FDCWD, "f", both, 0));
+    EVENT(in, IN_ATTRIB, "");
+    OK(utimensat(AT_FDCWD, "f", 0, 0));
+    EVENT(in, IN_ATTRIB, "");
+}
+
+// What goes says so before its folder does.
+TEST(the_end_comes_first)
+{
+    OK(mkdir("d", 0755));
+    OK(mkdir("d/s", 0755));
+    close(OK(open("d/f", O_CREAT | O_RDWR, 0600)));
+    int in = OK(inotify_init1(IN_NONBLOCK));
+    OK(inotify_add_watch(in, "d", IN_DELETE));
+    OK(inotify_add_watch(in, "d/s", IN_DELETE_SELF));
+    OK(inotify_add_watch(in, "d/f", IN_DELETE_SELF));
+    OK(rmdir("d/s"));
+    EVENT(in, IN_DELETE_SELF, "");
+    EVENT(in, IN_IGNORED, "");
+    EVENT(in, IN_DELETE | IN_ISDIR, "s");
+    OK(unlink("d/f"));
+    EVENT(in, IN_DELETE_SELF, "");
+    EVENT(in, IN_IGNORED, "");
+    EVENT(in, IN_DELETE, "f");
+}
+
 MAIN()

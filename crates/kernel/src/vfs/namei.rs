@@ -168,8 +168,8 @@ fn remove(
     if !folder {
         notify::inode_event(inode, None, IN_ATTRIB);
     }
-    notify::name_event(at, dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name);
     notify::link_lost(io, inode);
+    notify::name_event(at, dir, IN_DELETE | if folder { IN_ISDIR } else { 0 }, name);
     Ok(())
 }
 
