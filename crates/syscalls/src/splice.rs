@@ -9,6 +9,7 @@ use abi::fs::OpenFlags;
 use kernel::io::{SliceSource, Source, VecSink};
 use kernel::ipc::pipe::{CHUNK, PipeEnd, Segment, broken};
 use kernel::mm::UserBuffers;
+use kernel::socket::Socket;
 use kernel::vfs::{File, Position};
 use kernel::wait::Events;
 use kernel::{Args, Call, Io, Op, Ret, Stop, fail};
@@ -188,7 +189,9 @@ fn into(io: &mut Io<'_>, from: &Side, to: &File, len: usize, nonblock: bool) -> 
         return fail(Errno::EINVAL);
     }
     let mut sink = VecSink { data: Vec::new(), max: room.min(len) };
-    let count = from.file.read(io, from.at(), &mut sink)?;
+    // Sockets alone know of the wish not to wait.
+    let hurry = from.file.ops_as::<Socket>().is_some() && (nonblock || to.nonblocking());
+    let count = from.file.read(&mut io.with_nonblock(hurry), from.at(), &mut sink)?;
     target.pipe.push_all(sink.data, false);
     Ok(count)
 }

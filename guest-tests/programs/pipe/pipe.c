@@ -437,4 +437,19 @@ TEST(vmsplice_reads_over_packets)
     CHECK(!memcmp(big, "abcd", 4));
 }
 
+// A pipe that must not be waited for lets no socket be waited for either.
+TEST(splice_from_an_empty_socket)
+{
+    int p[2], s[2];
+    OK(pipe2(p, O_NONBLOCK));
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    FAILS(EAGAIN, splice(s[0], 0, p[1], 0, 10, 0));
+    EQ(write(s[1], "hello", 5), 5);
+    EQ(splice(s[0], 0, p[1], 0, 10, 0), 5);
+    char data[10];
+    EQ(read(p[0], data, 10), 5);
+    OK(fcntl(p[1], F_SETFL, 0));
+    FAILS(EAGAIN, splice(s[0], 0, p[1], 0, 10, SPLICE_F_NONBLOCK));
+}
+
 MAIN()
