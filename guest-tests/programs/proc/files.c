@@ -581,4 +581,43 @@ TEST(large_files_are_those_that_were_opened)
     EQ(flags_of(OK(open(".", O_RDONLY))), 0100000);
 }
 
+// Its size is their number.
+TEST(size_of_fd)
+{
+    struct stat before, after;
+    OK(stat("/proc/self/fd", &before));
+    int more = OK(dup(0));
+    OK(stat("/proc/self/fd", &after));
+    if (!before.st_size)
+        SKIP("before Linux 6.2");
+    EQ(after.st_size, before.st_size + 1);
+    close(more);
+    OK(stat("/proc/self/fd", &after));
+    EQ(after.st_size, before.st_size);
+}
+
+// How numbers are read.
+TEST(numbers_written)
+{
+    static const struct {
+        const char *text;
+        int clear, slack; // errno
+    } table[] = {
+        {"1", 0, 0}, {" 1", 0, EINVAL}, {"1 ", 0, EINVAL}, {"1\n", 0, 0}, {"2\n\n", 0, EINVAL}, {"1 2", EINVAL, EINVAL}, {"-1", EINVAL, EINVAL},
+        {"0", EINVAL, 0}, {"6", EINVAL, 0}, {"x", EINVAL, EINVAL}, {"01", 0, 0}, {"0x1", EINVAL, EINVAL}, {"+1", 0, 0},
+        {"99999999999", ERANGE, 0}, {"18446744073709551616", ERANGE, ERANGE}, {"--1", EINVAL, EINVAL}, {"08", EINVAL, 0}, {"010", EINVAL, 0},
+    };
+    int clear = OK(open("/proc/self/clear_refs", O_WRONLY)), slack = OK(open("/proc/self/timerslack_ns", O_WRONLY));
+    for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
+        ssize_t n = strlen(table[i].text), r = write(clear, table[i].text, n);
+        if (table[i].clear ? r != -1 || errno != table[i].clear : r != n)
+            FAIL("clear_refs '%s': %zd, %s", table[i].text, r, strerror(errno));
+        r = write(slack, table[i].text, n);
+        if (table[i].slack ? r != -1 || errno != table[i].slack : r != n)
+            FAIL("timerslack_ns '%s': %zd, %s", table[i].text, r, strerror(errno));
+    }
+    EQ(write(slack, "010", 3), 3);
+    EQ(prctl(PR_GET_TIMERSLACK), 10);
+}
+
 MAIN()

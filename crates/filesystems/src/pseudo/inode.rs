@@ -56,7 +56,7 @@ impl InodeOps for NodeInode {
             Body::Device(rdev, _) => (*rdev, 0),
             Body::File(content) => (0, content.size().unwrap_or(pseudo.kind.file_size)),
             Body::Link(target) => (0, target.size()),
-            Body::Folder(_) => (0, 0),
+            Body::Folder(folder) => (0, folder.size()),
         };
         let mut attr = Attr {
             ino: self.ino,

@@ -98,6 +98,10 @@ pub trait Folder: Send + Sync {
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
+    /// st_size.
+    fn size(&self) -> u64 {
+        0
+    }
     /// Whether the caller may do as the mode bits don't let it.
     fn permits(&self, _io: &Io<'_>) -> bool {
         false

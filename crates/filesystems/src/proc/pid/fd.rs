@@ -74,6 +74,11 @@ impl Folder for Descriptors {
         true
     }
 
+    /// How many there are, of fd alone.
+    fn size(&self) -> u64 {
+        self.subject.get().ok().filter(|_| !self.info).map_or(0, |s| s.task.files().list().len() as u64)
+    }
+
     /// The own descriptors, always: also for a process that its change of user has made others' business.
     fn permits(&self, io: &Io<'_>) -> bool {
         let (caller, subject) = (Task::of(io), self.subject.get());

@@ -6,6 +6,8 @@ use abi::Errno;
 use kernel::cred::Cap;
 use kernel::task::{Limits, Task, ThreadGroup};
 use kernel::{Io, Op, fail};
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -51,9 +53,19 @@ pub fn unreadable(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
     fail(Errno::EINVAL)
 }
 
+/// A decimal number, with a newline or none behind it. ERANGE where it does not fit.
+fn decimal<T: FromStr<Err = ParseIntError>>(data: &[u8]) -> Op<T> {
+    let text = std::str::from_utf8(data.strip_suffix(b"\n").unwrap_or(data)).map_err(|_| Errno::EINVAL)?;
+    text.parse().map_err(|e: ParseIntError| match e.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Errno::ERANGE.into(),
+        _ => Errno::EINVAL.into(),
+    })
+}
+
 /// Which pages were referenced or written, and the most that was resident, is the host's knowledge of the stub process.
 pub fn clear_refs(_io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
-    let what = u8::try_from(parse_number(data)?).ok().filter(|what| (1..=5).contains(what)).ok_or(Errno::EINVAL)?;
+    let what: i32 = decimal(data.trim_ascii())?;
+    let what = u8::try_from(what).ok().filter(|what| (1..=5).contains(what)).ok_or(Errno::EINVAL)?;
     match t.mm() {
         Some(mm) => Ok(platform::block_in_place(|| mm.space().clear_refs(what))?),
         None => Ok(()),
@@ -207,7 +219,7 @@ pub fn timerslack(io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
 
 pub fn set_timerslack(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
     may_see_timerslack(io, t)?;
-    let value = u64::try_from(parse_number(data)?).map_err(|_| Errno::EINVAL)?;
+    let value: u64 = decimal(data)?;
     t.task.set_timer_slack(if value == 0 { 50_000 } else { value });
     Ok(())
 }
