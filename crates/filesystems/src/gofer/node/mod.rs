@@ -7,21 +7,20 @@ use super::Shared;
 use super::inode::NodeOps;
 use super::kept::Kept;
 use super::listing::Names;
-use crate::hostio::is_local;
 use abi::Errno;
-use fsproto::{Attr, Bytes, Change, Changed, Gofer, Handle, WalkEnd, Walked};
+use fsproto::{Attr, Bytes, Handle};
 use host::HostFd;
-use host::file::Statx;
 use kernel::locks::InodeState;
-use kernel::op::{Op, Stop, fail};
+use kernel::op::{Op, fail};
 use kernel::vfs::{FileType, Inode};
 use lock::Mutex;
 use std::sync::{Arc, Weak};
 
-/// How often a handle is asked for whose folders' handles are given up at the same time.
-const TRIES: usize = 8;
-/// Nanoseconds for which a call may use attributes that its own walk brought along, when others may change them.
-const FRESH: u64 = 1_000_000;
+mod attr;
+mod handle;
+
+use attr::Uses;
+pub(crate) use handle::{one, walk};
 
 /// Device and inode number on the host.
 pub(crate) type Key = (u64, u64);
@@ -77,31 +76,6 @@ pub(crate) struct More {
     pub socket: Option<Arc<HostFd>>,
     /// When others may change it: `attr` came at this time (CLOCK_MONOTONIC) and was not used yet.
     fresh: Option<u64>,
-}
-
-/// What has been done through descriptors, which changes attributes, since `State::attr` came.
-#[derive(Default)]
-struct Uses {
-    /// Read, where the host counts that as a new time of access.
-    read: bool,
-    written: bool,
-    /// A guest has, or had, a shared mapping that it may write to. Never taken back.
-    mapped: bool,
-}
-
-impl Uses {
-    fn any(&self) -> bool {
-        self.read || self.written || self.mapped
-    }
-}
-
-/// A write is under way as long as this lives. Afterwards attributes are to be asked for: not before, for who asks in between must not count as having asked.
-pub(crate) struct Writing<'a>(&'a Node);
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        self.0.state.lock().uses.written = true;
-    }
 }
 
 impl State {
@@ -253,209 +227,9 @@ impl Node {
         guest_ino(&self.shared, self.key)
     }
 
-    /// Calls the gofer with this node's handle, and again with a new one where it was given up meanwhile.
-    pub fn with_handle<T>(&self, ask: impl Fn(&dyn Gofer, Handle) -> Result<T, Errno>) -> Op<T> {
-        let handle = self.handle()?;
-        match self.shared.trip(|gofer| ask(gofer, handle)) {
-            Err(Stop::Errno(Errno::EBADF)) => {
-                let handle = self.fresh_handle(handle)?;
-                self.shared.trip(|gofer| ask(gofer, handle))
-            }
-            answer => answer,
-        }
-    }
-
-    /// The handle, asked for by name where there is none. ESTALE where the name is gone or stands for another file.
-    pub fn handle(&self) -> Op<Handle> {
-        for _ in 0..TRIES {
-            match self.ask_for_handle() {
-                // A folder above had its handle given up meanwhile. The root keeps its own.
-                Err(Stop::Errno(Errno::EBADF)) => {}
-                other => return other,
-            }
-        }
-        fail(Errno::ESTALE)
-    }
-
-    /// Another handle in place of one that the gofer does not know any more.
-    pub fn fresh_handle(&self, stale: Handle) -> Op<Handle> {
-        self.state.lock().handle.take_if(|old| *old == stale);
-        self.handle()
-    }
-
-    fn ask_for_handle(&self) -> Op<Handle> {
-        let mut names: Vec<Box<[u8]>> = Vec::new();
-        let (mut at, first) = {
-            let state = self.state.lock();
-            if let Some(handle) = state.handle {
-                return Ok(handle);
-            }
-            match &state.place {
-                Some((parent, name)) => (parent.clone(), name.clone()),
-                None => return fail(Errno::ESTALE),
-            }
-        };
-        names.push(first);
-        let from = loop {
-            let parent = {
-                let state = at.state.lock();
-                if let Some(handle) = state.handle {
-                    break handle;
-                }
-                match &state.place {
-                    Some((parent, name)) if names.len() < MAX_DEPTH => {
-                        names.push(name.clone());
-                        parent.clone()
-                    }
-                    _ => return fail(Errno::ESTALE),
-                }
-            };
-            at = parent;
-        };
-        let path: Vec<&[u8]> = names.iter().rev().map(|name| &**name).collect();
-        let mut walked = self.shared.trip(|gofer| walk(gofer, from, &path))?;
-        let last = if walked.steps.len() == path.len() { walked.steps.pop() } else { None };
-        let others: Vec<Handle> = walked.steps.iter().map(|step| step.0).collect();
-        self.shared.gofer.forget(&others);
-        match (last, walked.end) {
-            (Some((handle, attr)), _) if (attr.dev, attr.ino) == self.key => {
-                self.set_handle(handle, attr);
-                Ok(handle)
-            }
-            (Some((handle, _)), _) => {
-                self.shared.gofer.forget(&[handle]);
-                fail(Errno::ESTALE)
-            }
-            (None, WalkEnd::Failed(code)) if code != Errno::ENOENT.code() => fail(Errno::from_raw(code.into())),
-            _ => fail(Errno::ESTALE),
-        }
-    }
-
-    pub fn set_handle(&self, handle: Handle, attr: Attr) {
-        let spare = {
-            let mut state = self.state.lock();
-            state.set_attr(&attr);
-            state.handle.replace(handle)
-        };
-        if let Some(spare) = spare.filter(|old| *old != handle) {
-            self.shared.gofer.forget(&[spare]);
-        }
-    }
-
-    /// Takes the handle away where it can be had again.
-    pub fn release_handle(&self) -> Option<Handle> {
-        let mut state = self.state.lock();
-        if state.place.is_some() { state.handle.take() } else { None }
-    }
-
     /// A folder that the node lies in, with its name there: how it is asked for without a handle of its own.
     pub fn place(&self) -> Option<Place> {
         self.state.lock().place.clone()
-    }
-
-    /// Attributes as they are now. With exclusive access the host is asked only where something was done since they came.
-    pub fn attr(self: &Arc<Self>) -> Op<Attr> {
-        let others = self.shared.options.shared;
-        {
-            let mut state = self.state.lock();
-            // What the walk of this very call was told counts, once.
-            let came = state.more_if_any().and_then(|more| more.fresh.take());
-            let fresh = came.is_some_and(|at| kernel::time::monotonic() < at + FRESH);
-            let known = !state.stale && (!others || fresh);
-            if known && !others && !state.uses.any() {
-                return Ok(state.attr.attr(self.key));
-            }
-            if let Some(fd) = state.fds.iter().find_map(Weak::upgrade).filter(|_| known || others) {
-                drop(state);
-                return self.refresh(&fd);
-            }
-            if known {
-                return Ok(state.attr.attr(self.key));
-            }
-        }
-        if let Some(attr) = self.attr_directly() {
-            self.set_attr_known(attr);
-            return Ok(attr);
-        }
-        // A handle that has to be asked for brings attributes along.
-        let before = self.state.lock().handle;
-        let attr = match before {
-            Some(_) => self.with_handle(|gofer, handle| gofer.attr(handle))?,
-            None => {
-                self.handle()?;
-                return Ok(self.last_attr());
-            }
-        };
-        self.set_attr_known(attr);
-        Ok(attr)
-    }
-
-    /// The attributes that were last seen.
-    pub fn last_attr(&self) -> Attr {
-        self.state.lock().attr.attr(self.key)
-    }
-
-    /// Attributes but for owner and group, by an open descriptor: no trip, and it does not sleep.
-    pub fn refresh(&self, fd: &HostFd) -> Op<Attr> {
-        {
-            let mut state = self.state.lock();
-            (state.uses.read, state.uses.written) = (false, false);
-        }
-        let stat = host::file::stat(fd)?;
-        Ok(self.seen(&stat))
-    }
-
-    /// What the host said of an open descriptor of this file.
-    pub fn seen(&self, stat: &Statx) -> Attr {
-        let mut state = self.state.lock();
-        // The kernel process is in a user namespace of its own, in which the host's ids have no names: the gofer's answers count.
-        let (uid, gid) = state.ids();
-        let attr = Attr { uid, gid, ..Attr::from_statx(stat, state.attr.magic()) };
-        state.attr = Kept::new(&attr);
-        attr
-    }
-
-    /// Where the file ends, as far as that is known without asking. The host may have made it longer.
-    pub fn end(&self) -> Option<u64> {
-        let state = self.state.lock();
-        let known = !self.shared.options.shared && !state.stale && !state.uses.written && is_local(state.attr.magic());
-        known.then_some(state.attr.size())
-    }
-
-    /// It was read by a descriptor.
-    pub fn was_read(&self) {
-        if self.shared.readonly {
-            return;
-        }
-        let mut state = self.state.lock();
-        if !state.uses.read {
-            state.uses.read = state.attr.counts_reads(kernel::time::now().tv_sec);
-        }
-    }
-
-    /// To be held while it is written to by a descriptor.
-    pub fn writing(&self) -> Writing<'_> {
-        Writing(self)
-    }
-
-    /// A guest maps it.
-    pub fn is_mapped(&self, writable: bool) {
-        self.state.lock().uses.mapped |= writable;
-        self.was_read();
-    }
-
-    /// Whether descriptors know more than was last seen.
-    pub fn is_used(&self) -> bool {
-        self.shared.options.shared || self.state.lock().uses.any()
-    }
-
-    pub fn set_attr_known(&self, attr: Attr) {
-        self.state.lock().set_attr(&attr);
-    }
-
-    /// Something changed on the host whose result is not known.
-    pub fn make_stale(&self) {
-        self.state.lock().stale = true;
     }
 
     /// A descriptor that is open already, with at least these rights.
@@ -488,11 +262,6 @@ impl Node {
         }
     }
 
-    /// A single change of this node or in it.
-    pub fn change(&self, change: impl Fn(Handle) -> Change) -> Op<Changed> {
-        self.with_handle(|gofer, handle| one(gofer, change(handle)))
-    }
-
     /// A symbolic link's target never changes.
     pub fn set_target(&self, target: Bytes) {
         self.state.lock().more().target = Some(target);
@@ -505,22 +274,6 @@ impl Node {
             None => fail(Errno::EXDEV),
         }
     }
-}
-
-/// Sends one change; its result.
-pub(crate) fn one(gofer: &dyn Gofer, change: Change) -> Result<Changed, Errno> {
-    gofer.change(vec![change])?.pop().unwrap_or(Err(Errno::EIO))
-}
-
-/// Walks; where the gofer runs out of descriptors on the way, as a whole.
-pub(crate) fn walk(gofer: &dyn Gofer, from: Handle, path: &[&[u8]]) -> Result<Walked, Errno> {
-    let walked = gofer.walk(from, path)?;
-    if walked.end != WalkEnd::Failed(Errno::ENFILE.code()) {
-        return Ok(walked);
-    }
-    let handles: Vec<Handle> = walked.steps.iter().map(|step| step.0).collect();
-    gofer.forget(&handles);
-    Err(Errno::ENFILE)
 }
 
 /// Inode numbers of other host file systems below the root are moved out of the way of the root's own.
