@@ -620,4 +620,17 @@ TEST(numbers_written)
     EQ(prctl(PR_GET_TIMERSLACK), 10);
 }
 
+// pam_loginuid, as cron, sshd and login have it, ends a session where there is a login id and it cannot be set.
+TEST(a_login_id_that_is_there_can_be_set)
+{
+    int fd = open("/proc/self/loginuid", O_RDWR);
+    if (fd < 0) { // a kernel without audit
+        EQ(errno, ENOENT);
+        FAILS(ENOENT, open("/proc/self/sessionid", O_RDONLY));
+        return;
+    }
+    EQ(write(fd, "1000", 4), 4);
+    STREQ(contents("/proc/self/loginuid"), "1000");
+}
+
 MAIN()

@@ -112,11 +112,6 @@ pub fn limits(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     text(out)
 }
 
-/// There is no audit: no login id, no session id.
-pub fn unset_id(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
-    text("4294967295")
-}
-
 /// The share of memory that the process has, in thousandths, and its adjustment.
 pub fn oom_score(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let total = kernel::memory::total().max(1);
