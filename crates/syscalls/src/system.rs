@@ -9,6 +9,7 @@ use kernel::cred::Cap;
 use kernel::signal::{SIGHUP, SIGINT};
 use kernel::task::ExitStatus;
 use kernel::version;
+use kernel::wait::{Events, Queue};
 use kernel::{Args, Call, Op, Ret, fail};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -213,13 +214,15 @@ pub fn sys_arch_prctl(call: &mut Call<'_>, [code, addr, ..]: Args) -> Op<Ret> {
     Ok(Ret::Stub(Box::new(kernel::StubWork::Script { script, on_done })))
 }
 
-pub fn sys_syslog(call: &mut Call<'_>, [what, ..]: Args) -> Op<Ret> {
+pub fn sys_syslog(call: &mut Call<'_>, [what, buffer, size, ..]: Args) -> Op<Ret> {
     if !call.task.cred().has(Cap::Syslog) {
         return fail(Errno::EPERM);
     }
-    match what {
-        // No kernel messages are kept for guests: the log is empty.
-        3 | 4 | 9 => Ok(0.into()),
+    match what as i32 {
+        2..=4 if buffer == 0 || (size as i32) < 0 => fail(Errno::EINVAL),
+        // No kernel messages are kept for guests: the log is empty, and who reads it waits for what never comes.
+        2 if size as i32 > 0 => call.io().wait_for(&Queue::new(), Events::IN, || Ok(None)),
+        2 | 3 | 4 | 9 => Ok(0.into()),
         10 => Ok((1 << 16).into()),
         0 | 1 | 5..=8 => Ok(0.into()),
         _ => fail(Errno::EINVAL),

@@ -1,6 +1,7 @@
 // /proc and /sys as ps, top, free, lsof and language runtimes read them, and the nodes of /dev: proc(5), null(4), random(4).
 #include "check.h"
 #include <dirent.h>
+#include <sys/klog.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/sysinfo.h>
@@ -631,6 +632,39 @@ TEST(a_login_id_that_is_there_can_be_set)
     }
     EQ(write(fd, "1000", 4), 4);
     STREQ(contents("/proc/self/loginuid"), "1000");
+}
+
+static void nothing(int signal)
+{
+    (void)signal;
+}
+TEST(who_reads_messages_of_the_kernel_waits_for_them)
+{
+    int fd = OK(open("/proc/kmsg", O_RDONLY | O_NONBLOCK));
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    FAILS(EINVAL, klogctl(2, NULL, sizeof text));
+    FAILS(EINVAL, klogctl(2, text, -1));
+    EQ(klogctl(2, text, 0), 0);
+    if (klogctl(9, NULL, 0) != 0) // a host whose messages nobody reads
+        return;
+    FAILS(EAGAIN, read(fd, text, sizeof text));
+    EQ(poll(&poller, 1, 0), 0);
+    OK(fcntl(fd, F_SETFL, 0));
+    struct sigaction action = {.sa_handler = nothing};
+    OK(sigaction(SIGALRM, &action, NULL));
+    struct itimerval often = {{0, 5000}, {0, 5000}};
+    OK(setitimer(ITIMER_REAL, &often, NULL));
+    FAILS(EINTR, read(fd, text, sizeof text));
+    FAILS(EINTR, klogctl(2, text, sizeof text));
+}
+TEST(messages_of_the_kernel_are_for_the_privileged)
+{
+    OK(close(OK(open("/proc/kmsg", O_RDONLY))));
+    WAIT_OK(FORK({
+        OK(setresuid(1000, 1000, 1000));
+        FAILS(EACCES, open("/proc/kmsg", O_RDONLY));
+        FAILS(EPERM, klogctl(2, text, sizeof text));
+    }));
 }
 
 MAIN()

@@ -6,6 +6,7 @@
 mod access;
 pub(crate) mod cpu;
 mod ipc;
+mod kmsg;
 mod locks;
 mod memory;
 mod opened;

@@ -1,13 +1,12 @@
 //! The files of /proc that are about the machine and the kernel. proc_uptime(5), proc_stat(5), proc_cpuinfo(5), ...
 //! Owns no locks.
 
-use super::{caller, locks, memory};
+use super::{caller, kmsg, locks, memory};
 use crate::pseudo::{Node, Tree};
-use kernel::cred::Cap;
 use kernel::task::load;
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::{FileType, device_majors};
-use kernel::{Io, Kernel, Op, fail};
+use kernel::{Io, Kernel, Op};
 use std::sync::Arc;
 
 pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
@@ -32,8 +31,7 @@ pub fn add(tree: &mut Tree, kernel: &Arc<Kernel>) {
     text("misc", |_, _| Ok(Vec::new()));
     text("cgroups", |io, _| crate::cgroup::proc::cgroups(io));
     text("locks", |io, k| locks::locks(io, k));
-    let kernel = kernel.clone();
-    tree.add("kmsg", Node { perm: 0o400, ..Node::text(move |io: &mut Io<'_>| kmsg(io, &kernel)) });
+    tree.add("kmsg", kmsg::node());
     tree.add_folder("driver").add_folder("tty").add_folder("fs").add_folder("bus");
 }
 
@@ -123,9 +121,4 @@ fn devices() -> Vec<u8> {
         device_majors(kind).into_iter().map(|(major, name)| format!("{major:3} {name}\n")).collect()
     };
     format!("Character devices:\n{}\nBlock devices:\n{}", list(FileType::Char), list(FileType::Block)).into()
-}
-
-/// The kernel's log is the sandbox' own file on the host: here it is empty.
-fn kmsg(io: &mut Io<'_>, _kernel: &Kernel) -> Op<Vec<u8>> {
-    if io.cred.has(Cap::Syslog) { Ok(Vec::new()) } else { fail(abi::Errno::EPERM) }
 }
