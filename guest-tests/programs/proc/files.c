@@ -667,4 +667,22 @@ TEST(messages_of_the_kernel_are_for_the_privileged)
     }));
 }
 
+static void *waits(void *other)
+{
+    pause();
+    return other;
+}
+// Chromium's zygote ends where the number is another one than that of a process with one thread.
+TEST(the_links_of_task_count_threads)
+{
+    struct stat before, after;
+    pthread_t other;
+    OK(stat("/proc/self/task", &before));
+    EQ(before.st_nlink, 3);
+    EQ(pthread_create(&other, NULL, waits, NULL), 0);
+    int proc = OK(open("/proc", O_PATH | O_DIRECTORY));
+    OK(fstatat(proc, "self/task/", &after, 0));
+    EQ(after.st_nlink, 4);
+}
+
 MAIN()

@@ -52,17 +52,17 @@ impl InodeOps for NodeInode {
         let pseudo = PseudoFs::of(&fs).ok_or(Errno::EIO)?;
         let node = &self.node;
         let kind = node.body.kind();
-        let (rdev, size) = match &node.body {
-            Body::Device(rdev, _) => (*rdev, 0),
-            Body::File(content) => (0, content.size().unwrap_or(pseudo.kind.file_size)),
-            Body::Link(target) => (0, target.size()),
-            Body::Folder(folder) => (0, folder.size()),
+        let (rdev, size, nlink) = match &node.body {
+            Body::Device(rdev, _) => (*rdev, 0, 1),
+            Body::File(content) => (0, content.size().unwrap_or(pseudo.kind.file_size), 1),
+            Body::Link(target) => (0, target.size(), 1),
+            Body::Folder(folder) => (0, folder.size(), folder.nlink()),
         };
         let mut attr = Attr {
             ino: self.ino,
             kind,
             perm: node.perm,
-            nlink: if kind == FileType::Dir { 2 } else { 1 },
+            nlink,
             uid: node.uid,
             gid: node.gid,
             rdev,

@@ -102,6 +102,10 @@ pub trait Folder: Send + Sync {
     fn size(&self) -> u64 {
         0
     }
+    /// st_nlink.
+    fn nlink(&self) -> u32 {
+        2
+    }
     /// Whether the caller may do as the mode bits don't let it.
     fn permits(&self, _io: &Io<'_>) -> bool {
         false

@@ -282,6 +282,10 @@ impl Folder for Threads {
         all.sort_by_key(|entry| entry.key);
         Ok(all)
     }
+    /// Programs that want to know whether they have other threads ask for this.
+    fn nlink(&self) -> u32 {
+        2 + self.threads().map_or(0, |(_, tasks)| tasks.len() as u32)
+    }
     fn volatile(&self) -> bool {
         true
     }
