@@ -2,6 +2,7 @@
 #include "check.h"
 #include <dirent.h>
 #include <sys/klog.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/sysinfo.h>
@@ -683,6 +684,14 @@ TEST(the_links_of_task_count_threads)
     int proc = OK(open("/proc", O_PATH | O_DIRECTORY));
     OK(fstatat(proc, "self/task/", &after, 0));
     EQ(after.st_nlink, 4);
+}
+
+TEST(the_personality_of_a_process)
+{
+    unsigned long old = OK(personality(0xffffffff));
+    OK(personality(old | ADDR_NO_RANDOMIZE));
+    EQ(strtoul(contents("/proc/self/personality"), NULL, 16), old | ADDR_NO_RANDOMIZE);
+    OK(personality(old));
 }
 
 MAIN()

@@ -151,9 +151,8 @@ pub fn set_oom_adj(io: &mut Io<'_>, t: &Target, data: &[u8]) -> Op<()> {
     set_oom_score_adj(io, t, scaled.to_string().as_bytes())
 }
 
-/// PER_LINUX is the only one there is.
-pub fn personality(_io: &mut Io<'_>, _t: &Target) -> Op<Vec<u8>> {
-    text("00000000\n")
+pub fn personality(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
+    text(format!("{:08x}\n", t.task.personality()))
 }
 
 pub fn syscall(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
