@@ -694,4 +694,16 @@ TEST(the_personality_of_a_process)
     OK(personality(old));
 }
 
+// systemd-sysctl goes on where it may not set a value, and fails where the value is refused.
+TEST(knobs_that_only_show_are_not_opened_for_writing)
+{
+    FAILS(EACCES, open("/proc/sys/kernel/ostype", O_WRONLY));
+    FAILS(EACCES, open("/proc/sys/kernel/random/boot_id", O_RDWR));
+    int fd = open("/proc/sys/fs/protected_symlinks", O_RDWR);
+    if (fd < 0)
+        EQ(errno, EACCES);
+    else
+        EQ(pread(fd, text, sizeof text, 0), pwrite(fd, text, 2, 0));
+}
+
 MAIN()

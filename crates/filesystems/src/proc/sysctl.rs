@@ -1,25 +1,43 @@
 //! /proc/sys: the knobs of the kernel. proc_sys(5), sysctl(8).
 //!
 //! A knob is here where its value is true of this kernel; it can be written where a change has an effect. What other systems only show is
-//! read-only here (EACCES by its mode, as for anyone without rights). Locks: none of its own.
+//! read-only here (EACCES, as Linux says to root, too, where a knob's mode has no write permission). Locks: none of its own.
 
 use super::caller;
-use crate::pseudo::{Knob, Node, Tree, parse_number};
+use crate::pseudo::{Content, Knob, Node, Tree, parse_number};
 use abi::Errno;
+use abi::fs::OpenFlags;
 use kernel::cred::{Cap, CapSet, UserNs};
 use kernel::ipc::fanotify;
 use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
 use kernel::task::{InetKnobs, PID_MAX};
 use kernel::version::{RELEASE, SYSNAME, VERSION};
+use kernel::vfs::FileOps;
 use kernel::vfs::lease::BREAK_TIME;
 use kernel::{Io, Op, fail};
 use std::ops::RangeInclusive;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 fn value(text: impl std::fmt::Display) -> Node {
     let text = format!("{text}\n");
-    Node::text(move |_| Ok(text.clone().into()))
+    shown(move |_| Ok(text.clone().into()))
+}
+
+/// What can only be read, by root as well.
+struct Shown<F>(F);
+
+impl<F: Fn(&mut Io<'_>) -> Op<Vec<u8>> + Send + Sync> Content for Shown<F> {
+    fn read(&self, io: &mut Io<'_>) -> Op<Vec<u8>> {
+        (self.0)(io)
+    }
+    fn open(&self, _io: &mut Io<'_>, flags: OpenFlags) -> Op<Option<Arc<dyn FileOps>>> {
+        if flags.writable() { fail(Errno::EACCES) } else { Ok(None) }
+    }
+}
+
+fn shown(make: impl Fn(&mut Io<'_>) -> Op<Vec<u8>> + Send + Sync + 'static) -> Node {
+    Node::file(0o444, Shown(make))
 }
 
 pub fn add(tree: &mut Tree) {
@@ -70,13 +88,13 @@ fn kernel_knobs(sys: Put<'_>) {
     sys("kernel/msgmni", value(32000));
     sys("kernel/sem", value("32000\t1024000000\t500\t32000"));
     sys("kernel/random/boot_id", value(&*BOOT_ID));
-    sys("kernel/random/uuid", Node::text(|_| Ok(format!("{}\n", uuid()).into())));
+    sys("kernel/random/uuid", shown(|_| Ok(format!("{}\n", uuid()).into())));
     sys("kernel/random/entropy_avail", value(256));
     sys("kernel/random/poolsize", value(256));
     sys("kernel/random/write_wakeup_threshold", value(256));
     sys("kernel/seccomp/actions_avail", value("kill_process kill_thread trap errno user_notif trace log allow"));
     sys("kernel/ns_last_pid", {
-        Node::text(|io: &mut Io<'_>| {
+        shown(|io: &mut Io<'_>| {
             let ns = caller(io)?.pid.ns().ok_or(Errno::ESRCH)?;
             Ok(format!("{}\n", ns.last()).into())
         })
