@@ -73,6 +73,13 @@ pub const BPF_IMM: u16 = 0x00;
 pub const BPF_ABS: u16 = 0x20;
 pub const BPF_MEM: u16 = 0x60;
 pub const BPF_LEN: u16 = 0x80;
+pub const BPF_IND: u16 = 0x40;
+pub const BPF_MSH: u16 = 0xa0;
+pub const BPF_W: u16 = 0x00;
+pub const BPF_H: u16 = 0x08;
+pub const BPF_B: u16 = 0x10;
+/// From this place on a load means no byte of a message.
+pub const SKF_AD_OFF: u32 = 0xffff_f000;
 /// The second operand: X instead of the instruction's constant; for returns the accumulator.
 pub const BPF_X: u16 = 0x08;
 pub const BPF_A: u16 = 0x10;
@@ -85,6 +92,7 @@ pub const BPF_AND: u16 = 0x50;
 pub const BPF_LSH: u16 = 0x60;
 pub const BPF_RSH: u16 = 0x70;
 pub const BPF_NEG: u16 = 0x80;
+pub const BPF_MOD: u16 = 0x90;
 pub const BPF_XOR: u16 = 0xa0;
 pub const BPF_JA: u16 = 0x00;
 pub const BPF_JEQ: u16 = 0x10;

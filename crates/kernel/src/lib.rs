@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod buffer;
 pub mod call;
+pub mod cbpf;
 pub mod cred;
 pub mod fd;
 pub mod io;

@@ -3,6 +3,7 @@
 //! Crate `network` implements families; the system calls (crate `syscalls`) go through `Socket`. What all families have in common
 //! (time limits, plain options) is kept here. Locks: `Leaf` for the options.
 
+use crate::cbpf::{Program, Sees};
 use crate::cred::Cred;
 use crate::io::{Io, Sink, Source, UserMemory};
 use crate::ipc::mqueue::Cookies;
@@ -19,6 +20,7 @@ use abi::net::{
     SO_OOBINLINE, SO_PASSSEC, SO_PRIORITY, SO_PROTOCOL, SO_RCVLOWAT, SO_RCVTIMEO_OLD, SO_REUSEADDR, SO_REUSEPORT,
     SO_RXQ_OVFL, SO_SNDLOWAT, SO_SNDTIMEO_OLD, SO_TYPE, SOL_SOCKET,
 };
+use abi::seccomp::SockFilter;
 use abi::time::Timeval;
 use lock::Mutex;
 use std::any::Any;
@@ -117,6 +119,10 @@ pub trait SocketOps: Send + Sync {
     fn get_option(&self, io: &mut Io<'_>, level: u32, name: u32, room: usize) -> Op<Option<Vec<u8>>>;
     /// False: the option is not the family's.
     fn set_option(&self, io: &mut Io<'_>, level: u32, name: u32, value: &[u8]) -> Op<bool>;
+    /// Sets the filter of what is received, or takes it away; returns the old one.
+    fn set_filter(&self, _filter: Option<Arc<Program>>) -> Op<Option<Arc<Program>>> {
+        fail(Errno::ENOPROTOOPT)
+    }
     /// Returns the bytes of this run, those of runs before are in `io.done`. EPIPE comes without SIGPIPE; `sigpipe` says whether one belongs to it.
     fn send(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &mut Outgoing) -> Op<usize>;
     /// `flags` are MSG_*.
@@ -231,6 +237,17 @@ impl Socket {
             _ if PLAIN.contains(&name) => options.plain.get(&name).copied().unwrap_or(0).to_le_bytes().to_vec(),
             _ => return fail(Errno::ENOPROTOOPT),
         })
+    }
+
+    /// SO_ATTACH_FILTER. EINVAL, ENOMEM.
+    pub fn attach_filter(&self, insns: Vec<SockFilter>) -> Op<()> {
+        let filter = Program::check(insns, Sees::Message)?;
+        self.ops.set_filter(Some(Arc::new(filter))).map(drop)
+    }
+
+    /// SO_DETACH_FILTER.
+    pub fn detach_filter(&self) -> Op<()> {
+        self.ops.set_filter(None)?.map(drop).ok_or(Errno::ENOENT.into())
     }
 
     /// setsockopt(2).

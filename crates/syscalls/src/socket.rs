@@ -3,7 +3,11 @@
 use crate::pidfd;
 use abi::Errno;
 use abi::fs::OpenFlags;
-use abi::net::{AF_MAX, SO_PEERGROUPS, SO_PEERPIDFD, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOL_SOCKET};
+use abi::net::{
+    AF_MAX, SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_PEERGROUPS, SO_PEERPIDFD, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    SOCK_TYPE_MASK, SOL_SOCKET,
+};
+use abi::seccomp::{BPF_MAXINSNS, SockFprog};
 use kernel::io::Io;
 use kernel::socket::{Socket, SocketOps, new_socket};
 use kernel::task::Resource;
@@ -165,9 +169,30 @@ fn tell_address(call: &Call<'_>, address: &[u8], at: u64, len: u64) -> Op<Ret> {
 pub fn sys_setsockopt(call: &mut Call<'_>, [fd, level, name, at, len, _]: Args) -> Op<Ret> {
     let len = usize::try_from(len as i32).map_err(|_| Errno::EINVAL)?;
     let file = socket_file(call, fd)?;
+    match (level as u32, name as u32) {
+        (SOL_SOCKET, SO_ATTACH_FILTER) => return attach_filter(call, socket_of(&file)?, at, len),
+        (SOL_SOCKET, SO_DETACH_FILTER) if len < size_of::<i32>() => return fail(Errno::EINVAL),
+        (SOL_SOCKET, SO_DETACH_FILTER) => {
+            socket_of(&file)?.detach_filter()?;
+            return Ok(Ret::Value(0));
+        }
+        _ => {}
+    }
     // No option is longer than a page.
     let value = call.get_vec::<u8>(at, len.min(4096))?;
     socket_of(&file)?.set_option(&mut call.io(), level as u32, name as u32, &value)?;
+    Ok(Ret::Value(0))
+}
+
+fn attach_filter(call: &Call<'_>, socket: &Socket, at: u64, len: usize) -> Op<Ret> {
+    if len != size_of::<SockFprog>() {
+        return fail(Errno::EINVAL);
+    }
+    let program: SockFprog = call.get(at)?;
+    if program.filter == 0 || program.len == 0 || usize::from(program.len) > BPF_MAXINSNS {
+        return fail(Errno::EINVAL);
+    }
+    socket.attach_filter(call.get_vec(program.filter, program.len.into())?)?;
     Ok(Ret::Value(0))
 }
 

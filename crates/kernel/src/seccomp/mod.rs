@@ -1,24 +1,17 @@
 //! Filters of system calls that guests bring along: seccomp(2). They decide about guests among themselves; what the sandbox may do is decided elsewhere (docs/security.md).
 //!
-//! A task's filters are a chain that its children share: the newest first. `program` checks and runs one of them; `task::seccomp` asks at each call and does what they say. Owns no locks.
+//! A task's filters are a chain that its children share: the newest first. `cbpf` checks and runs one of them; `task::seccomp` asks at each call and does what they say. Owns no locks.
 
-mod program;
-
+use crate::cbpf::{Program, Sees};
 use abi::Errno;
 use abi::seccomp::{AUDIT_ARCH_X86_64, SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW, SeccompData, SockFilter};
-use program::Program;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Instructions of a chain, and four for each filter of it.
 const MOST_OF_A_CHAIN: usize = 32_768;
 const EACH: usize = 4;
-/// Instructions of the whole sandbox, 8 bytes each: their memory is the kernel process'.
-const MOST: usize = 8 << 20;
 /// Calls for which it is known that a chain lets them pass whatever their arguments are.
 const NUMBERS: usize = 512;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
 
 /// The newest filter of a chain.
 pub struct Filter {
@@ -46,13 +39,9 @@ impl Filter {
     /// Puts a filter before `older`. EINVAL where the program is not one, ENOMEM where there are too many.
     pub fn new(insns: Vec<SockFilter>, log: bool, older: Option<Arc<Filter>>) -> Result<Arc<Filter>, Errno> {
         let len = insns.len();
-        let program = Program::check(insns)?;
+        let program = Program::check(insns, Sees::Call)?;
         let (count, size) = older.as_ref().map_or((0, 0), |o| (o.count, o.size + EACH));
         if size + len > MOST_OF_A_CHAIN {
-            return Err(Errno::ENOMEM);
-        }
-        if IN_USE.fetch_add(len, Relaxed) + len > MOST {
-            IN_USE.fetch_sub(len, Relaxed);
             return Err(Errno::ENOMEM);
         }
         let mut passes = [0; NUMBERS / 64];
@@ -105,7 +94,6 @@ impl Filter {
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        IN_USE.fetch_sub(self.program.len(), Relaxed);
         // One after the other: a chain is as long as a guest likes, and the stack is not.
         let mut next = self.older.take();
         while let Some(filter) = next {

@@ -22,6 +22,7 @@ use abi::Errno;
 use abi::ioctl::FIONREAD;
 use abi::net::{AF_NETLINK, AF_UNSPEC, MSG_OOB, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_RAW, SOL_NETLINK, SockaddrNl};
 use abi::netlink::{NETLINK_KOBJECT_UEVENT, NETLINK_PKTINFO, NETLINK_ROUTE};
+use kernel::cbpf::Program;
 use kernel::cred::Cap;
 use kernel::io::{Io, Sink, Source, UserMemory};
 use kernel::ipc::mqueue::Cookies;
@@ -173,6 +174,10 @@ impl SocketOps for NetlinkSocket {
             return self.set_netlink_option(io, name, value).map(|()| true);
         }
         self.set_socket_option(io, level, name, value)
+    }
+
+    fn set_filter(&self, filter: Option<Arc<Program>>) -> Op<Option<Arc<Program>>> {
+        Ok(std::mem::replace(&mut self.port.state.lock().filter, filter))
     }
 
     fn send(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &mut Outgoing) -> Op<usize> {

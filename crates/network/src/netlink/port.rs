@@ -6,6 +6,7 @@
 use super::DEFAULT_BUFFER;
 use abi::Errno;
 use abi::netlink::NETLINK_NO_ENOBUFS;
+use kernel::cbpf::Program;
 use kernel::cred::Cred;
 use kernel::ipc::mqueue::{COOKIE, Cookies};
 use kernel::locks::FileState;
@@ -64,6 +65,8 @@ pub struct State {
     /// Bit N for option N of SOL_NETLINK.
     pub options: u32,
     pub pass_cred: bool,
+    /// SO_ATTACH_FILTER.
+    pub filter: Option<Arc<Program>>,
     /// Number and group of connect(2).
     pub peer: (u32, u32),
 }
@@ -89,6 +92,13 @@ impl State {
         self.weight <= self.receive_buffer
     }
 
+    /// What the filter leaves of a message.
+    fn filtered(&self, message: &Message) -> Option<Message> {
+        let Some(filter) = &self.filter else { return Some(message.clone()) };
+        let kept = message.data.get(..filter.keeps(&message.data)?)?;
+        Some(Message { data: kept.into(), ..message.clone() })
+    }
+
     fn push(&mut self, message: Message) {
         self.weight += message.weight();
         self.inbox.push_back(message);
@@ -99,7 +109,9 @@ impl State {
         while self.weight <= self.receive_buffer / 2
             && let Some(message) = self.dump.pop_front()
         {
-            self.push(message);
+            if let Some(message) = self.filtered(&message) {
+                self.push(message);
+            }
         }
     }
 }
@@ -116,6 +128,7 @@ impl Port {
             send_buffer: DEFAULT_BUFFER,
             options: 0,
             pass_cred: false,
+            filter: None,
             peer: (0, 0),
         };
         Port { protocol, kind, net, opener, state: Mutex::new(state), queue: Queue::new() }
@@ -140,13 +153,14 @@ impl Port {
         self.queue.wake(Events::ERR);
     }
 
-    /// Delivers a message if there is room.
+    /// Delivers a message if there is room. One that the filter does not want counts as delivered.
     pub fn try_deliver(&self, message: &Message) -> bool {
         let mut state = self.state.lock();
+        let Some(message) = state.filtered(message) else { return true };
         if !state.has_room() {
             return false;
         }
-        state.push(message.clone());
+        state.push(message);
         drop(state);
         self.queue.wake(Events::IN | Events::RDNORM);
         true

@@ -8,6 +8,7 @@ use super::inbox::Inbox;
 use abi::Errno;
 use abi::net::{SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, SOMAXCONN};
 use host::HostFd;
+use kernel::cbpf::Program;
 use kernel::io::Io;
 use kernel::locks::{FileState, FileStateNested};
 use kernel::socket::Sender;
@@ -72,6 +73,8 @@ pub struct State {
     pub receive_buffer: usize,
     pub pass: Pass,
     pub stamps: Stamps,
+    /// SO_ATTACH_FILTER: of messages, not of streams.
+    pub filter: Option<Arc<Program>>,
 }
 
 /// What is told of a message's sender.
@@ -133,6 +136,7 @@ impl Endpoint {
             receive_buffer: DEFAULT_BUFFER,
             pass: Pass::default(),
             stamps: Stamps::None,
+            filter: None,
         };
         Arc::new_cyclic(|me| Endpoint {
             me: me.clone(),

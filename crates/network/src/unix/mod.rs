@@ -21,6 +21,7 @@ use address::Address;
 pub use address::Names;
 use endpoint::{Endpoint, Kind};
 use host::HostSocket;
+use kernel::cbpf::Program;
 use kernel::io::{Io, Sink, Source, UserMemory};
 use kernel::socket::{Family, Incoming, Outgoing, Shown, SocketOps};
 use kernel::task::{NetNs, Pid};
@@ -182,6 +183,14 @@ impl SocketOps for UnixSocket {
 
     fn peer_pid(&self) -> Option<Arc<Pid>> {
         self.end.state.lock().peer_cred.as_ref()?.sender.pid.clone()
+    }
+
+    /// What comes from a socket of the host is not filtered.
+    fn set_filter(&self, filter: Option<Arc<Program>>) -> Op<Option<Arc<Program>>> {
+        if self.host.get().is_some() && self.end.kind != Kind::Stream {
+            return fail(Errno::ENOPROTOOPT);
+        }
+        Ok(std::mem::replace(&mut self.end.state.lock().filter, filter))
     }
 
     fn send(&self, io: &mut Io<'_>, from: &mut dyn Source, message: &mut Outgoing) -> Op<usize> {

@@ -142,6 +142,12 @@ impl Endpoint {
         if size > 0 && from.take(&mut data)? < size {
             return fail(Errno::EFAULT);
         }
+        let filter = target.state.lock().filter.clone();
+        if let Some(filter) = filter {
+            // What the receiver does not want is lost, and was sent all the same.
+            let Some(kept) = filter.keeps(&data) else { return Ok(size) };
+            data.truncate(kept);
+        }
         let room = io.wait_for(&self.queue, Events::OUT, || {
             {
                 let mut state = self.state.lock();
