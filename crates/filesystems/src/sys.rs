@@ -30,7 +30,6 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     for (name, value) in &crate::facts::get().huge_pages {
         tree.add(&format!("kernel/mm/transparent_hugepage/{name}"), text(value.trim_end()));
     }
-    tree.add_folder("kernel/mm/hugepages");
     for class in ["net", "block", "tty", "mem", "misc", "power_supply", "thermal", "hwmon", "drm", "input"] {
         tree.add_folder(&format!("class/{class}"));
     }

@@ -706,4 +706,11 @@ TEST(knobs_that_only_show_are_not_opened_for_writing)
         EQ(pread(fd, text, sizeof text, 0), pwrite(fd, text, 2, 0));
 }
 
+// systemd mounts a hugetlbfs where /sys says that there are huge pages.
+TEST(huge_pages_have_a_file_system)
+{
+    if (access("/sys/kernel/mm/hugepages", F_OK) == 0)
+        CHECK(strstr(contents("/proc/filesystems"), "\thugetlbfs\n"));
+}
+
 MAIN()
