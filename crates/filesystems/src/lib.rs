@@ -21,7 +21,7 @@ mod sys;
 pub mod tmpfs;
 
 pub use facts::gather as gather_facts;
-pub use proc::shown_options;
+pub use proc::{set_sysctl, shown_options};
 
 /// Makes this crate's file systems known to the kernel.
 pub fn register(kernel: &std::sync::Arc<kernel::Kernel>) {

@@ -116,6 +116,7 @@ impl Bundle {
             },
             hostname: oci.hostname().clone(),
             domainname: oci.domainname().clone(),
+            sysctls: Vec::new(),
             mounts: self.mounts(id, oci.mounts().as_deref().unwrap_or_default(), &choice, global, &hints)?,
             volumes: if pod.is_none() { self.volumes(id, &hints, &choice)? } else { Vec::new() },
             served: Vec::new(), // with the gofer (`launch`)
@@ -132,21 +133,22 @@ impl Bundle {
             annotations: annotations.into_iter().collect(),
             plain_init: false,
         };
-        self.sysctls(&linux)?;
+        self.sysctls(&linux);
         self.unsupported(&linux)
     }
 
-    /// The kernel's knobs have fixed values, but for its names. Engines set those of the network without being asked.
-    fn sysctls(&mut self, linux: &oci_spec::runtime::Linux) -> Result<()> {
+    /// Names are set with the container, and the knobs that its kernel has by this kernel. Engines set those of the network without being asked.
+    fn sysctls(&mut self, linux: &oci_spec::runtime::Linux) {
         for (name, value) in linux.sysctl().iter().flatten() {
             match name.as_str() {
                 "kernel.domainname" => self.spec.domainname = Some(value.clone()),
                 "kernel.hostname" => self.spec.hostname = Some(value.clone()),
-                net if net.starts_with("net.") => self.warnings.push(format!("linux.sysctl: {net} is ignored")),
-                other => bail!("field linux.sysctl: {other} cannot be set in this kernel; leave it out"),
+                net if net.starts_with("net.") && !NET_KNOBS.contains(&net) => {
+                    self.warnings.push(format!("linux.sysctl: {net} is ignored"));
+                }
+                _ => self.spec.sysctls.push((name.clone(), value.clone())),
             }
         }
-        Ok(())
     }
 
     /// What config.json asks for and a container here will not have.
@@ -275,6 +277,9 @@ fn check_version(version: &str) -> Result<()> {
         }
     }
 }
+
+/// Those of the network that there are.
+const NET_KNOBS: [&str; 2] = ["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"];
 
 fn propagation(given: Option<&str>) -> Result<Propagation> {
     Ok(match given {

@@ -62,8 +62,10 @@ fn programs_that_cannot_run() {
 #[test]
 fn fields_that_this_kernel_cannot_keep() {
     let place = Place::real();
-    place.config(&["true"], |c| c["linux"]["sysctl"] = serde_json::json!({ "kernel.msgmax": "1" }));
-    place.fails(&["run", "x"], 1, &["config.json", "field linux.sysctl", "kernel.msgmax", "leave it out"]);
+    place.config(&["true"], |c| c["linux"]["sysctl"] = serde_json::json!({ "kernel.pid_max": "1" }));
+    place.fails(&["run", "x"], 1, &["field linux.sysctl", "kernel.pid_max", "leave it out"]);
+    place.config(&["true"], |c| c["linux"]["sysctl"] = serde_json::json!({ "kernel.shm_rmid_forced": "2" }));
+    place.fails(&["run", "x"], 1, &["field linux.sysctl", "kernel.shm_rmid_forced", "cannot be \"2\""]);
     // What engines set by themselves is no error.
     place.config(&["true"], |c| c["linux"]["sysctl"] = serde_json::json!({ "net.ipv4.ip_forward": "1" }));
     let answer = place.run(&["run", "x"]);

@@ -177,3 +177,23 @@ fn the_cgroup_ends_with_the_container() {
     assert_eq!(place.cgroups(), Vec::<std::path::PathBuf>::new());
     place.assert_empty();
 }
+
+/// Those of its IPC and network namespaces, before its first program: `linux.sysctl`.
+#[test]
+fn knobs_are_set() {
+    let place = Place::real();
+    let knobs = [
+        ("kernel.shm_rmid_forced", "1"),
+        ("kernel.sem", "250 256000 100 1024"),
+        ("fs.mqueue.msg_max", "200"),
+        ("net.ipv4.ip_unprivileged_port_start", "0"),
+    ];
+    let files: Vec<String> = knobs.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))).collect();
+    place.config(&["sh", "-c", &format!("cat {}", files.join(" "))], |c| {
+        c["linux"]["sysctl"] = knobs.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect();
+    });
+    let answer = place.run(&["run", "x"]);
+    assert_eq!((answer.status, answer.err.as_str()), (0, ""));
+    assert_eq!(answer.out, "1\n250\t256000\t100\t1024\n200\n0\n");
+    place.assert_empty();
+}

@@ -13,6 +13,8 @@ pub struct ContainerSpec {
     pub root: Root,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
+    /// Knobs of its namespaces by their names in sysctl(8).
+    pub sysctls: Vec<(String, String)>,
     /// In the order of config.json.
     pub mounts: Vec<Mount>,
     /// What its gofer is to serve: numbers of a gofer's mounts (`Mount::gofer`, and 0 for the root) count these.

@@ -4,7 +4,7 @@ use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, 
 use abi::Errno;
 use kernel::cred::Cap;
 use kernel::ipc::sysv::{
-    Access, IPC_NOWAIT, MAX_BYTES, MAX_MESSAGE, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Message, MsgQueue, Object, Perm,
+    Access, IPC_NOWAIT, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Message, MsgQueue, Object, Perm, limits,
 };
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Restart, Ret, Stop, fail};
@@ -42,17 +42,19 @@ struct MsgInfo {
 pub fn sys_msgget(call: &mut Call<'_>, [key, flags, ..]: Args) -> Op<Ret> {
     let (key, flags) = (key as i32, flags as u32);
     let cred = call.task.cred();
-    let make = || Ok(MsgQueue::new(Perm::new(key, flags, &cred), now()));
-    Ok(objects(call).msg.get(key, flags, &cred, |_| Ok(()), make)?.into())
+    let sysv = objects(call);
+    let make = || Ok(MsgQueue::new(limits::of(&sysv.limits.msgmnb), Perm::new(key, flags, &cred), now()));
+    Ok(sysv.msg.get(key, flags, &cred, |_| Ok(()), make)?.into())
 }
 
 pub fn sys_msgsnd(call: &mut Call<'_>, [id, at, size, flags, ..]: Args) -> Op<Ret> {
     let kind = call.get::<i64>(at)?;
-    if size > MAX_MESSAGE as u64 || kind < 1 {
+    let sysv = objects(call);
+    if size > limits::of(&sysv.limits.msgmax) || kind < 1 {
         return fail(Errno::EINVAL);
     }
     let text = call.get_vec::<u8>(at.wrapping_add(8), size as usize)?;
-    let queue = objects(call).msg.by_id(id as i32)?;
+    let queue = sysv.msg.by_id(id as i32)?;
     let cred = call.task.cred();
     queue.with_perm(|p| p.check(&cred, Access::Write))?;
     let message = Message { kind, text };
@@ -111,12 +113,14 @@ pub fn sys_msgctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
                 bytes += state.bytes;
                 count += state.count();
             }
+            let value = |limit| limits::of(limit) as i32;
             let (used, messages, total) = if cmd == MSG_INFO {
                 (all.len() as i32, count as i32, bytes as i32)
             } else {
-                (512_000, MAX_BYTES as i32, MAX_BYTES as i32)
+                (512_000, 16_384, 16_384) // MSGPOOL, MSGMAP, MSGTQL: what they are by the first values of the limits
             };
-            let numbers = [used, messages, MAX_MESSAGE as i32, MAX_BYTES as i32, 32_000, 16, total];
+            let (largest, in_queue) = (value(&sysv.limits.msgmax), value(&sysv.limits.msgmnb));
+            let numbers = [used, messages, largest, in_queue, value(&sysv.msg.max), 16, total];
             call.put(buf, &MsgInfo { numbers, msgseg: 0xffff, pad: 0 })?;
             Ok(all.iter().map(|(id, _)| id % 32_768).max().unwrap_or(0).into())
         }
@@ -148,7 +152,7 @@ pub fn sys_msgctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
             let queue = sysv.msg.by_id(id)?;
             set(&cred, &from.perm, |apply| {
                 let mut state = queue.state.lock();
-                if from.qbytes > MAX_BYTES && !cred.has(Cap::SysResource) {
+                if from.qbytes > limits::of(&sysv.limits.msgmnb) && !cred.has(Cap::SysResource) {
                     return fail(Errno::EPERM);
                 }
                 apply(&mut state.perm)?;

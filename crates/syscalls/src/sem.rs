@@ -3,7 +3,7 @@
 use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, set, show};
 use abi::Errno;
 use abi::time::Timespec;
-use kernel::ipc::sysv::{Access, MAX_OPS, MAX_SEMS, MAX_VALUE, Object, Perm, SemOp, SemSet, SysV, Undo};
+use kernel::ipc::sysv::{Access, MAX_VALUE, Object, Perm, SemOp, SemSet, SysV, Undo, limits};
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Restart, Ret, Stop, fail};
 use std::sync::Arc;
@@ -38,16 +38,24 @@ type SemInfo = [i32; 10];
 
 pub fn sys_semget(call: &mut Call<'_>, [key, count, flags, ..]: Args) -> Op<Ret> {
     let (key, count, flags) = (key as i32, count as i32, flags as u32);
-    if !(0..=MAX_SEMS as i32).contains(&count) {
+    let sysv = objects(call);
+    let bounds = &sysv.limits;
+    if count < 0 || count as u64 > limits::of(&bounds.semmsl) {
         return fail(Errno::EINVAL);
     }
     let cred = call.task.cred();
     let check = |s: &SemSet| if count as usize > s.state.lock().sems.len() { fail(Errno::EINVAL) } else { Ok(()) };
     let make = || match count {
         0 => fail(Errno::EINVAL),
+        _ if semaphores(&sysv) + count as u64 > limits::of(&bounds.semmns) => fail(Errno::ENOSPC),
         _ => Ok(SemSet::new(count as usize, Perm::new(key, flags, &cred), now())),
     };
-    Ok(objects(call).sem.get(key, flags, &cred, check, make)?.into())
+    Ok(sysv.sem.get(key, flags, &cred, check, make)?.into())
+}
+
+/// In all sets together.
+fn semaphores(sysv: &SysV) -> u64 {
+    sysv.sem.list().iter().map(|(_, set)| set.state.lock().sems.len() as u64).sum()
 }
 
 pub fn sys_semop(call: &mut Call<'_>, [id, ops, count, ..]: Args) -> Op<Ret> {
@@ -62,7 +70,8 @@ fn operate(call: &mut Call<'_>, id: i32, ops: u64, count: u64, timeout: u64) -> 
     if count == 0 || id < 0 {
         return fail(Errno::EINVAL);
     }
-    if count > MAX_OPS as u64 {
+    let sysv = objects(call);
+    if count > limits::of(&sysv.limits.semopm) {
         return fail(Errno::E2BIG);
     }
     let ops = call.get_vec::<SemOp>(ops, count as usize)?;
@@ -71,7 +80,7 @@ fn operate(call: &mut Call<'_>, id: i32, ops: u64, count: u64, timeout: u64) -> 
         let after = time.to_nanos().ok_or(Errno::EINVAL)?;
         call.deadline_after(after as u64);
     }
-    let set = objects(call).sem.by_id(id)?;
+    let set = sysv.sem.by_id(id)?;
     let changes = ops.iter().any(|op| op.op != 0);
     let cred = call.task.cred();
     set.with_perm(|p| p.check(&cred, if changes { Access::Write } else { Access::Read }))?;
@@ -112,10 +121,15 @@ pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret>
     match cmd {
         IPC_INFO | SEM_INFO => {
             let all = sysv.sem.list();
-            let sems: usize = all.iter().map(|(_, s)| s.state.lock().sems.len()).sum();
-            let (used, total) = if cmd == SEM_INFO { (all.len() as i32, sems as i32) } else { (20, MAX_VALUE) };
-            let (many, most) = (MAX_SEMS as i32, 1_024_000_000);
-            let info: SemInfo = [most, many, most, most, many, MAX_OPS as i32, MAX_OPS as i32, used, MAX_VALUE, total];
+            let sems = semaphores(&sysv) as i32;
+            let (used, total) = if cmd == SEM_INFO { (all.len() as i32, sems) } else { (20, MAX_VALUE) };
+            let value = |limit| limits::of(limit) as i32;
+            let bounds = &sysv.limits;
+            let (sets, most, in_set) = (value(&sysv.sem.max), value(&bounds.semmns), value(&bounds.semmsl));
+            // SEMMNS and SEMOPM by their first values.
+            let (first, first_ops) = (1_024_000_000, 500);
+            let ops = value(&bounds.semopm);
+            let info: SemInfo = [first, sets, most, first, in_set, ops, first_ops, used, MAX_VALUE, total];
             call.put(arg, &info)?;
             Ok(all.iter().map(|(id, _)| id % 32_768).max().unwrap_or(0).into())
         }

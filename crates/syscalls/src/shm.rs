@@ -4,7 +4,9 @@ use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, 
 use abi::Errno;
 use abi::mm::*;
 use kernel::cred::{Cap, UserNs};
-use kernel::ipc::sysv::{Access, IPC_PRIVATE, MAX_SEGMENTS, Object, Perm, SHM_DEST, SHM_LOCKED, Segment, segment_of};
+use kernel::ipc::sysv::{
+    Access, IPC_PRIVATE, Made, Object, Perm, SHM_DEST, SHM_LOCKED, Segment, SysV, limits, segment_of,
+};
 use kernel::mm::{MapFile, MapRequest};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
@@ -20,8 +22,6 @@ const SHM_UNLOCK: u32 = 12;
 const SHM_STAT: u32 = 13;
 const SHM_INFO: u32 = 14;
 const SHM_STAT_ANY: u32 = 15;
-/// SHMMAX: Linux' own bound.
-const SHMMAX: u64 = u64::MAX - (1 << 24);
 /// What a segment can really be: a file's size.
 const MAX_SIZE: u64 = i64::MAX as u64 - PAGE_SIZE;
 
@@ -68,18 +68,36 @@ pub fn sys_shmget(call: &mut Call<'_>, [key, size, flags, ..]: Args) -> Op<Ret> 
     let (key, flags) = (key as i32, flags as u32);
     let cred = call.task.cred();
     let creator = call.task.group.id();
+    let sysv = objects(call);
     let check = |s: &Segment| if size > s.size { fail(Errno::EINVAL) } else { Ok(()) };
+    let mut made = false;
     let make = || {
         // The pool of huge pages is empty.
         if flags & SHM_HUGETLB != 0 {
             return fail(Errno::ENOMEM);
         }
-        if size == 0 || size > MAX_SIZE {
+        if size == 0 || size > MAX_SIZE.min(limits::of(&sysv.limits.shmmax)) {
             return fail(Errno::EINVAL);
         }
+        if pages(&sysv).saturating_add(size.div_ceil(PAGE_SIZE)) > limits::of(&sysv.limits.shmall) {
+            return fail(Errno::ENOSPC);
+        }
+        made = true;
         Segment::new(size, Perm::new(key, flags, &cred), creator, now())
     };
-    Ok(objects(call).shm.get(key, flags, &cred, check, make)?.into())
+    let id = sysv.shm.get(key, flags, &cred, check, make)?;
+    if made {
+        let mut slot = call.task.group.shm_made.lock();
+        let all = slot.get_or_insert_with(|| Arc::new(Made::default())).clone();
+        drop(slot);
+        all.downcast::<Made>().map_err(|_| Errno::EINVAL)?.note(&sysv, id);
+    }
+    Ok(id.into())
+}
+
+/// Of all segments together.
+fn pages(sysv: &SysV) -> u64 {
+    sysv.shm.list().iter().map(|(_, s)| s.size.div_ceil(PAGE_SIZE)).sum()
 }
 
 pub fn sys_shmat(call: &mut Call<'_>, [id, addr, flags, ..]: Args) -> Op<Ret> {
@@ -149,11 +167,11 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
     match cmd {
         IPC_INFO => {
             let info = ShmInfo64 {
-                shmmax: SHMMAX,
+                shmmax: limits::of(&sysv.limits.shmmax),
                 shmmin: 1,
-                shmmni: MAX_SEGMENTS as u64,
-                shmseg: MAX_SEGMENTS as u64,
-                shmall: SHMMAX,
+                shmmni: limits::of(&sysv.shm.max),
+                shmseg: limits::of(&sysv.shm.max),
+                shmall: limits::of(&sysv.limits.shmall),
                 ..ShmInfo64::default()
             };
             call.put(buf, &info)?;
@@ -161,7 +179,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
         }
         SHM_INFO => {
             let all = sysv.shm.list();
-            let pages = all.iter().map(|(_, s)| s.size.div_ceil(PAGE_SIZE)).sum();
+            let pages = pages(&sysv);
             let info = ShmInfo { used_ids: all.len() as i32, shm_tot: pages, shm_rss: pages, ..ShmInfo::default() };
             call.put(buf, &info)?;
             Ok(last_index(&sysv).into())
@@ -216,7 +234,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
     }
 }
 
-fn last_index(sysv: &kernel::ipc::sysv::SysV) -> i32 {
+fn last_index(sysv: &SysV) -> i32 {
     sysv.shm.list().iter().map(|(id, _)| id % 32_768).max().unwrap_or(0)
 }
 

@@ -15,6 +15,7 @@ mod sysctl;
 mod system;
 
 pub use pid::shown_options;
+pub use sysctl::set as set_sysctl;
 
 use crate::pseudo::{Folder, Kind, Listed, Node, PseudoFs, Tree};
 use abi::Errno;

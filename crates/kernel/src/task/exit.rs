@@ -205,6 +205,8 @@ impl Task {
         }
         let sem_undo = group.sem_undo.lock().take();
         drop(sem_undo);
+        let shm_made = group.shm_made.lock().take();
+        drop(shm_made);
         super::Cgroup::leave(group);
         self.leave_session();
         self.end_pid_namespace();

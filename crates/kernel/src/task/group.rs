@@ -90,6 +90,8 @@ pub struct ThreadGroup {
     pub(super) cpu_limit: OnceLock<Arc<CpuLimit>>,
     /// Semaphore adjustments (SEM_UNDO), kept by `ipc::sysv`; dropped when the process ends, which makes them.
     pub sem_undo: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
+    /// Segments of shared memory that it made, kept likewise.
+    pub shm_made: Mutex<Option<Arc<dyn Any + Send + Sync>>, Leaf>,
     /// The container that it belongs to.
     pub container: Arc<Container>,
     /// Where it is among the control groups, and what holds it there (`cgroup::halt`): `cgroup` changes both.
@@ -188,6 +190,7 @@ impl ThreadGroup {
             timers: OnceLock::new(),
             cpu_limit: OnceLock::new(),
             sem_undo: Mutex::new(None),
+            shm_made: Mutex::new(None),
             container,
             cgroups: Mutex::new(Places { two: cgroup, one: Vec::new() }),
             cgroup_halts: AtomicU8::new(0),

@@ -5,8 +5,10 @@ use super::process::{Prepared, Process};
 use super::volumes::Volumes;
 use crate::machine::{ContainerFiles, Failure, INIT, Kind};
 use crate::spec::{ContainerSpec, Limits, Seccomp};
+use abi::Errno;
 use abi::seccomp::SockFilter;
 use kernel::Kernel;
+use kernel::Stop;
 use kernel::cred::UserNs;
 use kernel::seccomp::Filter;
 use kernel::task::cgroup::HostLimits;
@@ -77,6 +79,14 @@ fn filter(spec: Seccomp) -> Result<Arc<Filter>, Failure> {
     Filter::new(insns, spec.log, None).map_err(|e| Failure::new(Kind::Invalid, format!("linux.seccomp: {e}")))
 }
 
+fn sysctl_failure(name: &str, value: &str, why: &Stop) -> Failure {
+    let text = match why {
+        Stop::Errno(Errno::ENOENT) => format!("field linux.sysctl: {name} cannot be set in this kernel; leave it out"),
+        _ => format!("field linux.sysctl: {name} cannot be {value:?}"),
+    };
+    Failure::new(Kind::Invalid, text)
+}
+
 fn host_limits(limits: &Limits) -> HostLimits {
     HostLimits { memory: limits.memory, cpu_millis: limits.cpu_millis }
 }
@@ -112,6 +122,9 @@ impl Container {
             cgroup: CgroupNs::new(user_ns.clone(), Cgroup::container(host_limits(&spec.limits), spec.limits.pids)),
             pid_for_children: pid_ns.clone(),
         };
+        for (name, value) in &spec.sysctls {
+            filesystems::set_sysctl(&namespaces, name, value).map_err(|e| sysctl_failure(name, value, &e))?;
+        }
         if spec.memory.is_some() {
             kernel::mm::untouched::set_limited();
         }

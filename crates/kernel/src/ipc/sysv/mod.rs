@@ -3,14 +3,16 @@
 //! One `SysV` for each IPC namespace, kept by `task::IpcNs`. Objects are found by id (slot and sequence number) or key. Locks: each
 //! table's (`Leaf`); an object's own state is behind `FileState`.
 
+pub mod limits;
 mod msg;
 mod sem;
 mod shm;
 mod table;
 
-pub use msg::{MAX_BYTES, MAX_MESSAGE, MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Message, MsgQueue};
-pub use sem::{MAX_OPS, MAX_SEMS, MAX_VALUE, SemOp, SemSet, Undo};
-pub use shm::{MAX_SEGMENTS, SHM_DEST, SHM_LOCKED, Segment, segment_of};
+pub use limits::Limits;
+pub use msg::{MSG_COPY, MSG_EXCEPT, MSG_NOERROR, Message, MsgQueue};
+pub use sem::{MAX_VALUE, SemOp, SemSet, Undo};
+pub use shm::{Made, SHM_DEST, SHM_LOCKED, Segment, segment_of};
 pub use table::{Access, IPC_CREAT, IPC_EXCL, IPC_NOWAIT, IPC_PRIVATE, Object, Perm, Slot, Table};
 
 use crate::task::IpcNs;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 /// The System V objects of an IPC namespace.
 pub struct SysV {
+    pub limits: Limits,
     pub shm: Table<Segment>,
     pub sem: Table<SemSet>,
     pub msg: Table<MsgQueue>,
@@ -28,14 +31,16 @@ impl SysV {
     pub fn of(ns: &IpcNs) -> Arc<SysV> {
         let any = ns.sysv.get_or_init(|| {
             Arc::new(SysV {
-                shm: Table::new(shm::MAX_SEGMENTS),
-                sem: Table::new(sem::MAX_SETS),
-                msg: Table::new(msg::MAX_QUEUES),
+                limits: Limits::default(),
+                shm: Table::new(4096),
+                sem: Table::new(32_000),
+                msg: Table::new(32_000),
             })
         });
         any.clone().downcast::<SysV>().unwrap_or_else(|_| {
             // Nothing else is ever kept there.
-            Arc::new(SysV { shm: Table::new(0), sem: Table::new(0), msg: Table::new(0) })
+            let limits = Limits::default();
+            Arc::new(SysV { limits, shm: Table::new(0), sem: Table::new(0), msg: Table::new(0) })
         })
     }
 }

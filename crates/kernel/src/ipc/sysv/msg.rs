@@ -8,11 +8,6 @@ use abi::Errno;
 use lock::Mutex;
 use std::collections::VecDeque;
 
-/// MSGMNI, MSGMAX, MSGMNB.
-pub const MAX_QUEUES: usize = 32_000;
-pub const MAX_MESSAGE: usize = 8192;
-pub const MAX_BYTES: u64 = 16_384;
-
 pub const MSG_NOERROR: u32 = 0o10000;
 pub const MSG_EXCEPT: u32 = 0o20000;
 pub const MSG_COPY: u32 = 0o40000;
@@ -59,12 +54,13 @@ impl MsgState {
 }
 
 impl MsgQueue {
-    pub fn new(perm: Perm, now: i64) -> MsgQueue {
+    /// `max_bytes`: MSGMNB.
+    pub fn new(max_bytes: u64, perm: Perm, now: i64) -> MsgQueue {
         let state = MsgState {
             perm,
             messages: VecDeque::new(),
             bytes: 0,
-            max_bytes: MAX_BYTES,
+            max_bytes,
             sent_at: 0,
             received_at: 0,
             changed_at: now,
@@ -150,7 +146,7 @@ mod tests {
 
     #[test]
     fn types() {
-        let q = MsgQueue::new(Perm::new(1, 0o600, &Cred::root(UserNs::initial())), 0);
+        let q = MsgQueue::new(16_384, Perm::new(1, 0o600, &Cred::root(UserNs::initial())), 0);
         for (kind, text) in [(5, "a"), (2, "bb"), (3, "ccc"), (2, "d")] {
             q.try_send(&Message { kind, text: text.into() }, 1, 0).unwrap().unwrap();
         }

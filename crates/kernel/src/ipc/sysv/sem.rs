@@ -13,11 +13,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// SEMMNI, SEMMSL, SEMVMX, SEMOPM.
-pub const MAX_SETS: usize = 32_000;
-pub const MAX_SEMS: usize = 32_000;
+/// SEMVMX.
 pub const MAX_VALUE: i32 = 32_767;
-pub const MAX_OPS: usize = 500;
 const SEM_UNDO: u16 = 0x1000;
 
 /// `struct sembuf`.

@@ -4,6 +4,7 @@
 //! open files at most (for reading and writing, for reading only), which live as long as some map refers to them.
 
 use super::SysV;
+use super::limits;
 use super::table::{Object, Perm};
 use crate::io::Io;
 use crate::locks::Leaf;
@@ -17,8 +18,6 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
-/// SHMMNI.
-pub const MAX_SEGMENTS: usize = 4096;
 /// The mode bit of a segment that goes with its last attachment.
 pub const SHM_DEST: u32 = 0o1000;
 /// Of `Perm::mode`: SHM_LOCK was asked for.
@@ -41,6 +40,8 @@ pub struct SegmentState {
     pub creator: i32,
     /// The last process that attached or detached it.
     pub last: i32,
+    /// Whose maker has ended.
+    orphan: bool,
     files: [Weak<File>; 2],
 }
 
@@ -60,7 +61,16 @@ impl Segment {
         let pages = abi::mm::page_up(size).ok_or(Errno::EINVAL)?;
         host::file::set_size(&fd, pages)?;
         let files = [Weak::new(), Weak::new()];
-        let state = SegmentState { perm, attached_at: 0, detached_at: 0, changed_at: now, creator, last: 0, files };
+        let state = SegmentState {
+            perm,
+            attached_at: 0,
+            detached_at: 0,
+            changed_at: now,
+            creator,
+            last: 0,
+            orphan: false,
+            files,
+        };
         Ok(Segment { size, fd, state: Mutex::new(state) })
     }
 
@@ -128,12 +138,51 @@ impl Mappable for Attached {
 impl Drop for Attached {
     /// The last map of this kind is gone; a segment that is marked for it goes too.
     fn drop(&mut self) {
-        let gone = self.segment.with_perm(|p| p.mode & SHM_DEST != 0);
-        if gone
-            && self.segment.attachments() == 0
-            && let Some(sysv) = self.sysv.upgrade()
-        {
+        let Some(sysv) = self.sysv.upgrade() else { return };
+        let marked = self.segment.with_perm(|p| p.mode & SHM_DEST != 0);
+        if (marked || sysv.removes_unused()) && self.segment.attachments() == 0 {
             drop(sysv.shm.remove(self.id));
+        }
+    }
+}
+
+/// The segments that a process has made. Dropped at its end, which they may not outlive: shm_rmid_forced of proc_sys_kernel(5).
+#[derive(Default)]
+pub struct Made(Mutex<Vec<(Weak<SysV>, i32)>, Leaf>);
+
+impl Made {
+    pub fn note(&self, sysv: &Arc<SysV>, id: i32) {
+        let mut list = std::mem::take(&mut *self.0.lock());
+        list.retain(|(sysv, id)| sysv.upgrade().is_some_and(|sysv| sysv.shm.by_id(*id).is_ok()));
+        list.push((Arc::downgrade(sysv), id));
+        self.0.lock().append(&mut list);
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for (sysv, id) in self.0.get_mut().drain(..) {
+            let Some(sysv) = sysv.upgrade() else { continue };
+            let Ok(segment) = sysv.shm.by_id(id) else { continue };
+            segment.state.lock().orphan = true;
+            if sysv.removes_unused() && segment.attachments() == 0 {
+                drop(sysv.shm.remove(id));
+            }
+        }
+    }
+}
+
+impl SysV {
+    fn removes_unused(&self) -> bool {
+        limits::of(&self.limits.shm_rmid_forced) != 0
+    }
+
+    /// What no process has attached whose maker has ended: shm_rmid_forced was set.
+    pub fn remove_orphans(&self) {
+        for (id, segment) in self.shm.list() {
+            if segment.attachments() == 0 && segment.state.lock().orphan {
+                drop(self.shm.remove(id));
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Objects by key and id, and who may use them. sysvipc(7), "Resource access permissions".
 
+use super::limits;
 use crate::cred::{Cap, Cred};
 use crate::locks::Leaf;
 use crate::op::{Op, fail};
 use abi::Errno;
 use lock::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 pub const IPC_PRIVATE: i32 = 0;
 pub const IPC_CREAT: u32 = 0o1000;
@@ -82,13 +84,14 @@ pub struct Slot<T> {
 
 /// The objects of one kind.
 pub struct Table<T> {
-    max: usize,
+    /// How many there may be: SHMMNI, SEMMNI, MSGMNI.
+    pub max: AtomicU64,
     slots: Mutex<Vec<Slot<T>>, Leaf>,
 }
 
 impl<T: Object> Table<T> {
-    pub fn new(max: usize) -> Table<T> {
-        Table { max, slots: Mutex::new(Vec::new()) }
+    pub fn new(max: u64) -> Table<T> {
+        Table { max: max.into(), slots: Mutex::new(Vec::new()) }
     }
 
     /// The object of an id. EINVAL where there never was one, EIDRM where it is gone.
@@ -137,7 +140,7 @@ impl<T: Object> Table<T> {
         }
         let object = Arc::new(make()?);
         let mut slots = self.slots.lock();
-        if slots.iter().filter(|s| s.object.is_some()).count() >= self.max {
+        if slots.iter().filter(|s| s.object.is_some()).count() as u64 >= limits::of(&self.max) {
             return fail(Errno::ENOSPC);
         }
         // Another may have made it meanwhile.

@@ -9,15 +9,15 @@ use abi::Errno;
 use abi::fs::OpenFlags;
 use kernel::cred::{Cap, CapSet, UserNs};
 use kernel::ipc::fanotify;
-use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
-use kernel::task::{InetKnobs, PID_MAX};
+use kernel::task::{InetKnobs, Namespaces, NetNs, PID_MAX};
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::FileOps;
 use kernel::vfs::lease::BREAK_TIME;
 use kernel::{Io, Op, fail};
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
+
+mod ipc;
 
 fn value(text: impl std::fmt::Display) -> Node {
     let text = format!("{text}\n");
@@ -48,6 +48,7 @@ pub fn add(tree: &mut Tree) {
     vm_knobs(&mut sys);
     fs_knobs(&mut sys);
     net_knobs(&mut sys);
+    ipc::add(&mut sys);
     sys("user/max_user_namespaces", value(63_488));
     sys("dev/tty/legacy_tiocsti", value(0));
     sys("dev/tty/ldisc_autoload", value(0));
@@ -80,13 +81,6 @@ fn kernel_knobs(sys: Put<'_>) {
     sys("kernel/panic", value(0));
     sys("kernel/printk", value("4\t4\t1\t7"));
     sys("kernel/sched_child_runs_first", value(0));
-    sys("kernel/shmmax", value(18_446_744_073_692_774_399u64));
-    sys("kernel/shmall", value(18_446_744_073_692_774_399u64));
-    sys("kernel/shmmni", value(4096));
-    sys("kernel/msgmax", value(8192));
-    sys("kernel/msgmnb", value(16384));
-    sys("kernel/msgmni", value(32000));
-    sys("kernel/sem", value("32000\t1024000000\t500\t32000"));
     sys("kernel/random/boot_id", value(&*BOOT_ID));
     sys("kernel/random/uuid", shown(|_| Ok(format!("{}\n", uuid()).into())));
     sys("kernel/random/entropy_avail", value(256));
@@ -138,11 +132,6 @@ fn fs_knobs(sys: Put<'_>) {
     sys("fs/leases-enable", value(1));
     sys("fs/lease-break-time", lease_break_time());
     sys("fs/epoll/max_user_watches", value(1_048_576));
-    sys("fs/mqueue/queues_max", mqueue_knob(|ns| &ns.queues_max, 0..=i32::MAX as u32));
-    sys("fs/mqueue/msg_max", mqueue_knob(|ns| &ns.msg_max, MSG_MAX));
-    sys("fs/mqueue/msgsize_max", mqueue_knob(|ns| &ns.msgsize_max, MSGSIZE_MAX));
-    sys("fs/mqueue/msg_default", mqueue_knob(|ns| &ns.msg_default, MSG_MAX));
-    sys("fs/mqueue/msgsize_default", mqueue_knob(|ns| &ns.msgsize_default, MSGSIZE_MAX));
 }
 
 fn net_knobs(sys: Put<'_>) {
@@ -154,49 +143,80 @@ fn net_knobs(sys: Put<'_>) {
     sys("net/unix/max_dgram_qlen", value(10));
     sys("net/ipv4/ip_local_port_range", value("32768\t60999"));
     sys("net/ipv4/ip_forward", value(0));
-    sys("net/ipv4/ip_unprivileged_port_start", {
-        let show = |knobs: &InetKnobs, _: &UserNs| knobs.unprivileged_port_start.to_string();
-        inet_knob(show, |knobs, numbers, _| {
+    for knob in INET {
+        sys(knob.path, knob.node());
+    }
+}
+
+/// Sets a knob of a container's own namespaces by its name in sysctl(8), with dots, before its first program starts. ENOENT: it is none of these; EINVAL.
+pub fn set(namespaces: &Namespaces, name: &str, value: &str) -> Op<()> {
+    let path = name.replace('.', "/");
+    match INET.into_iter().find(|knob| knob.path == path) {
+        Some(knob) => knob.set_in(&namespaces.net, value.as_bytes(), &namespaces.net.owner),
+        None => ipc::set(&namespaces.ipc, &path, value),
+    }
+}
+
+/// A knob of a network namespace; numbers are those of the user namespace of who looks.
+#[derive(Clone, Copy)]
+struct InetKnob {
+    path: &'static str,
+    show: fn(&InetKnobs, &UserNs) -> String,
+    set: fn(&mut InetKnobs, &[i64], &UserNs) -> Op<()>,
+}
+
+const INET: [InetKnob; 2] = [
+    InetKnob {
+        path: "net/ipv4/ip_unprivileged_port_start",
+        show: |knobs, _| knobs.unprivileged_port_start.to_string(),
+        set: |knobs, numbers, _| {
             let [port] = *numbers else { return fail(Errno::EINVAL) };
             knobs.unprivileged_port_start = u16::try_from(port).map_err(|_| Errno::EINVAL)?;
             Ok(())
-        })
-    });
-    sys("net/ipv4/ping_group_range", {
-        let show = |knobs: &InetKnobs, ns: &UserNs| {
+        },
+    },
+    InetKnob {
+        path: "net/ipv4/ping_group_range",
+        show: |knobs, ns| {
             let [first, last] = knobs.ping_group_range.map(|gid| ns.gid_to(gid));
             format!("{first}\t{last}")
-        };
-        inet_knob(show, |knobs, numbers, ns| {
+        },
+        set: |knobs, numbers, ns| {
             let [first, last] = *numbers else { return fail(Errno::EINVAL) };
             let group = |number: i64| u32::try_from(number).ok().and_then(|gid| ns.gid_from(gid)).ok_or(Errno::EINVAL);
             let range = [group(first)?, group(last)?];
             knobs.ping_group_range = if first <= last { range } else { InetKnobs::default().ping_group_range };
             Ok(())
-        })
-    });
-}
+        },
+    },
+];
 
-/// A knob of the caller's network namespace; numbers are those of the caller's user namespace.
-fn inet_knob(show: fn(&InetKnobs, &UserNs) -> String, set: fn(&mut InetKnobs, &[i64], &UserNs) -> Op<()>) -> Node {
-    let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
-        let knobs = *caller(io)?.namespaces().net.inet.lock();
-        let text = show(&knobs, &io.cred.user_ns);
-        Ok(format!("{text}\n").into())
-    };
-    let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
-        let net = caller(io)?.namespaces().net;
-        if !io.cred.has_in(&net.owner, Cap::NetAdmin) {
-            return fail(Errno::EPERM);
-        }
+impl InetKnob {
+    /// Of the caller's namespace.
+    fn node(self) -> Node {
+        let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
+            let knobs = *caller(io)?.namespaces().net.inet.lock();
+            let text = (self.show)(&knobs, &io.cred.user_ns);
+            Ok(format!("{text}\n").into())
+        };
+        let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
+            let net = caller(io)?.namespaces().net;
+            if !io.cred.has_in(&net.owner, Cap::NetAdmin) {
+                return fail(Errno::EPERM);
+            }
+            self.set_in(&net, data, &io.cred.user_ns)
+        };
+        Node::file(0o644, Knob { get, set })
+    }
+
+    fn set_in(self, net: &NetNs, data: &[u8], ns: &UserNs) -> Op<()> {
         let words = data.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty());
         let numbers = words.map(parse_number).collect::<Op<Vec<_>>>()?;
         let mut knobs = *net.inet.lock();
-        set(&mut knobs, &numbers, &io.cred.user_ns)?;
+        (self.set)(&mut knobs, &numbers, ns)?;
         *net.inet.lock() = knobs;
         Ok(())
-    };
-    Node::file(0o644, Knob { get, set })
+    }
 }
 
 /// kernel/hostname and kernel/domainname: of the caller's UTS namespace.
@@ -231,21 +251,6 @@ fn lease_break_time() -> Node {
     let set = |_: &mut Io<'_>, data: &[u8]| -> Op<()> {
         let value = parse_number(data)?;
         BREAK_TIME.store(i32::try_from(value).map_err(|_| Errno::EINVAL)?.max(0) as u32, Ordering::Relaxed);
-        Ok(())
-    };
-    Node::file(0o644, Knob { get, set })
-}
-
-/// A limit of message queues in the caller's IPC namespace.
-fn mqueue_knob(limit: fn(&MqNs) -> &AtomicU32, range: RangeInclusive<u32>) -> Node {
-    let ns = |io: &Io<'_>| MqNs::of(&caller(io)?.namespaces().ipc);
-    let get = move |io: &mut Io<'_>| -> Op<Vec<u8>> {
-        let value = limit(&*ns(io)?).load(Ordering::Relaxed);
-        Ok(format!("{value}\n").into())
-    };
-    let set = move |io: &mut Io<'_>, data: &[u8]| -> Op<()> {
-        let value = u32::try_from(parse_number(data)?).ok().filter(|v| range.contains(v)).ok_or(Errno::EINVAL)?;
-        limit(&*ns(io)?).store(value, Ordering::Relaxed);
         Ok(())
     };
     Node::file(0o644, Knob { get, set })
