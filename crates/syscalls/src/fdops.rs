@@ -98,8 +98,8 @@ pub fn sys_fcntl(call: &mut Call<'_>, [fd, cmd, arg, ..]: Args) -> Op<Ret> {
         }
         F_GET_SEALS => Ok(file.ops.seals(None)?.into()),
         F_GETLEASE => {
-            let inode = file.inode.as_ref().filter(|i| i.kind == FileType::Regular).ok_or(Errno::EINVAL)?;
-            Ok(inode.leases_if_any().map_or(F_UNLCK, |leases| leases.get(&file)).into())
+            let leases = file.inode.as_ref().and_then(|inode| inode.leases_if_any());
+            Ok(leases.map_or(F_UNLCK, |leases| leases.get(&file)).into())
         }
         F_SETLEASE => {
             let tell = crate::sigio::lease_teller(call.task, &file, fd as i32);

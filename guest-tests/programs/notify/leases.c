@@ -168,4 +168,18 @@ TEST(an_open_for_reading_that_cuts_leaves_a_read_lease)
     EQ(fcntl(fd, F_GETLEASE), F_RDLCK);
 }
 
+// What is no regular file has none, and cannot have one.
+TEST(other_kinds)
+{
+    int p[2], s[2];
+    OK(pipe(p));
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    int fds[] = {p[0], s[0], OK(open(".", O_RDONLY)), OK(open("/dev/null", O_RDONLY))};
+    for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
+        EQ(fcntl(fds[i], F_GETLEASE), F_UNLCK);
+        FAILS(EINVAL, fcntl(fds[i], F_SETLEASE, F_RDLCK));
+        FAILS(EINVAL, fcntl(fds[i], F_SETLEASE, F_UNLCK));
+    }
+}
+
 MAIN()

@@ -96,7 +96,7 @@ impl Leases {
 /// F_SETLEASE of an open file. EACCES where it is another's, EAGAIN where others have it open in a way that conflicts.
 pub fn set(io: &mut Io<'_>, file: &Arc<File>, kind: u32, tell: Arc<dyn Runnable>) -> Op<()> {
     let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
-    if kind == F_UNLCK {
+    if kind == F_UNLCK && inode.kind == FileType::Regular {
         let had = inode.leases_if_any().is_some_and(|l| l.remove(file.id));
         return if had { Ok(()) } else { fail(Errno::EAGAIN) };
     }
