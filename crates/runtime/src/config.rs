@@ -234,6 +234,12 @@ impl Bundle {
                 let part = Part::mount(&destination, self.sources.iter().map(|source| &source.id));
                 overlay = self.serve(MountId::new(id, part), choice.mount(&real, readonly, shared)?, real, readonly);
             }
+            if let Some(how) = options.iter().find(|o| matches!(o.as_str(), "slave" | "rslave" | "shared" | "rshared"))
+                && bind
+            {
+                self.warnings
+                    .push(format!("{destination}: {how}: what the host mounts below {source} later is not seen"));
+            }
             let kind = if bind { "bind".to_string() } else { mount.typ().clone().unwrap_or_default() };
             made.push(Mount { destination, kind, source, options, gofer, overlay, shared: bind && shared, volume });
         }
