@@ -93,12 +93,12 @@ fn ucred(io: &Io<'_>, sender: Option<Sender>) -> Ucred {
 impl Stamps {
     /// The control message that tells the time, where it is asked for.
     pub(super) fn now(self) -> Option<Control> {
-        let mut time = kernel::time::now();
         let kind = match self {
             Stamps::None => return None,
             Stamps::Micros => SCM_TIMESTAMP,
             Stamps::Nanos => SCM_TIMESTAMPNS,
         };
+        let mut time = kernel::time::now();
         if self == Stamps::Micros {
             time.tv_nsec /= 1000;
         }
