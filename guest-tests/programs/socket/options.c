@@ -305,4 +305,11 @@ TEST(a_paired_socket_is_no_peer_of_itself)
     EQ(recv(lone, &byte, 1, 0), 1);
 }
 
+TEST(other_families_keep_them_too)
+{
+    int fd = OK(socket(AF_NETLINK, SOCK_RAW, 0));
+    OK(set(fd, SO_TIMESTAMP, 1));
+    EQ(get(fd, SO_TIMESTAMP), 1);
+}
+
 MAIN()
