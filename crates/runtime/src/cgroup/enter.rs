@@ -9,8 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::place::hierarchies;
-use super::{Cgroup, Wanted, settings, write};
+use super::{Cgroup, Wanted, place, settings, write};
 
 /// Looks at the host's processes until the sandbox' are all inside.
 const ROUNDS: usize = 1000;
@@ -20,15 +19,9 @@ impl Cgroup {
     pub fn plan_for(kernel: i32, id: &str) -> Result<Cgroup> {
         let mut plan = Cgroup::of(&[]);
         let wanted = Wanted { id, path: None, resources: None, systemd: false, lenient: false };
-        for hierarchy in hierarchies(plan.unified, &kernel.to_string())? {
-            let folder = hierarchy.place(&wanted)?;
-            if folder.exists() {
-                bail!("cannot make the cgroup {}, it is there already", folder.display());
-            }
-            plan.folders.push(folder);
-        }
-        if plan.folders.is_empty() {
-            bail!("no cgroup hierarchy is mounted at /sys/fs/cgroup");
+        plan.folders = place::folders(plan.unified, &kernel.to_string(), &wanted)?;
+        if let Some(folder) = plan.folders.iter().find(|folder| folder.exists()) {
+            bail!("cannot make the cgroup {}, it is there already", folder.display());
         }
         Ok(plan)
     }

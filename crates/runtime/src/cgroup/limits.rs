@@ -95,34 +95,33 @@ impl List {
     }
 
     fn cpu(&mut self, cpu: &LinuxCpu) {
-        let mut add = |field, legacy: Entry, unified: Entry| self.add(field, legacy, unified);
         if let Some(shares) = cpu.shares().filter(|n| *n != 0) {
             let weight = 1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142;
-            add("cpu.shares", Entry::new(&["cpu.shares"], shares), Entry::new(&["cpu.weight"], weight));
+            self.add("cpu.shares", Entry::new(&["cpu.shares"], shares), Entry::new(&["cpu.weight"], weight));
         }
         if let Some(idle) = cpu.idle() {
-            add("cpu.idle", Entry::new(&["cpu.idle"], idle), Entry::new(&["cpu.idle"], idle));
+            self.add("cpu.idle", Entry::new(&["cpu.idle"], idle), Entry::new(&["cpu.idle"], idle));
         }
         let period = cpu.period().filter(|n| *n != 0);
         if let Some(period) = period {
-            add("cpu.period", Entry::new(&["cpu.cfs_period_us"], period), Entry::default());
+            self.add("cpu.period", Entry::new(&["cpu.cfs_period_us"], period), Entry::default());
         }
         if let Some(quota) = cpu.quota().filter(|n| *n != 0) {
             let unified = format!("{} {}", max(quota), period.unwrap_or(100_000));
-            add("cpu.quota", Entry::new(&["cpu.cfs_quota_us"], quota), Entry::new(&["cpu.max"], unified));
+            self.add("cpu.quota", Entry::new(&["cpu.cfs_quota_us"], quota), Entry::new(&["cpu.max"], unified));
         }
         if let Some(burst) = cpu.burst() {
-            add("cpu.burst", Entry::new(&["cpu.cfs_burst_us"], burst), Entry::new(&["cpu.max.burst"], burst));
+            self.add("cpu.burst", Entry::new(&["cpu.cfs_burst_us"], burst), Entry::new(&["cpu.max.burst"], burst));
         }
         if let Some(period) = cpu.realtime_period().filter(|n| *n != 0) {
-            add("cpu.realtimePeriod", Entry::new(&["cpu.rt_period_us"], period), Entry::default());
+            self.add("cpu.realtimePeriod", Entry::new(&["cpu.rt_period_us"], period), Entry::default());
         }
         if let Some(runtime) = cpu.realtime_runtime().filter(|n| *n != 0) {
-            add("cpu.realtimeRuntime", Entry::new(&["cpu.rt_runtime_us"], runtime), Entry::default());
+            self.add("cpu.realtimeRuntime", Entry::new(&["cpu.rt_runtime_us"], runtime), Entry::default());
         }
         for (field, value, name) in [("cpu.cpus", cpu.cpus(), "cpuset.cpus"), ("cpu.mems", cpu.mems(), "cpuset.mems")] {
             if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
-                add(field, Entry::new(&[name], value), Entry::new(&[name], value));
+                self.add(field, Entry::new(&[name], value), Entry::new(&[name], value));
             }
         }
     }

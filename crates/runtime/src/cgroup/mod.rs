@@ -52,15 +52,7 @@ impl Cgroup {
         if wanted.path.is_none() && limits.is_empty() {
             return Ok(plan);
         }
-        for hierarchy in hierarchies(plan.unified, "self")? {
-            let folder = hierarchy.place(wanted)?;
-            if !plan.folders.contains(&folder) {
-                plan.folders.push(folder);
-            }
-        }
-        if plan.folders.is_empty() && !wanted.lenient {
-            bail!("no cgroup hierarchy is mounted at /sys/fs/cgroup");
-        }
+        plan.folders = place::folders(plan.unified, "self", wanted)?;
         Ok(plan)
     }
 

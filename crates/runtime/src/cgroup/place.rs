@@ -46,12 +46,22 @@ pub fn hierarchies(unified: bool, process: &str) -> Result<Vec<Hierarchy>> {
     Ok(list)
 }
 
-impl Hierarchy {
-    /// Where the container's folder goes.
-    pub fn place(&self, wanted: &Wanted<'_>) -> Result<PathBuf> {
-        place(wanted, &self.mount, &self.own)
+/// Where the container's folders go, for a process that is there already or, as `self`, makes it: one for each hierarchy.
+pub fn folders(unified: bool, process: &str, wanted: &Wanted<'_>) -> Result<Vec<PathBuf>> {
+    let mut list = Vec::new();
+    for hierarchy in hierarchies(unified, process)? {
+        let folder = place(wanted, &hierarchy.mount, &hierarchy.own)?;
+        if !list.contains(&folder) {
+            list.push(folder);
+        }
     }
+    if list.is_empty() && !wanted.lenient {
+        bail!("no cgroup hierarchy is mounted at /sys/fs/cgroup");
+    }
+    Ok(list)
+}
 
+impl Hierarchy {
     /// A new folder here becomes one that can limit what enters it.
     pub fn prepare(&self, folder: &Path) {
         if self.controllers.iter().all(String::is_empty) {
