@@ -3,7 +3,7 @@
 use crate::sysv::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, IpcPerm, now, objects, set, show};
 use abi::Errno;
 use abi::time::Timespec;
-use kernel::ipc::sysv::{Access, MAX_VALUE, Object, Perm, SemOp, SemSet, SysV, Undo, limits};
+use kernel::ipc::sysv::{Access, MAX_VALUE, Object, Perm, SemOp, SemSet, SysV, Undo, kept, limits};
 use kernel::wait::Events;
 use kernel::{Args, Call, Op, Restart, Ret, Stop, fail};
 use std::sync::Arc;
@@ -39,23 +39,16 @@ type SemInfo = [i32; 10];
 pub fn sys_semget(call: &mut Call<'_>, [key, count, flags, ..]: Args) -> Op<Ret> {
     let (key, count, flags) = (key as i32, count as i32, flags as u32);
     let sysv = objects(call);
-    let bounds = &sysv.limits;
-    if count < 0 || count as u64 > limits::of(&bounds.semmsl) {
+    if count < 0 || count as u64 > limits::of(&sysv.limits.semmsl) {
         return fail(Errno::EINVAL);
     }
     let cred = call.task.cred();
     let check = |s: &SemSet| if count as usize > s.state.lock().sems.len() { fail(Errno::EINVAL) } else { Ok(()) };
     let make = || match count {
         0 => fail(Errno::EINVAL),
-        _ if semaphores(&sysv) + count as u64 > limits::of(&bounds.semmns) => fail(Errno::ENOSPC),
         _ => Ok(SemSet::new(count as usize, Perm::new(key, flags, &cred), now())),
     };
     Ok(sysv.sem.get(key, flags, &cred, check, make)?.into())
-}
-
-/// In all sets together.
-fn semaphores(sysv: &SysV) -> u64 {
-    sysv.sem.list().iter().map(|(_, set)| set.state.lock().sems.len() as u64).sum()
 }
 
 pub fn sys_semop(call: &mut Call<'_>, [id, ops, count, ..]: Args) -> Op<Ret> {
@@ -84,7 +77,8 @@ fn operate(call: &mut Call<'_>, id: i32, ops: u64, count: u64, timeout: u64) -> 
     let changes = ops.iter().any(|op| op.op != 0);
     let cred = call.task.cred();
     set.with_perm(|p| p.check(&cred, if changes { Access::Write } else { Access::Read }))?;
-    let undo = undo_of(call)?;
+    let group = &call.task.group;
+    let undo = kept(&group.sem_undo, || Undo::new(group.id()))?;
     // Counted while it waits: GETNCNT, GETZCNT.
     if call.rec.stage.take().is_some() {
         set.count_waiter(&ops, -1);
@@ -105,14 +99,6 @@ fn operate(call: &mut Call<'_>, id: i32, ops: u64, count: u64, timeout: u64) -> 
     }
 }
 
-/// The process' list of adjustments.
-fn undo_of(call: &Call<'_>) -> Op<Arc<Undo>> {
-    let group = &call.task.group;
-    let mut slot = group.sem_undo.lock();
-    let any = slot.get_or_insert_with(|| Arc::new(Undo::new(group.id()))).clone();
-    any.downcast::<Undo>().map_err(|_| Errno::EINVAL.into())
-}
-
 pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret> {
     let (id, num, cmd) = (id as i32, num as usize, cmd as u32);
     let sysv = objects(call);
@@ -121,14 +107,13 @@ pub fn sys_semctl(call: &mut Call<'_>, [id, num, cmd, arg, ..]: Args) -> Op<Ret>
     match cmd {
         IPC_INFO | SEM_INFO => {
             let all = sysv.sem.list();
-            let sems = semaphores(&sysv) as i32;
-            let (used, total) = if cmd == SEM_INFO { (all.len() as i32, sems) } else { (20, MAX_VALUE) };
+            let (used, total) =
+                if cmd == SEM_INFO { (all.len() as i32, sysv.sem.taken() as i32) } else { (20, MAX_VALUE) };
             let value = |limit| limits::of(limit) as i32;
-            let bounds = &sysv.limits;
-            let (sets, most, in_set) = (value(&sysv.sem.max), value(&bounds.semmns), value(&bounds.semmsl));
-            // SEMMNS and SEMOPM by their first values.
-            let (first, first_ops) = (1_024_000_000, 500);
-            let ops = value(&bounds.semopm);
+            let (sets, most, in_set) = (value(&sysv.sem.max), value(&sysv.sem.room), value(&sysv.limits.semmsl));
+            // Those that do not follow the limits are what they were at first.
+            let (first, first_ops) = (limits::SEMMNS as i32, 500);
+            let ops = value(&sysv.limits.semopm);
             let info: SemInfo = [first, sets, most, first, in_set, ops, first_ops, used, MAX_VALUE, total];
             call.put(arg, &info)?;
             Ok(all.iter().map(|(id, _)| id % 32_768).max().unwrap_or(0).into())

@@ -5,7 +5,7 @@ use abi::Errno;
 use abi::mm::*;
 use kernel::cred::{Cap, UserNs};
 use kernel::ipc::sysv::{
-    Access, IPC_PRIVATE, Made, Object, Perm, SHM_DEST, SHM_LOCKED, Segment, SysV, limits, segment_of,
+    Access, IPC_PRIVATE, Made, Object, Perm, SHM_DEST, SHM_LOCKED, Segment, SysV, kept, limits, segment_of,
 };
 use kernel::mm::{MapFile, MapRequest};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -79,25 +79,14 @@ pub fn sys_shmget(call: &mut Call<'_>, [key, size, flags, ..]: Args) -> Op<Ret> 
         if size == 0 || size > MAX_SIZE.min(limits::of(&sysv.limits.shmmax)) {
             return fail(Errno::EINVAL);
         }
-        if pages(&sysv).saturating_add(size.div_ceil(PAGE_SIZE)) > limits::of(&sysv.limits.shmall) {
-            return fail(Errno::ENOSPC);
-        }
         made = true;
         Segment::new(size, Perm::new(key, flags, &cred), creator, now())
     };
     let id = sysv.shm.get(key, flags, &cred, check, make)?;
     if made {
-        let mut slot = call.task.group.shm_made.lock();
-        let all = slot.get_or_insert_with(|| Arc::new(Made::default())).clone();
-        drop(slot);
-        all.downcast::<Made>().map_err(|_| Errno::EINVAL)?.note(&sysv, id);
+        kept(&call.task.group.shm_made, Made::default)?.note(&sysv, id);
     }
     Ok(id.into())
-}
-
-/// Of all segments together.
-fn pages(sysv: &SysV) -> u64 {
-    sysv.shm.list().iter().map(|(_, s)| s.size.div_ceil(PAGE_SIZE)).sum()
 }
 
 pub fn sys_shmat(call: &mut Call<'_>, [id, addr, flags, ..]: Args) -> Op<Ret> {
@@ -171,7 +160,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
                 shmmin: 1,
                 shmmni: limits::of(&sysv.shm.max),
                 shmseg: limits::of(&sysv.shm.max),
-                shmall: limits::of(&sysv.limits.shmall),
+                shmall: limits::of(&sysv.shm.room),
                 ..ShmInfo64::default()
             };
             call.put(buf, &info)?;
@@ -179,7 +168,7 @@ pub fn sys_shmctl(call: &mut Call<'_>, [id, cmd, buf, ..]: Args) -> Op<Ret> {
         }
         SHM_INFO => {
             let all = sysv.shm.list();
-            let pages = pages(&sysv);
+            let pages = sysv.shm.taken();
             let info = ShmInfo { used_ids: all.len() as i32, shm_tot: pages, shm_rss: pages, ..ShmInfo::default() };
             call.put(buf, &info)?;
             Ok(last_index(&sysv).into())

@@ -2,7 +2,7 @@
 //!
 //! They are those of the caller's namespace; a container's are set by name before its first program starts (`linux.sysctl`). Owns no locks.
 
-use super::{Put, caller};
+use super::{Put, caller, words};
 use crate::pseudo::{Knob, Node};
 use abi::Errno;
 use kernel::ipc::mqueue::{MSG_MAX, MSGSIZE_MAX, MqNs};
@@ -17,35 +17,32 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Where the numbers of a knob are, and what they may be.
 #[derive(Clone, Copy)]
 enum Numbers {
-    Queues(fn(&MqNs) -> &AtomicU32, RangeOf),
-    One(fn(&SysV) -> &AtomicU64, RangeOf),
+    Queues(fn(&MqNs) -> &AtomicU32, &'static Range),
+    One(fn(&SysV) -> &AtomicU64, &'static Range),
     /// kernel/sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
     Sem,
     /// kernel/shm_rmid_forced.
     Forced,
 }
 
-type RangeOf = fn() -> RangeInclusive<u64>;
+type Range = RangeInclusive<u64>;
 
-const ANY: RangeOf = || 0..=u64::MAX;
-const FEW: RangeOf = || OBJECTS;
-const MESSAGE: RangeOf = || MESSAGE_BYTES;
-const QUEUES: RangeOf = || COUNT;
-const MESSAGES: RangeOf = || u64::from(*MSG_MAX.start())..=u64::from(*MSG_MAX.end());
-const SIZES: RangeOf = || u64::from(*MSGSIZE_MAX.start())..=u64::from(*MSGSIZE_MAX.end());
+const ANY: Range = 0..=u64::MAX;
+const MESSAGES: Range = *MSG_MAX.start() as u64..=*MSG_MAX.end() as u64;
+const SIZES: Range = *MSGSIZE_MAX.start() as u64..=*MSGSIZE_MAX.end() as u64;
 
 const KNOBS: [(&str, Numbers); 13] = [
-    ("fs/mqueue/queues_max", Numbers::Queues(|ns| &ns.queues_max, QUEUES)),
-    ("fs/mqueue/msg_max", Numbers::Queues(|ns| &ns.msg_max, MESSAGES)),
-    ("fs/mqueue/msgsize_max", Numbers::Queues(|ns| &ns.msgsize_max, SIZES)),
-    ("fs/mqueue/msg_default", Numbers::Queues(|ns| &ns.msg_default, MESSAGES)),
-    ("fs/mqueue/msgsize_default", Numbers::Queues(|ns| &ns.msgsize_default, SIZES)),
-    ("kernel/shmmax", Numbers::One(|ns| &ns.limits.shmmax, ANY)),
-    ("kernel/shmall", Numbers::One(|ns| &ns.limits.shmall, ANY)),
-    ("kernel/shmmni", Numbers::One(|ns| &ns.shm.max, FEW)),
-    ("kernel/msgmax", Numbers::One(|ns| &ns.limits.msgmax, MESSAGE)),
-    ("kernel/msgmnb", Numbers::One(|ns| &ns.limits.msgmnb, MESSAGE)),
-    ("kernel/msgmni", Numbers::One(|ns| &ns.msg.max, FEW)),
+    ("fs/mqueue/queues_max", Numbers::Queues(|ns| &ns.queues_max, &COUNT)),
+    ("fs/mqueue/msg_max", Numbers::Queues(|ns| &ns.msg_max, &MESSAGES)),
+    ("fs/mqueue/msgsize_max", Numbers::Queues(|ns| &ns.msgsize_max, &SIZES)),
+    ("fs/mqueue/msg_default", Numbers::Queues(|ns| &ns.msg_default, &MESSAGES)),
+    ("fs/mqueue/msgsize_default", Numbers::Queues(|ns| &ns.msgsize_default, &SIZES)),
+    ("kernel/shmmax", Numbers::One(|ns| &ns.limits.shmmax, &ANY)),
+    ("kernel/shmall", Numbers::One(|ns| &ns.shm.room, &ANY)),
+    ("kernel/shmmni", Numbers::One(|ns| &ns.shm.max, &OBJECTS)),
+    ("kernel/msgmax", Numbers::One(|ns| &ns.limits.msgmax, &MESSAGE_BYTES)),
+    ("kernel/msgmnb", Numbers::One(|ns| &ns.limits.msgmnb, &MESSAGE_BYTES)),
+    ("kernel/msgmni", Numbers::One(|ns| &ns.msg.max, &OBJECTS)),
     ("kernel/sem", Numbers::Sem),
     ("kernel/shm_rmid_forced", Numbers::Forced),
 ];
@@ -79,21 +76,20 @@ impl Numbers {
     }
 
     fn set(self, ns: &IpcNs, data: &[u8]) -> Op<()> {
-        let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
-        let words = text.split(|c: char| c.is_ascii_whitespace() || c == '\0').filter(|word| !word.is_empty());
-        let numbers = words.map(|word| word.parse().map_err(|_| Errno::EINVAL)).collect::<Result<Vec<u64>, _>>()?;
-        let within = |range: RangeInclusive<u64>| match *numbers {
+        let number = |word| std::str::from_utf8(word).ok()?.parse().ok();
+        let numbers = words(data).map(number).collect::<Option<Vec<u64>>>().ok_or(Errno::EINVAL)?;
+        let within = |range: &Range| match *numbers {
             [number] if range.contains(&number) => Ok(number),
             _ => Err(Errno::EINVAL),
         };
         let sysv = SysV::of(ns);
         match self {
             Numbers::Queues(limit, range) => {
-                limit(&*MqNs::of(ns)?).store(within(range())? as u32, Ordering::Relaxed);
+                limit(&*MqNs::of(ns)?).store(within(range)? as u32, Ordering::Relaxed);
             }
-            Numbers::One(limit, range) => limit(&sysv).store(within(range())?, Ordering::Relaxed),
+            Numbers::One(limit, range) => limit(&sysv).store(within(range)?, Ordering::Relaxed),
             Numbers::Forced => {
-                let forced = within(0..=1)?;
+                let forced = within(&(0..=1))?;
                 sysv.limits.shm_rmid_forced.store(forced, Ordering::Relaxed);
                 if forced == 1 {
                     sysv.remove_orphans();
@@ -114,5 +110,5 @@ impl Numbers {
 }
 
 fn sem(sysv: &SysV) -> [&AtomicU64; 4] {
-    [&sysv.limits.semmsl, &sysv.limits.semmns, &sysv.limits.semopm, &sysv.sem.max]
+    [&sysv.limits.semmsl, &sysv.sem.room, &sysv.limits.semopm, &sysv.sem.max]
 }

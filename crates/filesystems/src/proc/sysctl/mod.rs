@@ -210,13 +210,17 @@ impl InetKnob {
     }
 
     fn set_in(self, net: &NetNs, data: &[u8], ns: &UserNs) -> Op<()> {
-        let words = data.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty());
-        let numbers = words.map(parse_number).collect::<Op<Vec<_>>>()?;
+        let numbers = words(data).map(parse_number).collect::<Op<Vec<_>>>()?;
         let mut knobs = *net.inet.lock();
         (self.set)(&mut knobs, &numbers, ns)?;
         *net.inet.lock() = knobs;
         Ok(())
     }
+}
+
+/// Of what is written to a knob of several numbers.
+fn words(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    data.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty())
 }
 
 /// kernel/hostname and kernel/domainname: of the caller's UTS namespace.

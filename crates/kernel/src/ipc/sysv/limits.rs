@@ -10,35 +10,33 @@ pub const MESSAGE_BYTES: RangeInclusive<u64> = 0..=16 << 20;
 /// What C's int holds.
 pub const COUNT: RangeInclusive<u64> = 0..=i32::MAX as u64;
 
-/// How many objects there may be is their table's.
+/// First values: bytes of a segment and pages of all, semaphores of all sets.
+pub const SHMMAX: u64 = u64::MAX - (1 << 24);
+pub const SEMMNS: u64 = 1_024_000_000;
+
+/// How many objects there may be, and how large all may be together, is their table's.
 pub struct Limits {
     /// Bytes of a segment.
     pub shmmax: AtomicU64,
-    /// Pages of all segments.
-    pub shmall: AtomicU64,
     /// 1: a segment that nobody has attached goes with the process that made it, or with its last attachment.
     pub shm_rmid_forced: AtomicU64,
     /// Bytes of a message.
     pub msgmax: AtomicU64,
     /// Bytes in a new queue.
     pub msgmnb: AtomicU64,
-    /// Semaphores of a set, of all sets; operations of a call.
+    /// Semaphores of a set; operations of a call.
     pub semmsl: AtomicU64,
-    pub semmns: AtomicU64,
     pub semopm: AtomicU64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        let most = u64::MAX - (1 << 24);
         Limits {
-            shmmax: most.into(),
-            shmall: most.into(),
+            shmmax: SHMMAX.into(),
             shm_rmid_forced: 0.into(),
             msgmax: 8192.into(),
             msgmnb: 16_384.into(),
             semmsl: 32_000.into(),
-            semmns: 1_024_000_000.into(),
             semopm: 500.into(),
         }
     }

@@ -59,6 +59,10 @@ impl Object for SemSet {
     fn with_perm<T>(&self, f: impl FnOnce(&mut Perm) -> T) -> T {
         f(&mut self.state.lock().perm)
     }
+    /// Semaphores.
+    fn size(&self) -> u64 {
+        self.state.lock().sems.len() as u64
+    }
 }
 
 /// What a process has to undo when it ends: sets with an adjustment of its. It is undone when this is dropped.

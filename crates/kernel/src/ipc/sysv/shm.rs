@@ -49,6 +49,10 @@ impl Object for Segment {
     fn with_perm<T>(&self, f: impl FnOnce(&mut Perm) -> T) -> T {
         f(&mut self.state.lock().perm)
     }
+    /// Pages.
+    fn size(&self) -> u64 {
+        self.size.div_ceil(abi::mm::PAGE_SIZE)
+    }
 }
 
 impl Segment {

@@ -74,24 +74,32 @@ impl Perm {
 /// An object that a table holds.
 pub trait Object: Send + Sync {
     fn with_perm<T>(&self, f: impl FnOnce(&mut Perm) -> T) -> T;
+    /// What it takes of `Table::room`; never changes.
+    fn size(&self) -> u64 {
+        0
+    }
 }
 
 /// A place in a table.
 pub struct Slot<T> {
     seq: u16,
     object: Option<(i32, Arc<T>)>,
+    /// Of the object.
+    size: u64,
 }
 
 /// The objects of one kind.
 pub struct Table<T> {
     /// How many there may be: SHMMNI, SEMMNI, MSGMNI.
     pub max: AtomicU64,
+    /// How much all of them may take together: SHMALL, SEMMNS.
+    pub room: AtomicU64,
     slots: Mutex<Vec<Slot<T>>, Leaf>,
 }
 
 impl<T: Object> Table<T> {
-    pub fn new(max: u64) -> Table<T> {
-        Table { max: max.into(), slots: Mutex::new(Vec::new()) }
+    pub fn new(max: u64, room: u64) -> Table<T> {
+        Table { max: max.into(), room: room.into(), slots: Mutex::new(Vec::new()) }
     }
 
     /// The object of an id. EINVAL where there never was one, EIDRM where it is gone.
@@ -139,8 +147,10 @@ impl<T: Object> Table<T> {
             return fail(Errno::ENOENT);
         }
         let object = Arc::new(make()?);
+        let size = object.size();
         let mut slots = self.slots.lock();
-        if slots.iter().filter(|s| s.object.is_some()).count() as u64 >= limits::of(&self.max) {
+        let (count, taken) = sums(&slots);
+        if count >= limits::of(&self.max) || taken.saturating_add(size) > limits::of(&self.room) {
             return fail(Errno::ENOSPC);
         }
         // Another may have made it meanwhile.
@@ -150,13 +160,14 @@ impl<T: Object> Table<T> {
         let at = match slots.iter().position(|s| s.object.is_none()) {
             Some(at) => at,
             None => {
-                slots.push(Slot { seq: 0, object: None });
+                slots.push(Slot { seq: 0, object: None, size: 0 });
                 slots.len() - 1
             }
         };
         let slot = slots.get_mut(at).ok_or(Errno::ENOSPC)?;
         let seq = slot.seq;
         slot.object = Some((key, object.clone()));
+        slot.size = size;
         drop(slots);
         object.with_perm(|p| p.seq = seq);
         Ok(id(at, seq))
@@ -193,12 +204,23 @@ impl<T: Object> Table<T> {
         }
     }
 
+    /// What all of them take together.
+    pub fn taken(&self) -> u64 {
+        sums(&self.slots.lock()).1
+    }
+
     /// All objects with their ids.
     pub fn list(&self) -> Vec<(i32, Arc<T>)> {
         let slots = self.slots.lock();
         let all = slots.iter().enumerate();
         all.filter_map(|(at, s)| s.object.as_ref().map(|(_, o)| (id(at, s.seq), o.clone()))).collect()
     }
+}
+
+/// How many objects there are, and what they take.
+fn sums<T>(slots: &[Slot<T>]) -> (u64, u64) {
+    let there = slots.iter().filter(|slot| slot.object.is_some());
+    there.fold((0, 0), |(count, taken), slot| (count + 1, taken + slot.size))
 }
 
 fn id(at: usize, seq: u16) -> i32 {
@@ -222,7 +244,7 @@ mod tests {
     #[test]
     fn ids_and_keys() {
         let cred = Cred::root(UserNs::initial());
-        let table = Table::new(2);
+        let table = Table::new(2, 0);
         let get = |key: i32, flags: u32| {
             table.get(key, flags, &cred, |_| Ok(()), || Ok(Thing(Mutex::new(Perm::new(key, flags, &cred)))))
         };
