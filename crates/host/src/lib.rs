@@ -21,6 +21,7 @@ pub mod socket;
 pub mod spawn;
 pub mod stream;
 pub mod time;
+pub mod tmpfs;
 
 /// The host's error number as stockade's own.
 pub fn errno(e: rustix::io::Errno) -> abi::Errno {

@@ -68,7 +68,7 @@ pub const TABLE: &[Allow] = &[
     allow!(fstatfs, "file system of donated files"),
     allow!(
         openat,
-        "/proc/PID of stubs, below the procfs kept from set-up; reopen a descriptor; the root is empty, and a donated folder's mount ends at it"
+        "/proc/PID of stubs, below the procfs kept from set-up; reopen a descriptor; memory files of a tmpfs of our own; the root is empty, and a donated folder's mount ends at it"
     ),
     allow!(openat2, "as openat, without leaving the folder: the container's files (directfs)"),
     allow!(readlinkat, "/proc/PID/fd of stubs; links in the container's folders"),

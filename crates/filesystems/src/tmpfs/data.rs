@@ -1,12 +1,14 @@
-//! The contents of a regular file: on the heap while small, then in a memfd of its own, or a file on the host's disk (`disk`).
+//! The contents of a regular file: on the heap while small, then in a memory file of its own, or a file on the host's disk (`disk`).
 //!
-//! A memfd never sleeps on anything but memory, so its calls need no hand-over. The heap's copy is bounded by `SMALL`; the size
-//! that files show is kept here, a memfd is as long. All functions run under the node's lock.
+//! What grows by writes at its end has large folios ([`host::tmpfs`]); what begins with a hole or is mapped first is a memfd, since each write to a hole of the
+//! other would take up to 2 MiB. A memory file never sleeps on anything but memory, so its calls need no hand-over. The heap's copy is bounded by `SMALL`; the size
+//! that files show is kept here, a memory file is as long. All functions run under the node's lock.
 
 use super::{Counts, PAGE};
 use abi::Errno;
 use host::{HostFd, file};
 use kernel::op::{Op, fail};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -94,14 +96,17 @@ impl Data {
         }
     }
 
-    /// Moves the contents to a memfd, where they are neither in one nor on a disk (`Node::settle`).
+    /// Moves the contents to a memfd, where they are neither in a memory file nor on a disk (`Node::settle`).
     pub fn memfd(&mut self, counts: &Counts) -> Op<&mut HostData> {
+        self.on_host_by(counts, || host::memory::memfd("tmpfs", false))
+    }
+
+    fn on_host_by(&mut self, counts: &Counts, make: fn() -> Result<OwnedFd, Errno>) -> Op<&mut HostData> {
         if let Data::Heap(bytes) = self {
             if counts.disk.is_some() {
                 return fail(Errno::EIO);
             }
-            let fd = host::memory::memfd("tmpfs", false).map_err(no_room)?;
-            let fd = HostFd::new(fd);
+            let fd = HostFd::new(make().map_err(no_room)?);
             let mut at = 0;
             while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
                 at += file::write_at(&fd, rest, at as u64)?;
@@ -163,7 +168,7 @@ impl Data {
             }
             return Ok((end - at) as usize);
         }
-        let host = self.memfd(counts)?;
+        let host = if at <= self.size() { self.on_host_by(counts, host::tmpfs::file)? } else { self.memfd(counts)? };
         let mut end = end;
         if counts.limited() {
             host.recount(counts);
@@ -190,7 +195,7 @@ impl Data {
 }
 
 impl HostData {
-    /// Counts what the memfd has now: mappings fill holes, too.
+    /// Counts what the host's file has now: mappings fill holes, too.
     pub fn recount(&mut self, counts: &Counts) {
         let Ok(stat) = file::stat(&self.fd) else { return };
         let now = stat.stx_blocks * 512;
