@@ -22,6 +22,7 @@ pub mod spawn;
 pub mod stream;
 pub mod time;
 pub mod tmpfs;
+pub mod zero;
 
 /// The host's error number as stockade's own.
 pub fn errno(e: rustix::io::Errno) -> abi::Errno {

@@ -1,7 +1,7 @@
 //! What the kernel process does to itself first: it leaves the host's files, gives up its capabilities, and bounds its resources.
 //!
 //! `runtime` has started it in user, mount, PID, network, IPC and UTS namespaces of its own. Neighbours: `lockdown` (comes after the platform's
-//! zygotes exist), `host::{namespaces, tmpfs, capabilities}`. Owns no locks.
+//! zygotes exist), `host::{namespaces, tmpfs, zero, capabilities}`. Owns no locks.
 
 use std::os::fd::OwnedFd;
 
@@ -22,6 +22,7 @@ pub fn enter() -> Result<Option<OwnedFd>, EnterError> {
     let _ = host::rustix::thread::set_name(c"stockade-kernel");
     // Masked /proc (inside another container): EPERM. `stockade features` tells what is missing then.
     let proc = host::namespaces::detached_proc().ok();
+    host::zero::keep();
     // Without huge pages in the host's kernel files lie in memfds.
     let _ = host::tmpfs::set_up();
     host::namespaces::empty_root().map_err(step("making an empty root"))?;

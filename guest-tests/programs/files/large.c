@@ -268,4 +268,54 @@ TEST(a_file_of_the_image)
     }
 }
 
+// zero(4): all of the buffer, and of one that ends what is there.
+TEST(the_device_of_zeros)
+{
+    size_t len = 16 * BLOCK;
+    int fd = OK(open("/dev/zero", O_RDONLY));
+    unsigned char *into = buffer(len + 4096);
+    OK(munmap(into + len, 4096));
+    for (int n = 0; n < 60; n++) {
+        size_t skip = n * 68 % 8192;
+        memset(into, 0xa5, len);
+        EQ(read(fd, into + skip, len), len - skip);
+        for (size_t at = 0; at < len; at++)
+            if (into[at] != (at < skip ? 0xa5 : 0))
+                EQ(at, len);
+        EQ(lseek(fd, 0, SEEK_CUR), 0);
+        FAILS(EFAULT, read(fd, into + len, BLOCK));
+    }
+}
+
+static long blocks(int fd)
+{
+    struct stat st;
+    OK(fsync(fd));
+    OK(fstat(fd, &st));
+    return st.st_blocks;
+}
+
+// What large writes took is given back in pages, and what was there is zeros.
+TEST(parts_that_go)
+{
+    enum { SIZE = BLOCKS * BLOCK, KIB = 2 };
+    make("f", 8, SIZE);
+    int fd = OK(open("f", O_RDWR));
+    unsigned char *into = buffer(SIZE), *map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(map != MAP_FAILED && holds(map, SIZE, 8, 0));
+    EQ(blocks(fd), SIZE / 512);
+    OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 << 12, 2 << 20));
+    EQ(blocks(fd), SIZE / 512 - (2048 * KIB));
+    EQ(pread(fd, into, SIZE, 0), SIZE);
+    CHECK(holds(into, 5 << 12, 8, 0) && into[5 << 12] == 0 && into[(2 << 20) + (5 << 12) - 1] == 0);
+    CHECK(!memcmp(map, into, SIZE) && holds(into + (2 << 20) + (5 << 12), 4096, 8, (2 << 20) + (5 << 12)));
+    OK(ftruncate(fd, 5000));
+    EQ(blocks(fd), 8 * KIB);
+    OK(ftruncate(fd, SIZE));
+    EQ(blocks(fd), 8 * KIB);
+    CHECK(map[4999] == byte(8, 4999) && map[5000] == 0 && map[8191] == 0);
+    EQ(pread(fd, into, SIZE, 0), SIZE);
+    CHECK(into[4999] == byte(8, 4999) && into[5000] == 0 && into[SIZE - 1] == 0);
+}
+
 MAIN()
