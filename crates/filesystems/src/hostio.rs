@@ -7,7 +7,7 @@ use host::{HostFd, file};
 use kernel::block_in_place;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Writes of at least so many bytes hand over first: the host may make them wait for the disk.
+/// The host may make writes of at least so many bytes wait for the disk.
 const LARGE_WRITE: usize = 64 << 10;
 
 /// Host calls on a local file system that mostly find in memory what they want, where nobody can be asked beforehand whether they will. They are made at
@@ -37,16 +37,17 @@ impl Patience {
     }
 }
 
-/// Reads of files of one host file system.
+/// Reads and writes of files of one host file system; `local`: that is on a disk ([`is_local`]).
 #[derive(Default)]
 pub(crate) struct PageCache {
     /// preadv2(2) cannot read what is cached and nothing else: an overlay of the host, for one.
     asks_nothing: AtomicBool,
-    patience: Patience,
+    reads: Patience,
+    writes: Patience,
 }
 
 impl PageCache {
-    /// Reads what there is in the page cache, else waits for the disk; `local`: it is one (`is_local`). Less than was asked for is not the file's end:
+    /// Reads what there is in the page cache, else waits for the disk. Less than was asked for is not the file's end:
     /// what follows may be a hole, or still on the disk. Only 0 is.
     pub fn read(&self, fd: &HostFd, into: &mut [u8], offset: u64, local: bool) -> Result<usize, Errno> {
         if !self.asks_nothing.load(Ordering::Relaxed) {
@@ -57,17 +58,21 @@ impl PageCache {
             }
         }
         let read = || file::read_at(fd, into, offset);
-        if local { self.patience.call(read) } else { block_in_place(read) }
+        if local { self.reads.call(read) } else { block_in_place(read) }
     }
-}
 
-/// Writes at an offset, or at the end.
-pub(crate) fn write_some(fd: &HostFd, from: &[u8], at: Option<u64>) -> Result<usize, Errno> {
-    let write = || match at {
-        Some(offset) => file::write_at(fd, from, offset),
-        None => file::append(fd, from),
-    };
-    if from.len() >= LARGE_WRITE { block_in_place(write) } else { write() }
+    /// Writes at an offset, or at the end: how much.
+    pub fn write(&self, fd: &HostFd, from: &[u8], at: Option<u64>, local: bool) -> Result<usize, Errno> {
+        let write = || match at {
+            Some(offset) => file::write_at(fd, from, offset),
+            None => file::append(fd, from),
+        };
+        match (from.len() >= LARGE_WRITE, local) {
+            (false, _) => write(),
+            (true, true) => self.writes.call(write),
+            (true, false) => block_in_place(write),
+        }
+    }
 }
 
 /// File systems whose pages never wait for a network or for another process, by statfs' magic.

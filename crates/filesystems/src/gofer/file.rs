@@ -3,7 +3,7 @@
 //! Reads try what is in the page cache first (RWF_NOWAIT), and hand over only where that is not enough. Small writes go straight to the page cache.
 
 use super::node::{Access, Node};
-use crate::hostio::{is_local, write_some};
+use crate::hostio::is_local;
 use abi::Errno;
 use abi::fs::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use fsproto::OpenHow;
@@ -127,7 +127,7 @@ impl FileOps for OpenFile {
                 };
                 let Some(part) = part.get(..taken).filter(|part| !part.is_empty()) else { break };
                 let at = if start == u64::MAX { None } else { Some(start.saturating_add(total as u64)) };
-                match write_some(&self.fd, part, at) {
+                match self.node.shared.cache.write(&self.fd, part, at, self.local) {
                     Ok(written) => {
                         total += written;
                         if written < taken {

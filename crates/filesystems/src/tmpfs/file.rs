@@ -4,7 +4,6 @@
 
 use super::data::Data;
 use super::node::Node;
-use crate::hostio::write_some;
 use abi::Errno;
 use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_END, SEEK_HOLE};
 use host::file;
@@ -105,7 +104,7 @@ impl OpenFile {
             }
         };
         let from = from.get(..count).unwrap_or_default();
-        if !self.on_disk() {
+        let Some(disk) = &self.node.counts.disk else {
             let written = file::write_at(&fd, from, at);
             if *written.as_ref().unwrap_or(&0) < count {
                 // A seal, or no memory: it has grown no further than that.
@@ -114,8 +113,8 @@ impl OpenFile {
                 state.data.resized(&self.node.counts, size);
             }
             return Ok(written?);
-        }
-        let written = write_some(&fd, from, Some(at));
+        };
+        let written = disk.cache.write(&fd, from, Some(at), disk.local);
         let fits = *written.as_ref().unwrap_or(&0);
         if fits < count {
             // The host's disk is full: the file ends where it did, or where the last byte went.
