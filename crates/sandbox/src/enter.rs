@@ -22,6 +22,8 @@ pub fn enter() -> Result<Option<OwnedFd>, EnterError> {
     let _ = host::rustix::thread::set_name(c"stockade-kernel");
     // Masked /proc (inside another container): EPERM. `stockade features` tells what is missing then.
     let proc = host::namespaces::detached_proc().ok();
+    // Before Linux 6.4 (PR_GET_AUXV) the library of host calls reads /proc/self/auxv when it first wants to know, and keeps it.
+    let _ = host::rustix::param::page_size();
     host::zero::keep();
     // Without huge pages in the host's kernel files lie in memfds.
     let _ = host::tmpfs::set_up();

@@ -33,11 +33,6 @@ pub const TABLE: &[Allow] = &[
     allow!(prctl, [Is32(0, 1)], "PR_SET_PDEATHSIG: a detached sandbox outlives its creator"),
     allow!(prctl, [Is32(0, 0x5356_4d41)], "PR_SET_VMA: the allocator names its memory"),
     allow!(prctl, [Is32(0, 29)], "PR_SET_TIMERSLACK: precise time-outs"),
-    allow!(
-        prctl,
-        [Is32(0, 0x4155_5856)],
-        "PR_GET_AUXV: what the process was started with, for the library of host calls"
-    ),
     allow!(fcntl, [Is32(1, 1030)], "F_DUPFD_CLOEXEC: keep a donated descriptor"),
     allow!(fcntl, [Is32(1, 1)], "F_GETFD: debug assertions of the standard library"),
     allow!(fcntl, [Is32(1, 2)], "F_SETFD: close-on-exec"),
