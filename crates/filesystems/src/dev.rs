@@ -41,7 +41,7 @@ fn mount(io: &mut Io<'_>, args: &MountArgs<'_>) -> Op<Arc<Inode>> {
     let root = tmpfs::make_named("devtmpfs", defaults.parsed(args.data, kernel::memory::total())?);
     let Some(dir) = root.ops.dir() else { return Ok(root.clone()) };
     let mut make = |name: &str, kind: NewKind<'_>, perm: u32, gid: u32| -> Op<()> {
-        dir.create(io, name.as_bytes(), &NewNode { kind, perm, uid: 0, gid, masked: 0 }).map(|_| ())
+        dir.create(io, name.as_bytes(), &NewNode::plain(kind, perm, 0, gid)).map(|_| ())
     };
     let known = kernel::vfs::has_device;
     for (name, perm, major, minor) in DEVICES {

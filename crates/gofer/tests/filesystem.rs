@@ -261,7 +261,7 @@ fn folders_deeper_than_a_stack_are_dropped() {
     let mut at = m.root.clone();
     let (uid, gid) = host::file::own_ids();
     for _ in 0..1500 {
-        let node = NewNode { kind: NewKind::Dir, perm: 0o755, uid, gid, masked: 0 };
+        let node = NewNode::plain(NewKind::Dir, 0o755, uid, gid);
         at = at.ops.dir().unwrap().create(&mut m.io(), b"d", &node).unwrap();
     }
     std::thread::Builder::new().stack_size(32 << 10).spawn(move || drop(at)).unwrap().join().unwrap();

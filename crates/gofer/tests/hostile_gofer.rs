@@ -455,7 +455,7 @@ impl Guest {
                     NewKind::Socket(1),
                     NewKind::Char(5),
                 ];
-                let node = |kind| NewNode { kind, perm: 0o644, uid: 1, gid: 1, masked: 0 };
+                let node = |kind| NewNode::plain(kind, 0o644, 1, 1);
                 let made = match kinds.into_iter().nth(kind.into()) {
                     Some(kind) => ops(&dir).create(&mut self.io(), Guest::name(name), &node(kind))?,
                     None => ops(&dir).tmpfile(&mut self.io(), &node(NewKind::Regular))?,

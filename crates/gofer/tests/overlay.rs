@@ -293,7 +293,7 @@ fn a_deep_path_below_takes_one_trip() {
     let inodes = root.ops.dir().unwrap().walk_ahead(&mut l.m.io(), &names).unwrap();
     assert_eq!((inodes.len(), inodes[4].kind, l.m.trips()), (5, FileType::Regular, 1));
     let (uid, gid) = host::file::own_ids();
-    let node = NewNode { kind: NewKind::Dir, perm: 0o700, uid, gid, masked: 0 };
+    let node = NewNode::plain(NewKind::Dir, 0o700, uid, gid);
     inodes[2].ops.dir().unwrap().create(&mut l.m.io(), b"new", &node).unwrap();
     let names: Vec<&[u8]> = vec![b"a", b"b", b"c", b"new"];
     let inodes = root.ops.dir().unwrap().walk_ahead(&mut l.m.io(), &names).unwrap();

@@ -36,7 +36,7 @@ pub fn copy_tree(io: &mut Io<'_>, from: &Arc<Inode>, to: &Arc<Inode>) -> Op<()> 
                     Link::Magic(_) => continue,
                 },
             };
-            let node = NewNode { kind, perm: attr.perm, masked: 0, uid: attr.uid, gid: attr.gid };
+            let node = NewNode::plain(kind, attr.perm, attr.uid, attr.gid);
             let copy = folder(&to)?.create(io, &entry.name, &node)?;
             if attr.kind == FileType::Regular {
                 copy_whole(io, &original, &copy, &attr, true)?;

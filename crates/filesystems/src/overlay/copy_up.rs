@@ -93,7 +93,7 @@ impl Node {
             },
         };
         let Some(name) = name else { return fail(Errno::ESTALE) };
-        let node = NewNode { kind, perm: attr.perm, uid: attr.uid, gid: attr.gid, masked: 0 };
+        let node = NewNode::plain(kind, attr.perm, attr.uid, attr.gid);
         match folder(dir)?.create(io, name, &node) {
             Ok(upper) => {
                 finish(io, lower, &upper, attr)?;
@@ -113,7 +113,7 @@ fn copy_file(
     name: Option<&[u8]>,
     contents: bool,
 ) -> Op<Arc<Inode>> {
-    let node = NewNode { kind: NewKind::Regular, perm: attr.perm, uid: attr.uid, gid: attr.gid, masked: 0 };
+    let node = NewNode::plain(NewKind::Regular, attr.perm, attr.uid, attr.gid);
     let ops = folder(dir)?;
     let (upper, temporary) = match ops.tmpfile(io, &node) {
         Ok(upper) => (upper, None),

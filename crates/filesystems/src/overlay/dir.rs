@@ -385,7 +385,7 @@ impl Node {
 
 /// Hides a lower name.
 fn whiteout(io: &mut Io<'_>, dir: &Arc<Inode>, name: &[u8]) -> Op<()> {
-    folder(dir)?.create(io, name, &NewNode { kind: NewKind::Char(0), perm: 0, uid: 0, gid: 0, masked: 0 }).map(|_| ())
+    folder(dir)?.create(io, name, &NewNode::plain(NewKind::Char(0), 0, 0, 0)).map(|_| ())
 }
 
 impl Node {

@@ -189,7 +189,7 @@ impl DirOps for NodeOps {
             state.entries.removed = true;
         }
         let whiteout = if flags & RENAME_WHITEOUT != 0 {
-            let new = NewNode { kind: NewKind::Char(0), perm: 0, uid: io.cred.fsuid, gid: io.cred.fsgid, masked: 0 };
+            let new = NewNode::plain(NewKind::Char(0), 0, io.cred.fsuid, io.cred.fsgid);
             Some(self.0.make(&new)?)
         } else {
             None

@@ -40,7 +40,7 @@ pub(super) fn make(io: &mut Io<'_>, name: &[u8], flags: u32) -> Op<Arc<File>> {
     let fd = HostFd::new(host::memory::memfd("memfd", sealing)?);
     let noexec = flags & MFD_NOEXEC_SEAL != 0 && flags & MFD_EXEC == 0;
     let perm = if noexec { 0o666 } else { 0o777 };
-    let new = NewNode { kind: NewKind::Regular, perm, uid: io.cred.fsuid, gid: io.cred.fsgid, masked: 0 };
+    let new = NewNode::plain(NewKind::Regular, perm, io.cred.fsuid, io.cred.fsgid);
     hidden.counts.take_inode()?;
     let inode = Node::inode(&hidden.root.fs, &hidden.counts, &new, 0);
     let Some(node) = inode.ops_as::<NodeOps>().map(|ops| ops.0.clone()) else { return fail(Errno::EIO) };

@@ -92,7 +92,7 @@ fn made(name: &'static str, options: Options, disk: Option<Arc<Disk>>) -> Arc<In
         gid: options.gid,
     });
     let fs = FileSystem::new(Box::new(TmpFs { name, counts: counts.clone() }));
-    let node = NewNode { kind: NewKind::Dir, perm: options.perm, uid: options.uid, gid: options.gid, masked: 0 };
+    let node = NewNode::plain(NewKind::Dir, options.perm, options.uid, options.gid);
     // The first inode of a file system always fits.
     counts.inodes_used.fetch_add(1, Ordering::Relaxed);
     Node::inode(&fs, &counts, &node, 0)

@@ -110,11 +110,7 @@ impl Mounted {
 
     pub fn create(&mut self, dir: &Arc<Inode>, name: &str, kind: NewKind<'_>) -> Result<Arc<Inode>, Stop> {
         let (uid, gid) = host::file::own_ids();
-        dir.ops.dir().unwrap().create(
-            &mut self.io(),
-            name.as_bytes(),
-            &NewNode { kind, perm: 0o644, uid, gid, masked: 0 },
-        )
+        dir.ops.dir().unwrap().create(&mut self.io(), name.as_bytes(), &NewNode::plain(kind, 0o644, uid, gid))
     }
 
     pub fn open(&mut self, inode: &Arc<Inode>, flags: OpenFlags) -> Arc<dyn FileOps> {

@@ -166,6 +166,13 @@ pub struct NewNode<'a> {
     pub gid: u32,
 }
 
+impl<'a> NewNode<'a> {
+    /// With just these permissions, whatever anybody's umask says.
+    pub fn plain(kind: NewKind<'a>, perm: u32, uid: u32, gid: u32) -> NewNode<'a> {
+        NewNode { kind, perm, masked: 0, uid, gid }
+    }
+}
+
 /// The type of a new node.
 pub enum NewKind<'a> {
     Regular,

@@ -75,7 +75,7 @@ impl Builder<'_> {
         let mut done = 0;
         let mut io = self.io(&mut done);
         let (kind, perm) = if file { (NewKind::Regular, 0o644) } else { (NewKind::Dir, 0o755) };
-        let node = vfs::NewNode { kind, perm, masked: 0, uid: 0, gid: 0 };
+        let node = vfs::NewNode::plain(kind, perm, 0, 0);
         // In a folder that stands in itself, it is a name like others.
         let above = parent.inode()?;
         let above = if Arc::ptr_eq(&above.fs, &parent.mount.fs) { memory_folder() } else { above };

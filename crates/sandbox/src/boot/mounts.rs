@@ -151,7 +151,7 @@ fn with_overlay(
     if lower.kind == FileType::Regular
         && let Some(dir) = upper.ops.dir()
     {
-        let node = vfs::NewNode { kind: NewKind::Regular, perm: 0o644, uid: 0, gid: 0, masked: 0 };
+        let node = vfs::NewNode::plain(NewKind::Regular, 0o644, 0, 0);
         upper = dir.tmpfile(&mut io, &node)?;
     }
     filesystems::overlay::cover(&mut io, lower, upper)
