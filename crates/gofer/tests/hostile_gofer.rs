@@ -12,7 +12,9 @@ use host::{HostFd, message};
 use kernel::cred::{Cred, UserNs};
 use kernel::io::{Io, SliceSource, VecSink};
 use kernel::op::Op;
-use kernel::vfs::{Backing, DirOps, DirSink, FileType, Inode, Link, NewKind, NewNode, Rights, SetAttr};
+use kernel::vfs::{
+    AclKind, AclPerm, Backing, DirOps, DirSink, FileType, Inode, Link, NewKind, NewNode, Rights, SetAttr, acl_of,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -536,11 +538,16 @@ impl Guest {
             Act::Xattr(node, what) => {
                 let node = self.get(node);
                 let Some(xattr) = node.ops.xattr() else { return Ok(()) };
-                let _ = match what % 4 {
+                let kind = AclKind::ALL[usize::from(what & 0x80 != 0)];
+                let perm = AclPerm { bits: 0o644, of: 0o2777 };
+                let _ = match what % 8 {
                     0 => xattr.get(&mut self.io(), b"user.x").map(drop),
                     1 => xattr.list(&mut self.io()).map(drop),
                     2 => xattr.set(&mut self.io(), b"user.x", b"y", 0),
-                    _ => xattr.remove(&mut self.io(), b"user.x"),
+                    3 => xattr.remove(&mut self.io(), b"user.x"),
+                    4 => xattr.set_acl(&mut self.io(), kind, Some(b"x"), None),
+                    5 => xattr.set_acl(&mut self.io(), kind, None, Some(perm)),
+                    _ => acl_of::find(&mut self.io(), &node, kind).map(drop),
                 };
             }
             Act::Peers(node) => {

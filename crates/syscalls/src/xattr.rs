@@ -5,7 +5,7 @@ use abi::Errno;
 use abi::fs::{AT_SYMLINK_NOFOLLOW, XATTR_CREATE, XATTR_LIST_MAX, XATTR_REPLACE, XATTR_SIZE_MAX};
 use abi::inotify::IN_ATTRIB;
 use kernel::cred::Cap;
-use kernel::vfs::{FileType, Inode, Path, XattrOps, access, notify};
+use kernel::vfs::{AclKind, FileType, Inode, Path, XattrOps, access, acl_of, notify};
 use kernel::{Args, Call, Op, Ret, fail};
 use std::sync::Arc;
 
@@ -46,6 +46,10 @@ impl Subject {
         }
     }
 
+    fn writable(&self) -> Op<()> {
+        if self.path.as_ref().is_some_and(|p| p.mount.read_only()) { fail(Errno::EROFS) } else { Ok(()) }
+    }
+
     fn changed(&self) {
         notify::inode_event(&self.inode, self.path.as_ref(), IN_ATTRIB);
     }
@@ -70,8 +74,8 @@ fn is_capability(value: &[u8]) -> bool {
 /// Whether the caller may read or change an attribute of this name, by the rules of its name space.
 fn may(call: &mut Call<'_>, subject: &Subject, name: &[u8], write: bool) -> Op<()> {
     let cred = call.task.cred();
-    if write && subject.path.as_ref().is_some_and(|p| p.mount.read_only()) {
-        return fail(Errno::EROFS);
+    if write {
+        subject.writable()?;
     }
     let none = if write { Errno::EPERM } else { Errno::ENODATA };
     if name.starts_with(b"trusted.") {
@@ -118,11 +122,25 @@ fn set(call: &mut Call<'_>, place: Place, at: u64, value: u64, size: u64, flags:
     }
     let value: Vec<u8> = call.get_vec(value, size as usize)?;
     let subject = subject(call, place)?;
+    if let Some(kind) = AclKind::named(&name) {
+        return set_acl(call, &subject, kind, Some(&value));
+    }
     if &*name == CAPABILITY && !is_capability(&value) {
         return fail(Errno::EINVAL);
     }
     may(call, &subject, &name, true)?;
     subject.ops(&name)?.set(&mut call.io(), &name, &value, flags)?;
+    subject.changed();
+    Ok(0u64.into())
+}
+
+/// Sets an access control list, or takes it away.
+fn set_acl(call: &mut Call<'_>, subject: &Subject, kind: AclKind, value: Option<&[u8]>) -> Op<Ret> {
+    subject.writable()?;
+    acl_of::set(&mut call.io(), &subject.inode, kind, value)?;
+    if let Some(path) = &subject.path {
+        path.dentry.bump();
+    }
     subject.changed();
     Ok(0u64.into())
 }
@@ -142,8 +160,13 @@ pub fn sys_fgetxattr(call: &mut Call<'_>, [fd, name, value, size, ..]: Args) -> 
 fn get(call: &mut Call<'_>, place: Place, at: u64, value: u64, size: u64) -> Op<Ret> {
     let name = name(call, at)?;
     let subject = subject(call, place)?;
-    may(call, &subject, &name, false)?;
-    let found = subject.ops(&name)?.get(&mut call.io(), &name)?;
+    let found = match AclKind::named(&name) {
+        Some(kind) => acl_of::get(&mut call.io(), &subject.inode, kind)?,
+        None => {
+            may(call, &subject, &name, false)?;
+            subject.ops(&name)?.get(&mut call.io(), &name)?
+        }
+    };
     give(call, &found, value, size)
 }
 
@@ -204,6 +227,9 @@ pub fn sys_fremovexattr(call: &mut Call<'_>, [fd, name, ..]: Args) -> Op<Ret> {
 fn remove(call: &mut Call<'_>, place: Place, at: u64) -> Op<Ret> {
     let name = name(call, at)?;
     let subject = subject(call, place)?;
+    if let Some(kind) = AclKind::named(&name) {
+        return set_acl(call, &subject, kind, None);
+    }
     may(call, &subject, &name, true)?;
     subject.ops(&name)?.remove(&mut call.io(), &name)?;
     subject.changed();

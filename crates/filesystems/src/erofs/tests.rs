@@ -3,9 +3,9 @@
 
 use super::*;
 use abi::fs::OpenFlags;
-use kernel::cred::{Cred, UserNs};
+use kernel::cred::{CapSet, Cred, UserNs};
 use kernel::io::VecSink;
-use kernel::vfs::{Backing, DirSink, Link, Rights};
+use kernel::vfs::{AclKind, Backing, DirSink, Link, Rights, access, acl_of};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -84,13 +84,23 @@ fn tree(at: &Path) {
         [("user.one", "1", "size1"), ("user.long", &*"v".repeat(900), "size1"), ("user.one", "1", "size100")]
     {
         let path = tree.join(file);
-        let flags = rustix_xattr(&path, name, value);
+        let flags = rustix_xattr(&path, name, value.as_bytes());
         assert!(flags, "no attributes in {}", std::env::temp_dir().display());
     }
+    assert!(rustix_xattr(&tree.join("size2000"), "system.posix_acl_access", &acl()));
+    assert!(rustix_xattr(&tree.join("empty"), "system.posix_acl_default", &acl()));
 }
 
-fn rustix_xattr(path: &Path, name: &str, value: &str) -> bool {
-    host::rustix::fs::setxattr(path, name, value.as_bytes(), host::rustix::fs::XattrFlags::empty()).is_ok()
+/// `u::6,u:1000:4,g::0,m::4,o::0`.
+fn acl() -> Vec<u8> {
+    let entry = |tag: u8, perm: u8, id: u32| [[tag, 0, perm, 0], id.to_le_bytes()].concat();
+    let none = u32::MAX;
+    let entries = [entry(1, 6, none), entry(2, 4, 1000), entry(4, 0, none), entry(16, 4, none), entry(32, 0, none)];
+    [vec![2, 0, 0, 0], entries.concat()].concat()
+}
+
+fn rustix_xattr(path: &Path, name: &str, value: &[u8]) -> bool {
+    host::rustix::fs::setxattr(path, name, value, host::rustix::fs::XattrFlags::empty()).is_ok()
 }
 
 /// An image as the tests use it.
@@ -238,6 +248,21 @@ fn images_hold_what_they_were_made_of() {
         assert_eq!(names, [b"user.long".to_vec(), b"user.one".to_vec()], "{options:?}");
         assert_eq!(xattrs.get(&mut m.io(), b"user.long").unwrap(), "v".repeat(900).as_bytes());
         assert_eq!(xattrs.get(&mut m.io(), b"user.two"), fail(Errno::ENODATA));
+        for (name, kind, list) in [
+            ("size2000", AclKind::Access, Ok(acl())),
+            ("empty", AclKind::Default, Ok(acl())),
+            ("empty", AclKind::Access, fail(Errno::ENODATA)),
+        ] {
+            let inode = m.find(name);
+            assert_eq!(acl_of::get(&mut m.io(), &inode, kind), list, "{name}");
+        }
+        let (listed, mut io) = (m.find("size2000"), m.io());
+        let mut user = Cred::root(UserNs::initial());
+        (user.fsuid, user.effective) = (1000, CapSet::EMPTY);
+        io.cred = Arc::new(user);
+        assert_eq!(access::check(&mut io, &listed, access::READ), Ok(()));
+        assert_eq!(access::check(&mut io, &listed, access::WRITE), fail(Errno::EACCES));
+        drop(io);
         let statfs = root.fs.ops.statfs(&mut m.io()).unwrap();
         assert_eq!((statfs.magic, statfs.block_size, statfs.blocks_free), (u64::from(MAGIC), 4096, 0));
     }
@@ -377,7 +402,7 @@ fn damaged_images_harm_nobody() {
         std::fs::write(tree.join(format!("a/b/{n}")), "small").unwrap();
     }
     symlink("a/b", tree.join("link")).unwrap();
-    rustix_xattr(&tree.join("a/file1"), "user.x", "y");
+    rustix_xattr(&tree.join("a/file1"), "user.x", b"y");
     for options in [&[][..], &["-E", "force-inode-extended"], &["--chunksize=4096"]] {
         let good = std::fs::read(folder.image(options)).unwrap();
         let path = folder.0.join("damaged");

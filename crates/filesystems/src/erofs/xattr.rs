@@ -5,8 +5,8 @@ use super::inode::Meta;
 use super::node::NodeOps;
 use abi::Errno;
 use kernel::io::Io;
-use kernel::op::{Op, fail};
-use kernel::vfs::XattrOps;
+use kernel::op::{Op, Stop, fail};
+use kernel::vfs::{AclKind, XattrOps};
 
 /// Bytes before the list of shared attributes.
 const HEADER: usize = 12;
@@ -91,5 +91,12 @@ impl XattrOps for NodeOps {
 
     fn list(&self, _io: &mut Io<'_>) -> Op<Vec<Vec<u8>>> {
         Ok(self.shared.image.xattrs(&self.meta)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn acl(&self, io: &mut Io<'_>, kind: AclKind) -> Op<Option<Vec<u8>>> {
+        match self.get(io, kind.name()) {
+            Err(Stop::Errno(Errno::ENODATA)) => Ok(None),
+            other => other.map(Some),
+        }
     }
 }

@@ -259,6 +259,7 @@ impl NodeOps {
         let made = match changed {
             Ok(Changed { handle: Some(handle), attr: Some(attr), .. }) => {
                 Node::found(&self.0.shared, Some((self.0.clone(), name.into())), attr, Some(handle))
+                    .inspect(|node| self.0.hand_down_acls(node))
             }
             Ok(_) => fail(Errno::EIO),
             Err(stop) => Err(stop),
@@ -302,6 +303,7 @@ impl NodeOps {
         let made = opened.and_then(|opened| {
             let place = Some((self.0.clone(), name.into()));
             let node = Node::found(&self.0.shared, place, opened.attr, opened.handle)?;
+            self.0.hand_down_acls(&node);
             if let Some(fd) = opened.fd {
                 keep(&node, fd);
             }

@@ -55,7 +55,11 @@ impl InodeOps for NodeOps {
                 return node.refresh(&fd).map(|_| ());
             }
         }
-        let changed = node.change(|node| Change::SetAttr { node, set })?;
+        let changed = node.change(|node| Change::SetAttr { node, set });
+        if set.mode.is_some() {
+            node.state.lock().perm_changed();
+        }
+        let changed = changed?;
         match changed.attr {
             Some(attr) => node.set_attr_known(attr),
             None => node.make_stale(),

@@ -73,6 +73,12 @@ impl Kept {
         self.size
     }
 
+    pub fn ctime(&self) -> Time {
+        let [_, _, sec, _] = self.seconds;
+        let [_, _, nsec, _] = self.nanoseconds;
+        Time { sec, nsec }
+    }
+
     pub fn magic(&self) -> u64 {
         self.magic.into()
     }

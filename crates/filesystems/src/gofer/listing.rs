@@ -126,7 +126,7 @@ impl Node {
         state.names().changes += 1;
         state.names().changing = state.names().changing.saturating_sub(1);
         match attr {
-            Some(attr) => state.set_attr(&attr),
+            Some(attr) => state.set_attr(&attr, &self.shared),
             None => state.set_stale(),
         }
         let names = state.names();

@@ -7,7 +7,7 @@ use abi::Errno;
 use fsproto::Change;
 use kernel::io::Io;
 use kernel::op::{Op, Stop};
-use kernel::vfs::XattrOps;
+use kernel::vfs::{Acl, AclKind, AclPerm, InodeOps, SetAttr, XattrOps};
 
 /// Answers that are remembered of one file.
 const MAX_REMEMBERED: usize = 8;
@@ -43,6 +43,38 @@ impl XattrOps for NodeOps {
         self.write(|node| Change::RemoveXattr { node, name: name.into() })
     }
 
+    fn acl(&self, _io: &mut Io<'_>, kind: AclKind) -> Op<Option<Vec<u8>>> {
+        self.0.acl(kind)
+    }
+
+    fn set_acl(&self, io: &mut Io<'_>, kind: AclKind, list: Option<&[u8]>, perm: Option<AclPerm>) -> Op<()> {
+        // The host makes permissions of a list that says no more, and keeps the two together.
+        let minimal = perm.map(|perm| Acl::minimal(perm.bits).bytes());
+        let written = match list.or(minimal.as_deref()) {
+            Some(list) => {
+                self.write(|node| Change::SetXattr { node, name: kind.name().into(), value: list.into(), flags: 0 })
+            }
+            None => self.remove(io, kind.name()),
+        };
+        match written {
+            Err(Stop::Errno(Errno::ENODATA)) => {}
+            other => other?,
+        }
+        // Of set-group-ID the host decides by the gofer's rights, not by the caller's.
+        match perm {
+            Some(perm) => {
+                let now = self.0.last_attr().mode & 0o7777;
+                let perm = perm.applied(now);
+                if perm == now {
+                    Ok(())
+                } else {
+                    self.set_attr(io, &SetAttr { perm: Some(perm), ..SetAttr::default() })
+                }
+            }
+            None => Ok(()),
+        }
+    }
+
     fn list(&self, _io: &mut Io<'_>) -> Op<Vec<Vec<u8>>> {
         let names = self.0.with_handle(|gofer, node| gofer.list_xattr(node))?;
         Ok(names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
@@ -53,8 +85,12 @@ impl NodeOps {
     fn write(&self, change: impl Fn(fsproto::Handle) -> Change) -> Op<()> {
         let changed = self.0.change(change);
         // An access control list changes the permissions as well.
-        if let Some(more) = self.0.state.lock().more_if_any() {
-            more.xattrs.clear();
+        {
+            let mut state = self.0.state.lock();
+            state.forget_acls();
+            if let Some(more) = state.more_if_any() {
+                more.xattrs.clear();
+            }
         }
         match changed?.attr {
             Some(attr) => self.0.set_attr_known(attr),

@@ -9,7 +9,7 @@ use abi::Errno;
 use abi::fs::{OpenFlags, RENAME_NOREPLACE, SEEK_DATA, SEEK_HOLE};
 use kernel::io::{Io, SliceSource, VecSink};
 use kernel::op::{Op, Stop, fail};
-use kernel::vfs::{Attr, FileOps, FileType, Inode, Link, NewKind, NewNode, SetAttr, SetTime};
+use kernel::vfs::{AclKind, Attr, FileOps, FileType, Inode, Link, NewKind, NewNode, SetAttr, SetTime, XattrOps};
 use std::sync::Arc;
 
 /// Bytes copied at a time.
@@ -180,21 +180,40 @@ pub(super) fn finish(io: &mut Io<'_>, lower: &Arc<Inode>, upper: &Arc<Inode>, at
             Err(Stop::Errno(Errno::EOPNOTSUPP)) => Vec::new(),
             other => other?,
         };
-        for name in
-            names.iter().filter(|name| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."))
-        {
+        let is_acl = |name: &[u8]| AclKind::named(name).is_some();
+        for name in names.iter().filter(|name| {
+            !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.") && !is_acl(name)
+        }) {
             let value = match from.get(io, name) {
                 Err(Stop::Errno(Errno::ENODATA | Errno::EOPNOTSUPP)) => continue,
                 other => other?,
             };
             match to.set(io, name, &value, 0) {
-                // Security labels of the host mean nothing here; access control lists are as the upper layer can.
+                // Security labels of the host mean nothing here.
                 Err(Stop::Errno(Errno::EOPNOTSUPP)) => {}
                 other => other?,
             }
         }
+        copy_acls(io, from, &names, to, attr.kind)?;
     }
     ops(upper).set_attr(io, &as_change(attr))
+}
+
+/// Access control lists, where the upper layer has any: those of the lower file, and none that the upper folder handed down. `names` are the lower
+/// file's attributes.
+fn copy_acls(io: &mut Io<'_>, from: &dyn XattrOps, names: &[Vec<u8>], to: &dyn XattrOps, of: FileType) -> Op<()> {
+    let possible = |kind: &AclKind| of == FileType::Dir || of != FileType::Symlink && *kind == AclKind::Access;
+    for kind in AclKind::ALL.into_iter().filter(possible) {
+        let has = names.iter().any(|name| name == kind.name());
+        let list = if has { from.acl(io, kind)? } else { None };
+        match to.acl(io, kind) {
+            Ok(None) if list.is_none() => {}
+            Err(Stop::Errno(Errno::EOPNOTSUPP)) => {}
+            Err(stop) => return Err(stop),
+            Ok(_) => to.set_acl(io, kind, list.as_deref(), None)?,
+        }
+    }
+    Ok(())
 }
 
 /// Copies what is no hole.

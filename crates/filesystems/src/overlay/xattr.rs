@@ -5,7 +5,7 @@ use super::{Overlay, Ways, ops};
 use abi::Errno;
 use kernel::io::Io;
 use kernel::op::{Op, Stop, fail};
-use kernel::vfs::{Inode, XattrOps};
+use kernel::vfs::{AclKind, AclPerm, Inode, XattrOps};
 
 /// The overlay's own attributes by their last names. A private upper layer has a name space of its own, so that guests can put layers of their
 /// overlays there.
@@ -95,6 +95,22 @@ impl XattrOps for NodeOps {
         match ops(self.0.real()?).xattr() {
             Some(xattr) => Ok(xattr.list(io)?.into_iter().filter(|name| !self.0.overlay.is_own(name)).collect()),
             None => Ok(Vec::new()),
+        }
+    }
+
+    fn acl(&self, io: &mut Io<'_>, kind: AclKind) -> Op<Option<Vec<u8>>> {
+        match ops(self.0.real()?).xattr().map(|xattr| xattr.acl(io, kind)) {
+            // What is set goes to the upper layer, whatever the lower one knows.
+            None | Some(Err(Stop::Errno(Errno::EOPNOTSUPP))) => Ok(None),
+            Some(answer) => answer,
+        }
+    }
+
+    fn set_acl(&self, io: &mut Io<'_>, kind: AclKind, list: Option<&[u8]>, perm: Option<AclPerm>) -> Op<()> {
+        let upper = self.0.copy_up(io, true)?;
+        match ops(&upper).xattr() {
+            Some(xattr) => xattr.set_acl(io, kind, list, perm),
+            None => fail(Errno::EOPNOTSUPP),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Node {
             rdev,
             target,
             state: Mutex::new(state),
-            xattrs: Mutex::new(Xattrs::default()),
+            xattrs: Mutex::new(Xattrs::with_acls(&new.acls)),
             serial: TaskLock::new(),
         };
         Inode::new(fs, ino, kind, Box::new(NodeOps(Arc::new(node))))
@@ -195,7 +195,10 @@ impl InodeOps for NodeOps {
         if change.disarms {
             node.xattrs.lock().disarm();
         }
-        state.perm = change.perm.unwrap_or(state.perm);
+        if let Some(perm) = change.perm {
+            state.perm = perm;
+            node.xattrs.lock().set_perm(perm);
+        }
         state.uid = change.uid.unwrap_or(state.uid);
         state.gid = change.gid.unwrap_or(state.gid);
         state.atime = change.atime.map_or(state.atime, time);

@@ -87,6 +87,11 @@ impl Mounted {
         direct.then(|| Mounted::make(2000, options, prepare))
     }
 
+    /// With files that others change, too.
+    pub fn shared(prepare: impl FnOnce(&std::path::Path)) -> Mounted {
+        Mounted::make(2000, filesystems::gofer::Options { shared: true, ..Default::default() }, prepare)
+    }
+
     fn make(descriptors: u64, options: filesystems::gofer::Options, prepare: impl FnOnce(&std::path::Path)) -> Mounted {
         let folder = Folder::new();
         prepare(&folder.0);
@@ -98,6 +103,13 @@ impl Mounted {
 
     pub fn io(&mut self) -> Io<'_> {
         Io::kernel(self.cred.clone(), &mut self.done)
+    }
+
+    /// As somebody without capabilities.
+    pub fn io_as(&mut self, uid: u32) -> Io<'_> {
+        let mut cred = Cred::root(UserNs::initial());
+        (cred.fsuid, cred.fsgid, cred.effective) = (uid, uid, kernel::cred::CapSet::EMPTY);
+        Io::kernel(Arc::new(cred), &mut self.done)
     }
 
     pub fn trips(&self) -> usize {

@@ -1,8 +1,8 @@
-//! Who may do what with a file: mode bits, groups, capabilities, sticky folders. path_resolution(7), capabilities(7), inode(7).
+//! Who may do what with a file: mode bits, groups, access control lists, capabilities, sticky folders. path_resolution(7), acl(5), capabilities(7), inode(7).
 //!
-//! Every check of the VFS is here; file systems check nothing. Neighbours: `namei` and `open`, which ask. No locks of its own.
+//! Every check of the VFS is here; file systems check nothing. Neighbours: `namei` and `open`, which ask; `acl_of` for lists. No locks of its own.
 
-use super::{Attr, FileType, Inode};
+use super::{AclKind, Attr, FileType, Inode, acl_of};
 use crate::cred::{Cap, Cred, IdRange};
 use crate::io::Io;
 use crate::op::{Op, fail};
@@ -28,7 +28,7 @@ pub fn capable(cred: &Cred, uid: u32, gid: u32, cap: Cap) -> bool {
     known(&maps.uid, uid) && known(&maps.gid, gid)
 }
 
-/// Whether the mode bits, or a capability, give `want` (READ, WRITE, EXEC). EACCES else.
+/// Whether the mode bits, or a capability, give `want` (READ, WRITE, EXEC) of what has no access control list. EACCES else.
 pub fn may(cred: &Cred, attr: &Attr, want: u32) -> Result<(), Errno> {
     let bits = if cred.fsuid == attr.uid {
         attr.perm >> 6
@@ -37,16 +37,17 @@ pub fn may(cred: &Cred, attr: &Attr, want: u32) -> Result<(), Errno> {
     } else {
         attr.perm
     };
-    if want & !bits & 7 == 0 {
-        return Ok(());
-    }
+    if want & !bits & 7 == 0 || overrides(cred, attr, want) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// Whether a capability gives `want`, whatever the file says.
+fn overrides(cred: &Cred, attr: &Attr, want: u32) -> bool {
     let has = |cap| capable(cred, attr.uid, attr.gid, cap);
-    let granted = if attr.kind == FileType::Dir {
+    if attr.kind == FileType::Dir {
         want & WRITE == 0 && has(Cap::DacReadSearch) || has(Cap::DacOverride)
     } else {
         want == READ && has(Cap::DacReadSearch) || (want & EXEC == 0 || attr.perm & 0o111 != 0) && has(Cap::DacOverride)
-    };
-    if granted { Ok(()) } else { Err(Errno::EACCES) }
+    }
 }
 
 /// As `may`, for an inode. Who may everything with folders is not asked for their attributes.
@@ -59,7 +60,20 @@ pub fn check(io: &mut Io<'_>, inode: &Inode, want: u32) -> Op<()> {
         return Ok(());
     }
     let attr = inode.attr(io)?;
-    Ok(may(&io.cred, &attr, want)?)
+    check_known(io, inode, &attr, want)
+}
+
+/// As `check`, of attributes that were just asked for. An access control list is for those who are not the owner, and gives nothing where the group's bits,
+/// which are its mask, are 0; it is asked for only where no capability decides anyway.
+pub fn check_known(io: &mut Io<'_>, inode: &Inode, attr: &Attr, want: u32) -> Op<()> {
+    let counts = io.cred.fsuid != attr.uid && attr.perm & 0o070 != 0 && want != 0;
+    if counts
+        && !overrides(&io.cred, attr, want)
+        && let Some(acl) = acl_of::find(io, inode, AclKind::Access)?
+    {
+        return if acl.permits(&io.cred, attr.gid, want) { Ok(()) } else { fail(Errno::EACCES) };
+    }
+    Ok(may(&io.cred, attr, want)?)
 }
 
 /// The permission bits without set-id bits, where a change of contents or owner takes them away: unless the caller has CAP_FSETID.

@@ -6,6 +6,8 @@
 //! never by a file system.
 
 pub mod access;
+mod acl;
+pub mod acl_of;
 mod anon;
 mod attr;
 mod busy;
@@ -36,6 +38,7 @@ mod pts;
 mod tasklock;
 mod walk;
 
+pub use acl::{Acl, AclKind, AclPerm};
 pub use anon::{Anon, anon_attr, anon_path, anon_place, pipe_inode, socket_inode};
 pub use attr::{Attr, FileType, SetAttr, SetTime, StatFs};
 pub use busy::{Executed, may_execute, may_write};

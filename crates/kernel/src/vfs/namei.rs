@@ -4,6 +4,7 @@
 //! change are locked by `tasklock` (the file system may be a remote one). Neighbours: `walk`, `access`, `notify`.
 
 use super::access;
+use super::acl_of;
 use super::device;
 use super::mount_tree::{is_covered, uncover};
 use super::tasklock::lock_folders;
@@ -85,24 +86,27 @@ pub(super) fn make(
     Ok(dentry)
 }
 
-/// The permissions of a new node without what the caller's umask takes away, and its owner: the caller's fsuid, and fsgid or a set-group-id folder's group.
+/// The permissions of a new node without what the folder's default access control list or else the caller's umask takes away, and its owner: the caller's
+/// fsuid, and fsgid or a set-group-id folder's group.
 pub(super) fn owned<'a>(io: &mut Io<'_>, dir: &Inode, kind: NewKind<'a>, perm: u32) -> Op<NewNode<'a>> {
     let attr = dir.attr(io)?;
-    let umask = if matches!(kind, NewKind::Symlink(_)) { 0 } else { io.umask() };
-    let masked = perm & umask;
-    let (asked, mut gid, mut perm) = (perm, io.cred.fsgid, perm & 0o7777 & !umask);
+    let mut node = NewNode::plain(kind, perm & 0o7777, io.cred.fsuid, io.cred.fsgid);
+    if !matches!(node.kind, NewKind::Symlink(_)) && !acl_of::hand_down(io, dir, &mut node)? {
+        node.masked = perm & io.umask();
+        node.perm &= !node.masked;
+    }
     if attr.perm & 0o2000 != 0 {
-        gid = attr.gid;
-        if matches!(kind, NewKind::Dir) {
-            perm |= 0o2000;
-        } else if asked & 0o2010 == 0o2010
-            && !io.cred.in_group(gid)
-            && !access::capable(&io.cred, attr.uid, gid, crate::cred::Cap::Fsetid)
+        node.gid = attr.gid;
+        if matches!(node.kind, NewKind::Dir) {
+            node.perm |= 0o2000;
+        } else if perm & 0o2010 == 0o2010
+            && !io.cred.in_group(attr.gid)
+            && !access::capable(&io.cred, attr.uid, attr.gid, crate::cred::Cap::Fsetid)
         {
-            perm &= !0o2000;
+            node.perm &= !0o2000;
         }
     }
-    Ok(NewNode { kind, perm, masked, uid: io.cred.fsuid, gid })
+    Ok(node)
 }
 
 /// EROFS for what may not change, whatever is there.

@@ -3,7 +3,7 @@
 //! Checks of permission, of names, of read-only mounts and of types come before these are called (`vfs::access`, `vfs::namei`).
 //! Objects are found by number and `Arc`; every method may stop with `Stop::Block`, before it has changed anything.
 
-use super::{Attr, FileType, Inode, SetAttr, StatFs};
+use super::{AclKind, AclPerm, Attr, FileType, Inode, SetAttr, StatFs};
 use crate::io::{Io, Sink, Source};
 use crate::op::{Op, fail};
 use crate::wait::{Events, Queue};
@@ -164,12 +164,14 @@ pub struct NewNode<'a> {
     pub masked: u32,
     pub uid: u32,
     pub gid: u32,
+    /// The access control lists that it begins with, by `AclKind`: the folder's `AclKind::Default` made them, as a host does by itself.
+    pub acls: [Option<Box<[u8]>>; 2],
 }
 
 impl<'a> NewNode<'a> {
     /// With just these permissions, whatever anybody's umask says.
     pub fn plain(kind: NewKind<'a>, perm: u32, uid: u32, gid: u32) -> NewNode<'a> {
-        NewNode { kind, perm, masked: 0, uid, gid }
+        NewNode { kind, perm, masked: 0, uid, gid, acls: [None, None] }
     }
 }
 
@@ -238,7 +240,8 @@ pub trait DirOps: Send + Sync {
     }
 }
 
-/// Extended attributes, xattr(7). The caller has checked the name space's rules.
+/// Extended attributes, xattr(7). The caller has checked the name space's rules. Access control lists are asked for and set by `acl` and `set_acl` alone;
+/// `list` has their names, too.
 pub trait XattrOps: Send + Sync {
     /// ENODATA where there is none.
     fn get(&self, io: &mut Io<'_>, name: &[u8]) -> Op<Vec<u8>>;
@@ -246,6 +249,15 @@ pub trait XattrOps: Send + Sync {
     fn set(&self, io: &mut Io<'_>, name: &[u8], value: &[u8], flags: u32) -> Op<()>;
     fn remove(&self, io: &mut Io<'_>, name: &[u8]) -> Op<()>;
     fn list(&self, io: &mut Io<'_>) -> Op<Vec<Vec<u8>>>;
+    /// An access control list, as `Acl::kept` reads it. None: permissions say all. EOPNOTSUPP: the file system has no lists, and keeps to permissions.
+    fn acl(&self, _io: &mut Io<'_>, _kind: AclKind) -> Op<Option<Vec<u8>>> {
+        fail(Errno::EOPNOTSUPP)
+    }
+    /// Sets an access control list or takes it away, and in the same step the permissions that go with it. From then on
+    /// `set_attr` keeps the list to the permissions (`Acl::set_perm`).
+    fn set_acl(&self, _io: &mut Io<'_>, _kind: AclKind, _list: Option<&[u8]>, _perm: Option<AclPerm>) -> Op<()> {
+        fail(Errno::EOPNOTSUPP)
+    }
 }
 
 /// Takes a folder's entries: it only notes them down, since the folder may be locked.

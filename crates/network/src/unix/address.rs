@@ -110,7 +110,9 @@ impl Names {
 pub fn bind_path(io: &mut Io<'_>, path: &[u8], kind: u32, socket: Weak<Endpoint>) -> Op<Option<Arc<HostFd>>> {
     let task = Task::of(io).ok_or(Errno::EINVAL)?;
     let fs = task.fs();
-    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket(kind), 0o777);
+    // The umask counts here also where the folder has a default access control list.
+    let perm = 0o777 & !io.umask();
+    let made = vfs::namei::create(io, &fs.base(), path, NewKind::Socket(kind), perm);
     let place = match made {
         Err(kernel::Stop::Errno(Errno::EEXIST)) => return fail(Errno::EADDRINUSE),
         made => made?,

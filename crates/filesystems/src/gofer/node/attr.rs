@@ -1,6 +1,5 @@
 //! Attributes of a file of the host: those that were seen last, and when to ask for others. Neighbours: the node, whose lock this takes.
 
-use super::super::kept::Kept;
 use super::Node;
 use crate::hostio::is_local;
 use fsproto::Attr;
@@ -96,7 +95,7 @@ impl Node {
         // The kernel process is in a user namespace of its own, in which the host's ids have no names: the gofer's answers count.
         let (uid, gid) = state.ids();
         let attr = Attr { uid, gid, ..Attr::from_statx(stat, state.attr.magic()) };
-        state.attr = Kept::new(&attr);
+        state.see(&attr, &self.shared);
         attr
     }
 
@@ -135,7 +134,7 @@ impl Node {
     }
 
     pub fn set_attr_known(&self, attr: Attr) {
-        self.state.lock().set_attr(&attr);
+        self.state.lock().set_attr(&attr, &self.shared);
     }
 
     /// Something changed on the host whose result is not known.

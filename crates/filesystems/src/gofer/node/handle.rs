@@ -89,7 +89,7 @@ impl Node {
     pub fn set_handle(&self, handle: Handle, attr: Attr) {
         let spare = {
             let mut state = self.state.lock();
-            state.set_attr(&attr);
+            state.set_attr(&attr, &self.shared);
             state.handle.replace(handle)
         };
         if let Some(spare) = spare.filter(|old| *old != handle) {

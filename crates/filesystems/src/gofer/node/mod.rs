@@ -16,6 +16,7 @@ use kernel::vfs::{FileType, Inode};
 use lock::Mutex;
 use std::sync::{Arc, Weak};
 
+mod acl;
 mod attr;
 mod handle;
 
@@ -54,6 +55,9 @@ pub(crate) struct State {
     /// A folder in which `direct` found files that it cannot tell all about.
     foreign: bool,
     uses: Uses,
+    /// By `AclKind`; how often that was forgotten.
+    acls: [acl::Known; 2],
+    acl_changes: u32,
     handle: Option<Handle>,
     /// One of its names. None for the root, and for what lost its name.
     pub place: Option<Place>,
@@ -72,6 +76,8 @@ pub(crate) struct More {
     pub names: Names,
     /// Answers of `getxattr`, the refusals too.
     pub xattrs: Vec<(Box<[u8]>, XattrAnswer)>,
+    /// Access control lists by `AclKind`, where `State::acls` says so.
+    acls: [Option<Box<[u8]>>; 2],
     /// The socket that was bound to this name when it was made, until it is taken.
     pub socket: Option<Arc<HostFd>>,
     /// When others may change it: `attr` came at this time (CLOCK_MONOTONIC) and was not used yet.
@@ -101,9 +107,18 @@ impl State {
     }
 
     /// What was asked of the gofer, or told by it.
-    pub fn set_attr(&mut self, attr: &Attr) {
-        self.attr = Kept::new(attr);
+    pub fn set_attr(&mut self, attr: &Attr, shared: &Shared) {
+        self.see(attr, shared);
         self.stale = false;
+    }
+
+    /// Attributes as they are now. Where others change the file, they may have changed its access control lists as well.
+    fn see(&mut self, attr: &Attr, shared: &Shared) {
+        let new = Kept::new(attr);
+        if shared.options.shared && new.ctime() != self.attr.ctime() {
+            self.forget_acls();
+        }
+        self.attr = new;
     }
 
     pub fn set_stale(&mut self) {
@@ -148,7 +163,7 @@ impl Node {
                 let loops = place.as_ref().is_some_and(|place| node.is_above(place));
                 let mut state = node.state.lock();
                 if !state.stale || handle.is_some() {
-                    state.set_attr(&attr);
+                    state.set_attr(&attr, shared);
                     if fresh.is_some() {
                         state.more().fresh = fresh;
                     }
