@@ -199,7 +199,7 @@ fn counting(options: &Options, stage: &str, names: &[&str], more: &[std::path::P
 
 /// For one of them: several times what it takes.
 const SCRIPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
-const SUITES: [&str; 5] = ["pjdfstest", "fsx", "load", "tar", "random"];
+const SUITES: [&str; 6] = ["pjdfstest", "acl", "fsx", "load", "tar", "random"];
 const ENGINES: [&str; 4] = ["containerd", "docker", "podman", "nested"];
 
 /// "3 passed, 1 failed, 0 skipped".

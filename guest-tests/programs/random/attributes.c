@@ -8,7 +8,7 @@
 #define SYS_fchmodat2 452
 #endif
 
-// POSIX ACLs are left out: stockade is a kernel without them. Nothing here is a symbolic link in a sticky folder: fs.protected_symlinks is the host's choice.
+// Access control lists: acls.c. Nothing here is a symbolic link in a sticky folder: fs.protected_symlinks is the host's choice.
 static const char *const files[] = {"f", "g", "d/f", "d/g", "s/f", "s/g", "t/f", "t/g", "f", "g"};
 static const char *const folders[] = {"d", "s", "t", "d/d", "s/d", "t/d"};
 static const char *const others[] = {"l", "p", "n", "dangling", "q", "."};
