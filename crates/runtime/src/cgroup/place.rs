@@ -127,12 +127,12 @@ fn slices(slice: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Version 2: each parent must hand the controllers down.
+/// Version 2: each parent must hand its controllers down, all of them, since `unified` may name the files of any.
 fn enable_controllers(mount: &Path, folder: &Path) {
     let Ok(below) = folder.strip_prefix(mount) else { return };
     let mut parent = mount.to_path_buf();
     for part in below.components() {
-        for controller in ["memory", "cpu", "cpuset", "pids", "io"] {
+        for controller in fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default().split_whitespace() {
             let _ = write(&parent.join("cgroup.subtree_control"), &format!("+{controller}"));
         }
         parent.push(part);
