@@ -38,6 +38,13 @@ pub const SUITES: &[Need] = &[
     ("python3", "python3"),
     ("tar", "tar"),
 ];
+/// To boot another kernel; the kernel's own package is taken apart, not installed.
+pub const KERNELS: &[Need] = &[
+    ("qemu-system-x86_64", "qemu-system-x86 seabios"),
+    ("busybox", "busybox-static"),
+    ("gcc", "gcc libc6-dev"),
+    ("strip", "binutils"),
+];
 pub const DEMO: &[Need] = &[("gcc", "gcc libc6-dev"), ("python3", "python3"), ("ps", "procps")];
 pub const BENCH: &[Need] = &[
     ("gcc", "gcc libc6-dev"),

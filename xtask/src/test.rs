@@ -1,4 +1,4 @@
-//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs, conformance suites, container engines. The last line is
+//! `cargo xtask test`: checks, unit tests, guest programs natively and in stockade, real programs, conformance suites, container engines, another kernel. The last line is
 //! "N passed, N failed, N skipped"; a known failure of expectations.toml counts as skipped.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::{build, check, checkout, packages, root, suites, units};
 
 #[derive(Args)]
 pub struct Options {
-    /// Only these stages (default: all): check, unit, native, guest, real, suites, engines.
+    /// Only these stages (default: all): check, unit, native, guest, real, suites, engines, kernels.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<String>,
     /// Only guest programs, scripts and binaries of unit tests (CRATE/NAME) whose FAMILY/NAME contains this.
@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 /// The stages in their order.
-const STAGES: [&str; 7] = ["check", "unit", "native", "guest", "real", "suites", "engines"];
+const STAGES: [&str; 8] = ["check", "unit", "native", "guest", "real", "suites", "engines", "kernels"];
 
 /// The platform's fallbacks and hooks, files by the gofer alone, and a dentry cache that keeps nearly nothing, each of which must pass all guest
 /// tests by itself. The first, which forces a wait and a re-run at every wait point, is part of every run; the others are for `--matrix`.
@@ -81,6 +81,9 @@ pub fn test(options: &Options) -> Result<()> {
     }
     if wanted.contains("engines") {
         sums.add(engines(options)?);
+    }
+    if wanted.contains("kernels") {
+        sums.add(kernels(options)?);
     }
     println!("{} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.skipped);
     if sums.failed > 0 {
@@ -164,6 +167,14 @@ fn engines(options: &Options) -> Result<Sums> {
     counting(options, "engines", &ENGINES, &[])
 }
 
+/// A machine with another kernel: guest-tests/kernels/NAME.sh.
+fn kernels(options: &Options) -> Result<Sums> {
+    if let Err(error) = packages::install(packages::KERNELS) {
+        println!("kernels: {error:#}");
+    }
+    counting(options, "kernels", &KERNELS, &[root::cache().join("kernels")])
+}
+
 /// Conformance suites of file systems, natively and in stockade: guest-tests/suites/NAME.sh.
 fn suites(options: &Options) -> Result<Sums> {
     counting(options, "suites", &SUITES, &[suites::tools()?])
@@ -201,6 +212,7 @@ fn counting(options: &Options, stage: &str, names: &[&str], more: &[std::path::P
 const SCRIPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
 const SUITES: [&str; 6] = ["pjdfstest", "acl", "fsx", "load", "tar", "random"];
 const ENGINES: [&str; 4] = ["containerd", "docker", "podman", "nested"];
+const KERNELS: [&str; 1] = ["debian"];
 
 /// "3 passed, 1 failed, 0 skipped".
 fn counts(line: &str) -> Option<Sums> {
