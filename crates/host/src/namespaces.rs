@@ -28,15 +28,19 @@ pub fn empty_root() -> io::Result<()> {
 ///
 /// EPERM where the host's /proc is itself masked (inside another container).
 pub fn detached_proc() -> io::Result<OwnedFd> {
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Linux 5.8; an older one shows the whole of /proc, which is still one without the host's processes.
-    let _ = fsconfig_set_string(&context, "subset", "pid");
+    // Linux 5.8, which is older than any that stockade runs on.
+    detached("proc", &[("subset", "pid")], MountAttrFlags::MOUNT_ATTR_NOEXEC)
+}
+
+/// A file system that is mounted nowhere, without set-id programs and devices, and with these attributes besides.
+pub(crate) fn detached(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
     fsconfig_create(&context)?;
-    fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-    )
+    let always = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, always | attributes)
 }
 
 /// Makes a detached tree (from fsmount or open_tree) visible at `path`.

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::MountAttrFlags;
 
+use crate::namespaces::detached;
 use abi::Errno;
 
 /// The tmpfs' root.
@@ -17,14 +18,9 @@ static ROOT: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Makes the tmpfs; its own limits are none, as a memfd has none. Needs CAP_SYS_ADMIN in the mount namespace's user namespace, and huge pages in the host's kernel.
 pub fn set_up() -> io::Result<()> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in [("huge", "within_size"), ("size", "0"), ("nr_inodes", "0"), ("mode", "0700")] {
-        fsconfig_set_string(&context, key, value)?;
-    }
-    fsconfig_create(&context)?;
+    let options = [("huge", "within_size"), ("size", "0"), ("nr_inodes", "0"), ("mode", "0700")];
     // Guests' programs run from such files: no `noexec`.
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let root = detached("tmpfs", &options, MountAttrFlags::empty())?;
     // A second call loses nothing but its own tmpfs.
     let _ = ROOT.set(root);
     Ok(())
