@@ -61,17 +61,10 @@ impl XattrOps for NodeOps {
             other => other?,
         }
         // Of set-group-ID the host decides by the gofer's rights, not by the caller's.
-        match perm {
-            Some(perm) => {
-                let now = self.0.last_attr().mode & 0o7777;
-                let perm = perm.applied(now);
-                if perm == now {
-                    Ok(())
-                } else {
-                    self.set_attr(io, &SetAttr { perm: Some(perm), ..SetAttr::default() })
-                }
-            }
-            None => Ok(()),
+        let now = self.0.last_attr().mode & 0o7777;
+        match perm.map(|perm| perm.applied(now)) {
+            Some(perm) if perm != now => self.set_attr(io, &SetAttr { perm: Some(perm), ..SetAttr::default() }),
+            _ => Ok(()),
         }
     }
 

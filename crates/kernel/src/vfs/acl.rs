@@ -24,6 +24,14 @@ impl AclKind {
         }
     }
 
+    /// The one that belongs to this kind.
+    pub fn of<T>(self, [access, default]: [T; 2]) -> T {
+        match self {
+            AclKind::Access => access,
+            AclKind::Default => default,
+        }
+    }
+
     /// Of the extended attribute of this name.
     pub fn named(name: &[u8]) -> Option<AclKind> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -66,21 +66,17 @@ impl Node {
 
 impl State {
     fn acls(&self, kind: AclKind) -> Known {
-        let [access, default] = self.acls;
-        if kind == AclKind::Access { access } else { default }
+        kind.of(self.acls)
     }
 
     fn kept_acl(&self, kind: AclKind) -> Option<&[u8]> {
-        let [access, default] = &self.more.as_deref()?.acls;
-        if kind == AclKind::Access { access.as_deref() } else { default.as_deref() }
+        kind.of(self.more.as_deref()?.acls.each_ref()).as_deref()
     }
 
     fn keep_acl(&mut self, kind: AclKind, known: Known, list: Option<&[u8]>) {
-        let [access, default] = &mut self.acls;
-        *(if kind == AclKind::Access { access } else { default }) = known;
+        *kind.of(self.acls.each_mut()) = known;
         if let Some(list) = list {
-            let [access, default] = &mut self.more().acls;
-            *(if kind == AclKind::Access { access } else { default }) = Some(list.into());
+            *kind.of(self.more().acls.each_mut()) = Some(list.into());
         }
     }
 
