@@ -1,7 +1,6 @@
 // Access control lists: set, taken away and handed down, on files and folders of several owners; who then may do what.
 // places: tmpfs overlay self bind shared
 #include "tree.h"
-#include <linux/capability.h>
 
 static const char *const files[] = {"f", "g", "d/f", "d/g", "s/f", "d/d/f"};
 static const char *const folders[] = {"d", "s", "d/d", "s/d"};
@@ -20,14 +19,6 @@ static struct {
     uint64_t without; // capabilities
     mode_t umask;
 } who = {.umask = 022};
-static void capabilities(uint64_t without)
-{
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[2];
-    syscall(SYS_capget, &header, data);
-    data[0].effective = data[0].permitted & ~without, data[1].effective = data[1].permitted;
-    syscall(SYS_capset, &header, data);
-}
 static void before(void)
 {
     umask(who.umask);
@@ -36,12 +27,12 @@ static void before(void)
     if (who.uid)
         setresuid(-1, who.uid, -1);
     else if (who.without)
-        capabilities(who.without);
+        capabilities(~who.without);
 }
 static void after(void)
 {
     setresuid(-1, 0, -1), setresgid(-1, 0, -1), setgroups(0, NULL);
-    capabilities(0);
+    capabilities(-1);
     umask(022);
     tree_changes();
 }

@@ -3,7 +3,6 @@
 // Not on folders of the host: trusted and security attributes are not passed on, and the host takes set-id bits away as it does for who has no capabilities.
 #include "tree.h"
 #include <limits.h>
-#include <linux/capability.h>
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif
@@ -42,16 +41,6 @@ static struct {
     uint64_t without; // capabilities
     mode_t umask;
 } who = {.umask = 022};
-static uint64_t capabilities(uint64_t effective)
-{
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[2];
-    syscall(SYS_capget, &header, data);
-    uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32, old = data[0].effective | (uint64_t)data[1].effective << 32;
-    data[0].effective = effective & permitted, data[1].effective = (effective & permitted) >> 32;
-    syscall(SYS_capset, &header, data);
-    return old;
-}
 static void before(void)
 {
     static const gid_t more[] = {2000};

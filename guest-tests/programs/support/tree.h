@@ -3,6 +3,7 @@
 #include "random.h"
 #include <dirent.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
@@ -28,6 +29,18 @@ struct tree_entry {
 static struct tree_entry tree_old[150], tree_new[150];
 static int tree_old_count, tree_count, tree_root = -1;
 static bool tree_xattrs, tree_atimes;
+
+// These capabilities, of those that are permitted, are in effect from now on; which were before.
+static inline uint64_t capabilities(uint64_t effective)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    syscall(SYS_capget, &header, data);
+    uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32, old = data[0].effective | (uint64_t)data[1].effective << 32;
+    data[0].effective = effective & permitted, data[1].effective = (effective & permitted) >> 32;
+    syscall(SYS_capset, &header, data);
+    return old;
+}
 
 // Text as it is, unless it is long.
 static inline const char *brief(const char *text)
