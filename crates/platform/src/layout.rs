@@ -204,7 +204,7 @@ pub struct Frame {
     pub info: [u64; 16],
 }
 
-/// A call site that was rewritten. `mov $nr,%eax; syscall` and `syscall; cmp $-4095,%rax` are the two shapes.
+/// A call site that was rewritten. `mov $nr,%eax; syscall`, the same with a `lea` into rsi in between, and `syscall; cmp $-4095,%rax` are the shapes.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Site {
@@ -212,11 +212,22 @@ pub struct Site {
     pub ip: u64,
     /// Where the trampoline ends: at `ip`, or in the stub's text where the comparison of the second shape is done.
     pub target: u64,
-    /// Number of the call; only of the first shape.
+    /// Number of the call; not of the last shape.
     pub nr: u32,
-    /// Bytes from the site's start to `ip`: 7 or 2.
-    pub back: u32,
-    pub unused: u64,
+    /// Bytes from the site's start to `ip`: 7, 14 or 2.
+    pub back: u16,
+    /// To which register the `lea` adds: one of `lea`.
+    pub base: u16,
+    /// What it adds.
+    pub add: u64,
+}
+
+/// Values of `Site::base`.
+pub mod lea {
+    /// The sum is known.
+    pub const NONE: u16 = 0;
+    pub const RBX: u16 = 1;
+    pub const R9: u16 = 2;
 }
 
 /// States of `Mailbox::poll`.

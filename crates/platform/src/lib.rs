@@ -48,7 +48,7 @@ pub use layout::LOW;
 pub use mask::LentMask;
 pub use nursery::Nursery;
 pub use platform::Platform;
-pub use rewrite::AROUND;
+pub use rewrite::{AROUND, BEFORE};
 pub use space::{HostMap, Space};
 pub use thread::Thread;
 pub use unborn::Unborn;

@@ -5,15 +5,15 @@
 //! Owns no locks.
 
 use crate::answer::Op;
-use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, TEXT, header};
+use crate::layout::{MAX_SITES, POINTERS, POINTERS_LEN, PRIVATE_SHIFT, SITES, SITES_LEN, Site, TEXT, header, lea};
 use crate::state::Errand;
 use crate::sync::lock;
 use crate::thread::Thread;
 use std::ops::Range;
 
-/// Bytes of a site's surroundings: from 7 before the end of the `syscall` instruction.
-pub const AROUND: usize = 15;
-const BEFORE: u64 = 7;
+/// Bytes of a site's surroundings: from [`BEFORE`] before the end of the `syscall` instruction.
+pub const AROUND: usize = 22;
+pub const BEFORE: u64 = 14;
 
 const MMAP: u32 = 9;
 const MPROTECT: u32 = 10;
@@ -27,6 +27,8 @@ const FIXED: u64 = 0x32;
 #[derive(Clone, Default)]
 pub(crate) struct Sites {
     list: Vec<Site>,
+    /// Those, by the address behind the call, that are the guest's code again.
+    restored: Vec<u64>,
     /// Pointers of the second shape: their addresses.
     odd: Vec<u64>,
     /// A thread is about to rewrite one. Two at once would take each other's right to write the page away.
@@ -34,13 +36,13 @@ pub(crate) struct Sites {
 }
 
 impl Thread {
-    /// Operations for this thread's next script that rewrite the call site whose instruction ends at `ip`: it jumps to a trampoline from then on. `code` is what stands there, from 7 bytes before `ip`. The
-    /// caller has seen that it lies in a private mapping of a file, which may be read and executed and not be written, and holds off whoever changes that. `None`: it cannot be done here, or not now, because
-    /// another thread of the process is at it.
-    pub fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<Op>> {
+    /// Operations for this thread's next script that rewrite the call site whose instruction ends at `ip`: it jumps to a trampoline from then on. `nr` is the call that was made there, `code` what stands
+    /// there, from [`BEFORE`] bytes before `ip`. The caller has seen that it lies in a private mapping of a file, which may be read and executed and not be written, and holds off whoever changes that.
+    /// `None`: it cannot be done here, or not now, because another thread of the process is at it.
+    pub fn rewrite(&self, nr: u32, ip: u64, code: &[u8; AROUND]) -> Option<Vec<Op>> {
         let mut st = lock(&self.state);
         self.is_back(&mut st, false);
-        let ops = self.space.rewrite(ip, code)?;
+        let ops = self.space.rewrite(nr, ip, code)?;
         st.errand = Some(Errand::Rewrite);
         Some(ops)
     }
@@ -59,21 +61,37 @@ impl Thread {
 }
 
 enum Shape {
-    Number(u32),
+    Number,
+    /// `Number` with an instruction in between that sets rsi to the sum of a register (of `lea`) and a number, or to the sum of the number and the address behind it.
+    Lea {
+        base: u16,
+        add: i32,
+    },
     /// Which of the tails compares.
     Compare(usize),
     /// As `Compare`, with the number 0 set in front: read(2).
     Zero(usize),
 }
 
-/// `code` begins 7 bytes before `ip`.
-fn shape(code: &[u8; AROUND]) -> Option<Shape> {
-    match code {
-        [0xb8, a, b, 0, 0, 0x0f, 0x05, ..] => Some(Shape::Number(u32::from_le_bytes([*a, *b, 0, 0]))),
-        [_, _, _, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, ..] => Some(Shape::Zero(0)),
-        [_, _, _, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, ..] => Some(Shape::Zero(1)),
-        [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(0)),
-        [_, _, _, _, _, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, ..] => Some(Shape::Compare(1)),
+/// `code` begins `BEFORE` bytes before the end of the `syscall` instruction, which made call `nr`: what looks like its number may be something else.
+fn shape(nr: u32, code: &[u8; AROUND]) -> Option<Shape> {
+    let number = |a, b| u32::from_le_bytes([a, b, 0, 0]) == nr;
+    let tail = |than| usize::from(than == 0);
+    match *code {
+        [.., 0xb8, a, b, 0, 0, 0x0f, 0x05, _, _, _, _, _, _, _, _] if number(a, b) => Some(Shape::Number),
+        [0xb8, a, b, 0, 0, rex, 0x8d, operands, d0, d1, d2, d3, 0x0f, 0x05, ..] if number(a, b) => {
+            let base = match (rex, operands) {
+                (0x48, 0x35) => lea::NONE,
+                (0x48, 0xb3) => lea::RBX,
+                (0x49, 0xb1) => lea::R9,
+                _ => return None,
+            };
+            Some(Shape::Lea { base, add: i32::from_le_bytes([d0, d1, d2, d3]) })
+        }
+        [.., 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, than @ 0..=1, 0xf0, 0xff, 0xff, _, _] if nr == 0 => {
+            Some(Shape::Zero(tail(than)))
+        }
+        [.., 0x0f, 0x05, 0x48, 0x3d, than @ 0..=1, 0xf0, 0xff, 0xff, _, _] => Some(Shape::Compare(tail(than))),
         _ => None,
     }
 }
@@ -92,7 +110,7 @@ impl Sites {
     pub fn rewrite(
         &mut self,
         base: u64,
-        ip: u64,
+        (nr, ip): (u32, u64),
         code: &[u8; AROUND],
         header: impl Fn(usize) -> u64,
     ) -> Option<Vec<Op>> {
@@ -101,29 +119,32 @@ impl Sites {
             return None;
         }
         let text = base + TEXT;
-        let (site, pointer, start, new): (Site, u64, u64, Vec<u8>) = match shape(code)? {
-            Shape::Number(nr) => {
-                let pointer = POINTERS + 8 * number as u64;
-                let [lo, hi, ..] = (pointer as u32).to_le_bytes();
-                let site = Site { ip, target: ip, nr, back: 7, unused: 0 };
-                (site, pointer, ip - 7, vec![0xff, 0x24, 0x25, lo, hi, 0x06, 0x00])
-            }
+        let numbered = |back: u16, base: u16, add: u64| {
+            let pointer = POINTERS + 8 * number as u64;
+            let [lo, hi, ..] = (pointer as u32).to_le_bytes();
+            let site = Site { ip, target: ip, nr, back, base, add };
+            (site, pointer, vec![0xff, 0x24, 0x25, lo, hi, 0x06, 0x00])
+        };
+        let comparing =
+            |tail: usize| Site { ip, target: text + header(header::TAILS + tail), back: 2, ..Site::default() };
+        let (site, pointer, new) = match shape(nr, code)? {
+            Shape::Number => numbered(7, lea::NONE, 0),
+            Shape::Lea { base: lea::NONE, add } => numbered(14, lea::NONE, (ip - 2).wrapping_add_signed(add.into())),
+            Shape::Lea { base, add } => numbered(14, base, i64::from(add) as u64),
             Shape::Compare(tail) => {
-                let start = ip - 2;
-                let pointer = self.odd_pointer((start + 6 + 6) as u8)?;
-                let distance = i32::try_from(pointer as i64 - (start + 6) as i64).ok()?;
-                let site = Site { ip, target: text + header(header::TAILS + tail), nr: 0, back: 2, unused: 0 };
-                (site, pointer, start, jump(0x25, distance))
+                let pointer = self.odd_pointer((ip - 2 + 6 + 6) as u8)?;
+                let distance = i32::try_from(pointer as i64 - (ip - 2 + 6) as i64).ok()?;
+                (comparing(tail), pointer, jump(0x25, distance))
             }
             Shape::Zero(tail) => {
                 // By rax, which is 0 here, so by an absolute address.
                 let pointer = self.odd_pointer(0x06)?;
-                let site = Site { ip, target: text + header(header::TAILS + tail), nr: 0, back: 2, unused: 0 };
-                (site, pointer, ip - 2, jump(0xa0, pointer as i32))
+                (comparing(tail), pointer, jump(0xa0, pointer as i32))
             }
         };
+        let start = site.range().start;
         let entry =
-            text + header(if site.back == 7 { header::ENTRIES7 } else { header::ENTRIES8 }) + 16 * number as u64;
+            text + header(if site.is_numbered() { header::ENTRIES7 } else { header::ENTRIES8 }) + 16 * number as u64;
         let mut ops = Vec::new();
         if self.list.is_empty() {
             ops.push(Op::call(MMAP, [POINTERS, POINTERS_LEN, 3, FIXED, u64::MAX, 0]));
@@ -133,14 +154,19 @@ impl Sites {
         let at = |n: usize| base + SITES + (n * size_of::<Site>()) as u64;
         ops.push(Op::Copy {
             addr: at(number),
-            bytes: words([site.ip, site.target, u64::from(site.nr) | u64::from(site.back) << 32, 0]),
+            bytes: words([
+                site.ip,
+                site.target,
+                u64::from(site.nr) | u64::from(site.back) << 32 | u64::from(site.base) << 48,
+                site.add,
+            ]),
         });
         ops.push(Op::Copy { addr: at(0), bytes: words([base >> PRIVATE_SHIFT, 0, 0, 0]) });
         // The page is read-only otherwise: a wild write of the guest faults there as it does without it.
         ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 3, 0, 0, 0]));
         ops.push(Op::Copy { addr: pointer, bytes: entry.to_le_bytes().to_vec() });
         ops.push(Op::call(MPROTECT, [POINTERS, POINTERS_LEN, 1, 0, 0, 0]));
-        stages(&mut ops, start, &new, if site.back == 7 { 5 } else { 2 });
+        stages(&mut ops, start, &new, site.middle());
         self.list.push(site);
         self.busy = true;
         Some(ops)
@@ -148,7 +174,7 @@ impl Sites {
 
     /// Where the old code is not back yet.
     pub fn rewritten(&self) -> Vec<Range<u64>> {
-        self.list.iter().filter(|site| site.unused == 0).map(Site::range).collect()
+        self.list.iter().filter(|site| !self.restored.contains(&site.ip)).map(Site::range).collect()
     }
 
     /// What a stub does to put the old code back at some of these. `None`: nothing.
@@ -157,18 +183,22 @@ impl Sites {
             return None;
         }
         let mut ops = Vec::new();
-        for site in self.list.iter_mut().filter(|site| site.unused == 0 && sites.contains(&site.range())) {
+        for site in &self.list {
+            if self.restored.contains(&site.ip) || !sites.contains(&site.range()) {
+                continue;
+            }
             let start = site.range().start;
             let [lo, hi, ..] = site.nr.to_le_bytes();
             let old = match site.back {
                 7 => vec![0xb8, lo, hi, 0, 0, 0x0f, 0x05],
+                14 => vec![0xb8, lo, hi, 0, 0, if site.base == lea::R9 { 0x49 } else { 0x48 }, 0x8d],
                 _ => {
                     let first = site.target == base + TEXT + header(header::TAILS);
                     vec![0x0f, 0x05, 0x48, 0x3d, u8::from(first), 0xf0, 0xff, 0xff]
                 }
             };
-            unstage(&mut ops, start, &old, if site.back == 7 { 5 } else { 2 });
-            site.unused = RESTORED;
+            unstage(&mut ops, start, &old, site.middle());
+            self.restored.push(site.ip);
         }
         self.busy = !ops.is_empty();
         self.busy.then_some(ops)
@@ -213,10 +243,20 @@ fn stages(ops: &mut Vec<Op>, start: u64, new: &[u8], middle: usize) {
 }
 
 impl Site {
+    /// It begins with the call's number.
+    fn is_numbered(&self) -> bool {
+        self.back > 2
+    }
+
     /// The code that is rewritten.
     fn range(&self) -> Range<u64> {
         let start = self.ip - u64::from(self.back);
-        start..start + if self.back == 7 { 7 } else { 8 }
+        start..start + if self.is_numbered() { 7 } else { 8 }
+    }
+
+    /// The byte of it to which somebody may come back.
+    fn middle(&self) -> usize {
+        if self.is_numbered() { 5 } else { 2 }
     }
 }
 
@@ -240,9 +280,6 @@ fn unstage(ops: &mut Vec<Op>, start: u64, old: &[u8], middle: usize) {
     ops.push(Op::call(MPROTECT, [pages, len, 5, 0, 0, 0]));
 }
 
-/// In `Site::unused` of the kernel process' own list: the site is the guest's code again.
-const RESTORED: u64 = 1;
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
@@ -250,11 +287,14 @@ mod tests {
 
     #[test]
     fn what_was_rewritten_comes_back() {
-        let number = [0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
-        let compare = [0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01];
-        let other = [0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x01];
-        for (code, start, len) in [(number, 0x40_1000, 7), (compare, 0x40_1005, 8), (other, 0x40_1005, 8)] {
-            let (mut sites, ops) = rewritten(0x40_1007, &code).unwrap();
+        for (nr, code, start, len) in [
+            (39, number(39), 0x40_1007, 7),
+            (14, with_lea(14, [0x48, 0x8d, 0xb3]), 0x40_1000, 7),
+            (14, with_lea(14, [0x49, 0x8d, 0xb1]), 0x40_1000, 7),
+            (1, compare(1), 0x40_100c, 8),
+            (0, zero(), 0x40_100c, 8),
+        ] {
+            let (mut sites, ops) = rewritten(nr, 0x40_100e, &code).unwrap();
             let old = &code[(start - 0x40_1000) as usize..][..len];
             let new = result(start, old, &ops);
             assert_ne!(new, old);
@@ -266,23 +306,47 @@ mod tests {
             let ops = restore(&mut sites, &all).unwrap();
             assert_eq!(result(start, &new, &ops), old);
             sites.busy = false;
-            assert!(restore(&mut sites, &all).is_none() && sites.rewritten().is_empty() && sites.has(0x40_1007));
+            assert!(restore(&mut sites, &all).is_none() && sites.rewritten().is_empty() && sites.has(0x40_100e));
         }
+    }
+
+    /// What stands in front, and what behind.
+    fn around(before: &[u8], behind: &[u8]) -> [u8; AROUND] {
+        let mut code = [0x90; AROUND];
+        code[BEFORE as usize - before.len()..BEFORE as usize].copy_from_slice(before);
+        code[BEFORE as usize..][..behind.len()].copy_from_slice(behind);
+        code
+    }
+
+    fn number(nr: u8) -> [u8; AROUND] {
+        around(&[0xb8, nr, 0, 0, 0, 0x0f, 0x05], &[0xc3])
+    }
+
+    fn with_lea(nr: u8, [rex, code, operands]: [u8; 3]) -> [u8; AROUND] {
+        around(&[0xb8, nr, 0, 0, 0, rex, code, operands, 0xf0, 0xff, 0xff, 0xff, 0x0f, 0x05], &[0xc3])
+    }
+
+    fn compare(than: u8) -> [u8; AROUND] {
+        around(&[0x0f, 0x05], &[0x48, 0x3d, than, 0xf0, 0xff, 0xff, 0x73, 0x01])
+    }
+
+    fn zero() -> [u8; AROUND] {
+        around(&[0x31, 0xc0, 0x0f, 0x05], &[0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x01])
     }
 
     #[test]
     fn one_at_a_time() {
-        let code = |nr| [0xb8, nr, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
-        let (mut sites, _) = rewritten(0x40_1007, &code(39)).unwrap();
-        let next = |sites: &mut Sites| sites.rewrite(0x7ffa_0000_0000, 0x40_2007, &code(110), |n| n as u64 * 0x100);
+        let (mut sites, _) = rewritten(39, 0x40_1007, &number(39)).unwrap();
+        let next =
+            |sites: &mut Sites| sites.rewrite(0x7ffa_0000_0000, (110, 0x40_2007), &number(110), |n| n as u64 * 0x100);
         assert!(next(&mut sites).is_none());
         sites.busy = false;
         assert!(next(&mut sites).is_some());
     }
 
-    fn rewritten(ip: u64, code: &[u8; AROUND]) -> Option<(Sites, Vec<Op>)> {
+    fn rewritten(nr: u32, ip: u64, code: &[u8; AROUND]) -> Option<(Sites, Vec<Op>)> {
         let mut sites = Sites::default();
-        let ops = sites.rewrite(0x7ffa_0000_0000, ip, code, |n| n as u64 * 0x100)?;
+        let ops = sites.rewrite(0x7ffa_0000_0000, (nr, ip), code, |n| n as u64 * 0x100)?;
         Some((sites, ops))
     }
 
@@ -291,7 +355,7 @@ mod tests {
         let mut code = old.to_vec();
         for op in ops {
             if let Op::Copy { addr, bytes } = op
-                && let Some(at) = addr.checked_sub(start).filter(|at| *at < 8)
+                && let Some(at) = addr.checked_sub(start).filter(|at| *at < BEFORE)
             {
                 code[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
             }
@@ -301,39 +365,59 @@ mod tests {
 
     #[test]
     fn a_numbered_site_jumps_by_an_absolute_pointer_with_an_invalid_middle() {
-        let code = [0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0];
-        let (sites, ops) = rewritten(0x40_1007, &code).unwrap();
-        assert_eq!(result(0x40_1000, &code[..7], &ops), [0xff, 0x24, 0x25, 0x08, 0x00, 0x06, 0x00]);
+        let code = number(39);
+        let (sites, ops) = rewritten(39, 0x40_1007, &code).unwrap();
+        assert_eq!(result(0x40_1000, &code[7..14], &ops), [0xff, 0x24, 0x25, 0x08, 0x00, 0x06, 0x00]);
         assert!(sites.has(0x40_1007) && !sites.has(0x40_1006));
         assert_eq!(sites.list[0].nr, 39);
     }
 
     #[test]
+    fn one_with_a_lea_keeps_its_call_and_knows_the_sum() {
+        for (operands, base, add) in [
+            ([0x48, 0x8d, 0x35], lea::NONE, 0x40_100c - 0x10),
+            ([0x48, 0x8d, 0xb3], lea::RBX, 0u64.wrapping_sub(0x10)),
+            ([0x49, 0x8d, 0xb1], lea::R9, 0u64.wrapping_sub(0x10)),
+        ] {
+            let code = with_lea(14, operands);
+            let (sites, ops) = rewritten(14, 0x40_100e, &code).unwrap();
+            let new = result(0x40_1000, &code[..14], &ops);
+            assert_eq!(new[..7], [0xff, 0x24, 0x25, 0x08, 0x00, 0x06, 0x00]);
+            assert_eq!(new[7..], code[7..14]);
+            assert_eq!((sites.list[0].base, sites.list[0].add, sites.list[0].back), (base, add, 14));
+        }
+        assert!(rewritten(14, 0x40_100e, &with_lea(14, [0x48, 0x8d, 0xb7])).is_none());
+    }
+
+    #[test]
     fn a_comparing_site_has_an_invalid_instruction_where_its_call_returns() {
-        let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01];
-        let (sites, ops) = rewritten(0x40_1102, &code).unwrap();
-        let new = result(0x40_1100, &code[5..13], &ops);
+        let code = compare(1);
+        let (sites, ops) = rewritten(20, 0x40_1102, &code).unwrap();
+        let new = result(0x40_1100, &code[12..20], &ops);
         assert_eq!((new[0], new[1], new[2]), (0xff, 0x25, 0x06));
         let distance = i32::from_le_bytes(new[2..6].try_into().unwrap());
         assert_eq!((0x40_1106 + i64::from(distance)) as u64, sites.odd[0]);
         assert!((POINTERS..POINTERS + POINTERS_LEN).contains(&sites.odd[0]));
         // Too far for a relative jump.
-        assert!(rewritten(0x7f00_0000_1102, &code).is_none());
+        assert!(rewritten(20, 0x7f00_0000_1102, &code).is_none());
     }
 
     #[test]
     fn a_read_jumps_from_everywhere() {
-        let code = [0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x01];
-        let (sites, ops) = rewritten(0x7f00_0000_1102, &code).unwrap();
-        let new = result(0x7f00_0000_1100, &code[5..13], &ops);
+        let code = zero();
+        let (sites, ops) = rewritten(0, 0x7f00_0000_1102, &code).unwrap();
+        let new = result(0x7f00_0000_1100, &code[12..20], &ops);
         assert_eq!((new[0], new[1], new[2]), (0xff, 0xa0, 0x06));
         assert_eq!(u64::from(u32::from_le_bytes(new[2..6].try_into().unwrap())), sites.odd[0]);
     }
 
     #[test]
     fn other_code_is_left_alone() {
-        assert!(rewritten(0x40_1007, &[0x90; AROUND]).is_none());
+        assert!(rewritten(39, 0x40_1007, &[0x90; AROUND]).is_none());
+        // Not the number of the call: the end of another instruction.
+        assert!(rewritten(39, 0x40_1007, &number(110)).is_none());
         // A number that needs more than 16 bits is no call.
-        assert!(rewritten(0x40_1007, &[0xb8, 1, 0, 1, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0, 0, 0]).is_none());
+        let large = around(&[0xb8, 1, 0, 1, 0, 0x0f, 0x05], &[]);
+        assert!(rewritten(1, 0x40_1007, &large).is_none());
     }
 }

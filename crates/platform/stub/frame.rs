@@ -15,6 +15,7 @@ pub mod uc {
     pub const R11: usize = 8;
     pub const RDI: usize = 13;
     pub const RSI: usize = 14;
+    pub const RBX: usize = 16;
     pub const RDX: usize = 17;
     pub const RAX: usize = 18;
     pub const RCX: usize = 19;

@@ -7,7 +7,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::frame::uc;
-use crate::layout::{KICK_SIGNAL, MAX_OUTS, MAX_SITES, Piece, READS, SITES, Site, WINDOW, poll};
+use crate::layout::{KICK_SIGNAL, MAX_OUTS, MAX_SITES, Piece, READS, SITES, Site, WINDOW, lea, poll};
 use crate::user::address;
 use crate::{Private, base, get, mailbox, put};
 
@@ -24,8 +24,6 @@ pub struct Passage {
     pub call: u64,
     pub ip: u64,
     pub target: u64,
-    /// Bytes from the call's instruction to `ip`.
-    pub back: u64,
     /// A kick came at a time when it could not be rung for.
     pub kicked: u64,
     /// The call's value, while the window is copied out.
@@ -35,7 +33,7 @@ pub struct Passage {
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, back: 0, kicked: 0, value: 0, stack: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, stack: 0 };
 }
 
 /// Where a signal that met a trampoline, or a site that is half rewritten, leads.
@@ -239,6 +237,22 @@ unsafe fn complete(frame: *mut u64, ip: u64, call: u64) {
     }
 }
 
+/// What stands between number and call.
+unsafe fn do_lea(frame: *mut u64, site: &Site) {
+    if site.back != 14 {
+        return;
+    }
+    // SAFETY: by the caller.
+    unsafe {
+        let base = match site.base {
+            lea::NONE => 0,
+            lea::RBX => *frame.add(uc::RBX),
+            _ => *frame.add(uc::R9),
+        };
+        *frame.add(uc::RSI) = base.wrapping_add(site.add);
+    }
+}
+
 /// A fault in the middle of a rewritten site: what stood there is done.
 unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
     // SAFETY: the table is looked at only where it is mapped and in use, by its head: a guest may unmap it.
@@ -267,13 +281,15 @@ unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
                     *frame.add(uc::RIP) = start; // complete meanwhile
                     return Entry::Later;
                 }
-                if site.back == 7 {
+                if site.back > 2 {
                     *frame.add(uc::RAX) = site.nr as u64;
                 }
+                do_lea(frame, &site);
                 *frame.add(uc::RIP) = site.ip;
                 return Entry::Call;
             }
-            if site.back == 7 && ip == site.ip.wrapping_sub(2) && byte(ip) == 0x06 {
+            if site.back > 2 && ip == start.wrapping_add(5) && byte(ip) == 0x06 {
+                do_lea(frame, &site);
                 *frame.add(uc::RIP) = site.ip;
                 return Entry::Call;
             }

@@ -10,7 +10,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, poll};
+use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, lea, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
@@ -74,6 +74,17 @@ tr_common7:
   seto al
   movzx eax, ax
   mov r11d, [rcx + {S_NR}]
+  cmp word ptr [rcx + {S_BACK}], 7
+  je 1f
+// the `lea` between number and call
+  mov rsi, [rcx + {S_ADD}]
+  cmp word ptr [rcx + {S_BASE}], {LEA_RBX}
+  jb 1f
+  je 2f
+  add rsi, r9
+  jmp 1f
+2:
+  add rsi, rbx
   jmp 1f
 tr_common8:
   lea rcx, [rip + stub_header + {TABLE}]
@@ -93,8 +104,6 @@ tr_common8:
   mov gs:[{P_CALL}], r11
   mov rax, [rcx + {S_TARGET}]
   mov gs:[{P_TARGET}], rax
-  mov eax, [rcx + {S_BACK}]
-  mov gs:[{P_BACK}], rax
   mov rax, [rcx + {S_IP}]
   mov gs:[{P_IP}], rax
 // from here on the call can be taken back
@@ -473,12 +482,14 @@ tr_pread_over:
     SHIFT = const PRIVATE_SHIFT,
     S_NR = const offset_of!(Site, nr),
     S_BACK = const offset_of!(Site, back),
+    S_BASE = const offset_of!(Site, base),
+    S_ADD = const offset_of!(Site, add),
+    LEA_RBX = const lea::RBX,
     S_IP = const offset_of!(Site, ip),
     S_TARGET = const offset_of!(Site, target),
     P_CALL = const P + offset_of!(Passage, call),
     P_IP = const P + offset_of!(Passage, ip),
     P_TARGET = const P + offset_of!(Passage, target),
-    P_BACK = const P + offset_of!(Passage, back),
     P_KICKED = const P + offset_of!(Passage, kicked),
     M_NR = const SHARED as usize + offset_of!(Mailbox, nr),
     M_ARGS = const SHARED as usize + offset_of!(Mailbox, args),

@@ -24,6 +24,17 @@ SITE(site_close, "3");
 SITE(site_getpgid, "121");
 SITE(site_getsid, "124");
 
+// With an instruction in between that sets rsi, as glibc has them where threads begin: write(2) of 4 bytes from such places.
+__asm__(".text\n.globl near_rip, near_rbx, near_r9, near_rbx_call, far_data\n.balign 64\n"
+        "near_rip: mov %rbx, %r8\n mov $4, %edx\n mov $1, %eax\n lea far_data(%rip), %rsi\n syscall\n jmp near_end\n"
+        "near_rbx: mov %rbx, %r8\n mov $4, %edx\n lea far_data-0x1000(%rip), %rbx\n mov $1, %eax\n lea 0x1000(%rbx), %rsi\n"
+        "near_rbx_call: syscall\n jmp near_end\n"
+        "near_r9: mov %rbx, %r8\n mov $4, %edx\n lea far_data+0x1000(%rip), %r9\n mov $1, %eax\n lea -0x1000(%r9), %rsi\n syscall\n"
+        "near_end: lea far_data(%rip), %rcx\n cmp %rcx, %rsi\n je 1f\n ud2\n1: mov %r8, %rbx\n ret\n"
+        ".data\nfar_data: .ascii \"data\"\n.text\n");
+long near_rip(long fd), near_rbx(long fd), near_r9(long fd);
+extern char near_rbx_call[], far_data[];
+
 __asm__(".text\n.globl site_any, site_any_end\n.balign 64\nsite_any: mov %rdi, %rax\n mov %rsi, %rdi\n mov %rdx, %rsi\n mov %rcx, %rdx\n mov %r8, %r10\n mov %r9, %r8\n"
         " syscall\nsite_any_end: cmp $-4095, %rax\n jae 1f\n ret\n1: neg %rax\n neg %rax\n ret\n");
 long site_any(long nr, long a, long b, long c, long d, long e);
@@ -112,6 +123,38 @@ TEST(forks_while_a_site_changes)
     CHECK(!bad);
 }
 
+static void *writes(void *arg)
+{
+    int *pipes = arg;
+    char seen[12];
+    for (int i = 0; i < OFTEN; i++) {
+        if (near_rip(pipes[1]) != 4 || near_rbx(pipes[1]) != 4 || near_r9(pipes[1]) != 4)
+            return "written";
+        if (read(pipes[0], seen, 12) != 12 || memcmp(seen, "datadatadata", 12) != 0)
+            return "read";
+    }
+    return NULL;
+}
+
+TEST(an_instruction_between_number_and_call)
+{
+    int pipes[4][2];
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        OK(pipe(pipes[i]));
+        EQ(pthread_create(&threads[i], NULL, writes, pipes[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *bad;
+        EQ(pthread_join(threads[i], &bad), 0);
+        CHECK(!bad);
+    }
+    // The call itself stands where it stood.
+    long result;
+    __asm__ volatile("mov %%rbx, %%r8; call *%[at]" : "=a"(result) : "0"(SYS_write), "D"(pipes[0][1]), "S"(far_data), "d"(0), [at] "r"(near_rbx_call) : "rcx", "r8", "r11", "memory", "cc");
+    EQ(result, 0);
+}
+
 static volatile int signals, strange;
 static void look(int signal, siginfo_t *info, void *context)
 {
@@ -133,8 +176,12 @@ TEST(signals_show_the_programs_own_text)
     struct itimerval often = {{0, 300}, {0, 300}};
     OK(setitimer(ITIMER_REAL, &often, NULL));
     long parent = getppid(), session = getsid(0);
+    int null = OK(open("/dev/null", O_WRONLY));
     for (int i = 0; i < 1000000 && signals < 200; i++) {
         EQ(site_getppid(0, 0, 0), parent);
+        EQ(near_rip(null), 4);
+        EQ(near_rbx(null), 4);
+        EQ(near_r9(null), 4);
         EQ(site_any(SYS_getsid, 0, 0, 0, 0, 0), session);
     }
     OK(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL));

@@ -66,8 +66,8 @@ pub struct Run {
     pub framed: bool,
     /// Of the address space that it had at its first call: a program that took its place has the same table.
     pub(super) hot: Option<Arc<Hot>>,
-    /// The call's site has become hot.
-    pub(super) due: Option<u64>,
+    /// The call and its site, which has become hot.
+    pub(super) due: Option<(u32, u64)>,
     /// Ends the wait at the record's deadline.
     pub(super) timer: Option<Timer>,
 }
@@ -285,10 +285,10 @@ impl Task {
 
     /// The call's value; where its site has become hot, the stub rewrites that on the way.
     fn leave_with(self: &Arc<Self>, mut run: Box<Run>, value: i64) {
-        if let Some(ip) = run.due.take()
+        if let Some((nr, ip)) = run.due.take()
             && !run.framed
             && let Some(thread) = self.thread()
-            && let Some(ops) = self.rewrite(ip)
+            && let Some(ops) = self.rewrite(nr, ip)
         {
             run.waits.end_call();
             run.record.stage = None;

@@ -101,7 +101,7 @@ impl Task {
                 run.hot = self.mm().map(|mm| mm.hot.clone());
             }
             let hot = run.hot.as_ref().is_some_and(|hot| hot.called(after, nr, ip));
-            run.due = hot.then_some(ip);
+            run.due = hot.then_some((nr, ip));
         }
         run.record.nr = nr;
         run.record.args = args;

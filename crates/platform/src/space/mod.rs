@@ -258,11 +258,11 @@ impl Space {
     }
 
     /// See [`Thread::rewrite`].
-    pub(crate) fn rewrite(&self, ip: u64, code: &[u8; AROUND]) -> Option<Vec<crate::Op>> {
+    pub(crate) fn rewrite(&self, nr: u32, ip: u64, code: &[u8; AROUND]) -> Option<Vec<crate::Op>> {
         if ip < crate::LOW + 7 {
             return None;
         }
-        lock(&self.sites).rewrite(self.core.region.base, ip, code, crate::zygote::header_word)
+        lock(&self.sites).rewrite(self.core.region.base, (nr, ip), code, crate::zygote::header_word)
     }
 
     /// The code of call sites that is not the guest's own now.
