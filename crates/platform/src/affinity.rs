@@ -64,6 +64,17 @@ pub(crate) fn bind_zygote(core: &Core, pid: i32) {
     }
 }
 
+/// Makes a call that sleeps until a waiting guest thread has run for a moment. The host would have this thread wake up on an idle core, which takes long, and the guest thread wait for it.
+pub(crate) fn stay<T>(core: &Core, call: impl FnOnce() -> T) -> T {
+    if core.cores.len() < 2 {
+        return call();
+    }
+    let _ = host::process::set_affinity(0, &[here()]);
+    let value = call();
+    let _ = host::process::set_affinity(0, &core.cores);
+    value
+}
+
 impl Thread {
     /// Binds the host thread to cores (numbers of the host), as its guest wants it.
     pub fn set_affinity(&self, cpus: &[usize]) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ use abi::Errno;
 use host::HostFd;
 use host::seccomp::notify;
 
+use crate::affinity::stay;
 use crate::core::Core;
 use crate::guest::Guest;
 use crate::layout::{KICK_SIGNAL, MAX_FDS, poll};
@@ -114,11 +115,13 @@ fn perform(out: Out) {
             }
         }
         Out::Files { shard, id, slot, files } => {
-            for (i, file) in files.iter().take(MAX_FDS).enumerate() {
-                // A failure shows in the script: its host call gets a bad descriptor.
-                let number = notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
-                once!(put slot, fds[i], number as u32);
-            }
+            stay(shard.core, || {
+                for (i, file) in files.iter().take(MAX_FDS).enumerate() {
+                    // A failure shows in the script: its host call gets a bad descriptor.
+                    let number = notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map_or(-1, |n| n as i32);
+                    once!(put slot, fds[i], number as u32);
+                }
+            });
         }
         Out::Close { shard, id, number } => {
             // Who is not there any more holds no file either.

@@ -411,6 +411,7 @@ impl Thread {
 
     /// Hands a file to the thread whose notification this is, now.
     pub(crate) fn hand_over(shard: &Shard, id: u64, file: &Arc<HostFd>) -> Result<i64, Errno> {
-        host::seccomp::notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd()).map(i64::from)
+        let hand = || host::seccomp::notify::add_fd(shard.doorbell.as_fd(), id, file.as_fd());
+        crate::affinity::stay(shard.core, hand).map(i64::from)
     }
 }
