@@ -32,20 +32,32 @@ pub struct Ended {
 
 /// Waits until any child has ended, and leaves it unreaped. ECHILD: there is none. EAGAIN: one stopped for another thread that traces it, who will let it go on in a moment.
 pub fn wait_any() -> Result<Ended, Errno> {
+    ended_child(0)?.ok_or(Errno::EAGAIN)
+}
+
+/// As [`wait_any`], but `None` where none has ended.
+pub fn poll_any() -> Result<Option<Ended>, Errno> {
+    ended_child(libc::WNOHANG)
+}
+
+fn ended_child(options: i32) -> Result<Option<Ended>, Errno> {
     // SAFETY: all zeros is a valid siginfo, and a valid rusage.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+    let options = options | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
     // SAFETY: the host fills in both. Only the host call itself, not the C library's function, knows the last argument.
     check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_ALL, 0, &raw mut info, options, &raw mut usage) })?;
     // SAFETY: a siginfo of SIGCHLD has both fields.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
     let status = match info.si_code {
         libc::CLD_EXITED => (status & 0xff) << 8,
         libc::CLD_DUMPED => status & 0x7f | 0x80,
         libc::CLD_KILLED => status & 0x7f,
         _ => return Err(Errno::EAGAIN),
     };
-    Ok(Ended { pid, status, peak_kb: usage.ru_maxrss as u64 })
+    Ok(Some(Ended { pid, status, peak_kb: usage.ru_maxrss as u64 }))
 }
 
 /// Removes a child that has ended from the process table.

@@ -3,7 +3,7 @@
 //! Owns the locks of the table of spaces, of the expected newborns and of the list of shards; none is held while another is taken.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub newborns: Mutex<HashMap<[u64; 2], Newborn>, Newborns>,
     /// So many processes may yet ring whose parents were killed while they forked them.
     pub orphans: AtomicUsize,
+    /// The reaper sleeps on this word: see `reaper`.
+    pub nap: AtomicU32,
     /// Behind the call instruction of the trampolines.
     pub called: u64,
     pub keeper: Keeper,

@@ -2,7 +2,7 @@
 //!
 //! Neighbours: `core` (the state). Owns no locks.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -70,6 +70,7 @@ impl Platform {
             spaces: Mutex::default(),
             newborns: Mutex::default(),
             orphans: AtomicUsize::new(0),
+            nap: AtomicU32::new(0),
             keeper: Keeper::new(),
             young: Default::default(),
             poller: Poller::new(),

@@ -241,6 +241,7 @@ impl Space {
     pub fn await_peak_kb(&self) -> Option<u64> {
         if self.ended.compare_exchange(ALIVE, AWAITED, Ordering::AcqRel, Ordering::Acquire) != Err(ENDED) {
             let start = Instant::now();
+            crate::reaper::hurry(self.core);
             crate::worker::block_in_place(|| {
                 while self.last_peak_kb().is_none()
                     && let Some(rest) = Duration::from_secs(1).checked_sub(start.elapsed())
