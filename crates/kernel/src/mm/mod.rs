@@ -53,11 +53,12 @@ pub struct Mm {
 /// The copy of a map that a fork makes, until its stub process is there.
 pub struct ForkedMm {
     state: State,
+    hot: Hot,
 }
 
 impl ForkedMm {
     pub fn attach(self, space: Arc<Space>) -> Arc<Mm> {
-        Mm::with_state(space, self.state)
+        Mm::with_hot(space, self.state, self.hot)
     }
 }
 
@@ -75,9 +76,13 @@ impl Mm {
         Mm::with_state(space, state)
     }
 
-    /// An address space with the map that an exec or a fork made.
+    /// An address space with the map that an exec made.
     pub fn with_state(space: Arc<Space>, state: State) -> Arc<Mm> {
-        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state), hot: Default::default() })
+        Mm::with_hot(space, state, Hot::default())
+    }
+
+    fn with_hot(space: Arc<Space>, state: State, hot: Hot) -> Arc<Mm> {
+        Arc::new(Mm { space, users: AtomicUsize::new(0), state: Mutex::new(state), hot: Arc::new(hot) })
     }
 
     /// The address space of the program that takes the place of another in its process.
@@ -103,7 +108,7 @@ impl Mm {
 
     /// What fork(2) copies.
     pub fn fork(&self) -> Op<ForkedMm> {
-        Ok(ForkedMm { state: self.state.lock().fork() })
+        Ok(ForkedMm { state: self.state.lock().fork(), hot: Hot::of_child(&self.hot) })
     }
 
     /// Plans a memory call for the stub: `mm.plan(|state| state.munmap(addr, len, &asker))`. The map's lock is held meanwhile.

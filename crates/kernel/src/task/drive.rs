@@ -66,7 +66,7 @@ pub struct Run {
     pub framed: bool,
     /// Of the address space that it had at its first call: a program that took its place has the same table.
     pub(super) hot: Option<Arc<Hot>>,
-    /// The call and its site, which has become hot.
+    /// A call and its site, which has become hot.
     pub(super) due: Option<(u32, u64)>,
     /// Ends the wait at the record's deadline.
     pub(super) timer: Option<Timer>,

@@ -100,8 +100,8 @@ impl Task {
             if run.hot.is_none() {
                 run.hot = self.mm().map(|mm| mm.hot.clone());
             }
-            let hot = run.hot.as_ref().is_some_and(|hot| hot.called(after, nr, ip));
-            run.due = hot.then_some((nr, ip));
+            let is_rewritten = || self.mm().is_some_and(|mm| mm.space().is_rewritten(ip));
+            run.due = run.hot.as_ref().and_then(|hot| hot.called(after, nr, ip, is_rewritten));
         }
         run.record.nr = nr;
         run.record.args = args;
