@@ -4,6 +4,7 @@
 
 #![allow(dead_code)] // each side uses its half
 
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The region starts at a multiple of this, so that its text never crosses a 4 GiB line (the filter compares the halves of the instruction pointer apart).
@@ -230,17 +231,30 @@ pub mod lea {
     pub const R9: u16 = 2;
 }
 
-/// States of `Mailbox::poll`.
+/// How a call is handed to a poller. The stub writes `Mailbox::poll`: a number, a multiple of `STEP` that is another for each call, and a state. The poller takes it there and writes number and state into
+/// `Mailbox::answer`. So each of the two cores waits on a cache line that the other one writes, and that line has all that there is to know.
 pub mod poll {
     pub const NONE: u32 = 0;
     /// The stub waits for a poller to take its call.
     pub const ASKED: u32 = 1;
+    /// As `ASKED`, and there is something in `Mailbox::given`.
+    pub const GIVEN: u32 = 2;
     /// Taken: wait on.
-    pub const TAKEN: u32 = 2;
-    /// `ret` is the call's value.
-    pub const ANSWERED: u32 = 3;
-    /// The answer takes long or needs the registers: ring KICK.
-    pub const RING: u32 = 4;
+    pub const TAKEN: u32 = 3;
+    /// In `answer`: `ret` is the call's value.
+    pub const ANSWERED: u32 = 4;
+    /// In `answer`: the answer takes long or needs the registers: ring KICK.
+    pub const RING: u32 = 5;
+    pub const STEP: u32 = 8;
+
+    /// A word's number, with a state.
+    pub const fn with(word: u32, state: u32) -> u32 {
+        word & !(STEP - 1) | state
+    }
+
+    pub const fn state(word: u32) -> u32 {
+        word % STEP
+    }
 }
 
 /// Most pieces that one answer copies out of the window.
@@ -274,37 +288,42 @@ pub struct Piece {
 /// One slot's page of shared memory.
 #[repr(C)]
 pub struct Mailbox {
-    // From the stub.
+    // A call, from the stub: a cache line.
     pub nr: u32,
-    pub unused: u32,
+    /// A call that waits for the poller: see [`poll`].
+    pub poll: AtomicU32,
     pub args: [u64; 6],
     /// Behind the call's instruction, of trapped calls and of those through a trampoline.
     pub ip: u64,
+    // Its answer, from the kernel process: another line, with three pieces.
+    /// See [`poll`].
+    pub answer: AtomicU32,
+    /// So many of `out` are valid, or [`READS`]. The stub clears it once that is done.
+    pub outs: u32,
+    pub ret: u64,
+    pub out: [Piece; MAX_OUTS],
+    pub unused: [u64; 6],
+    /// Of a call through a trampoline: see [`Given`]. A line of its own: many calls have none.
+    pub given: Given,
+    pub unused2: [u64; 5],
+    // What changes seldom.
     /// From the kernel process: a poller looks at `poll`.
     pub polled: AtomicU32,
-    /// A call that waits for the poller: see [`poll`].
-    pub poll: AtomicU32,
     /// From the kernel process: 1 while `ids` are right.
     pub local: u32,
     /// What getpid, gettid, getuid, getgid, geteuid and getegid answer.
     pub ids: [u32; 6],
     /// From the kernel process: 1 while the trampoline answers rt_sigprocmask.
     pub lent: AtomicU32,
+    pub unused3: u32,
     /// The signal mask, then.
     pub mask: AtomicU64,
-    /// Of a call through a trampoline: see [`Given`].
-    pub given: Given,
-    /// From the kernel process: so many of `out` are valid, or [`READS`]. The stub clears it once that is done.
-    pub outs: u32,
-    pub unused2: u32,
-    pub out: [Piece; MAX_OUTS],
     /// Signal, code, address, ip, sp, trap number, error code, in the stub.
     pub fault: [u64; 8],
     pub regs: [u64; REGS],
     // From the kernel process.
     pub op: u32,
     pub then: u32,
-    pub ret: u64,
     pub count: u32,
     pub nfds: u32,
     pub arg: [u64; 10],
@@ -357,6 +376,9 @@ pub struct Seed {
 }
 
 const _: () = assert!(size_of::<Mailbox>() <= WINDOW as usize);
+const _: () = assert!(
+    offset_of!(Mailbox, answer) == 64 && offset_of!(Mailbox, given) == 6 * 64 && offset_of!(Mailbox, polled) == 7 * 64
+);
 
 /// Word offsets in the header at the start of the text.
 pub mod header {

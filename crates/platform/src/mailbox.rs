@@ -147,6 +147,12 @@ impl Slot {
         unsafe { &(*self.at.as_ptr()).poll }
     }
 
+    /// The word by which the poller answers it.
+    pub fn answer(&self) -> &'static AtomicU32 {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).answer }
+    }
+
     /// See [`crate::LentMask`].
     pub fn lent(&self) -> &'static AtomicU32 {
         // SAFETY: as in `park`.
@@ -174,6 +180,7 @@ impl Slot {
         self.polled().store(0, Ordering::Relaxed);
         self.lent().store(0, Ordering::Relaxed);
         self.poll().store(layout::poll::NONE, Ordering::Relaxed);
+        self.answer().store(layout::poll::NONE, Ordering::Relaxed);
     }
 
     pub fn registers(&self, nr: u64) -> Registers {
@@ -238,6 +245,6 @@ mod tests {
         // guest-tests/programs/support/stub.h has these numbers, too.
         let at =
             [offset_of!(Mailbox, op), offset_of!(Mailbox, arg), offset_of!(Mailbox, fds), offset_of!(Mailbox, park)];
-        assert_eq!(at, [624, 648, 728, 760]);
+        assert_eq!(at, [720, 736, 816, 848]);
     }
 }

@@ -55,8 +55,8 @@ pub(crate) enum Out {
         tgid: i32,
         tid: i32,
     },
-    /// Has a thread whose call the poller took come to the doorbell.
-    Ring(Slot),
+    /// Has a thread whose call the poller took come to the doorbell: its mailbox, and `poll` there.
+    Ring(Slot, u32),
     /// Wakes a parked thread.
     Unpark(&'static AtomicU32),
     /// Wakes a thread of ours.
@@ -130,7 +130,7 @@ fn perform(out: Out) {
         Out::Give { core, pid, socket, files } => crate::handover::send(core, pid, &socket, &files),
         Out::Birth(order) => Tracer::order(order.shard.core, *order),
         Out::Kick { tgid, tid } => drop(host::process::tgkill(tgid, tid, KICK_SIGNAL as i32)),
-        Out::Ring(slot) => slot.poll().store(poll::RING, Ordering::Release),
+        Out::Ring(slot, asked) => slot.answer().store(poll::with(asked, poll::RING), Ordering::Release),
         // SAFETY: mailboxes are never unmapped.
         Out::Unpark(word) => unsafe { host::futex::wake_shared(word, 1) },
         Out::Wake(word) => host::futex::wake(word, 1),

@@ -224,11 +224,12 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
         for _ in 0..LOOKS {
             let mut any = false;
             for thread in &*watched {
-                if thread.mailbox.poll().load(Ordering::Acquire) != poll::ASKED {
+                let word = thread.mailbox.poll().load(Ordering::Acquire);
+                if !matches!(poll::state(word), poll::ASKED | poll::GIVEN) {
                     continue;
                 }
                 any = true;
-                let goes_on = serve(core, thread, &mut later);
+                let goes_on = serve(core, thread, word, &mut later);
                 calls += 1;
                 if !goes_on {
                     return (End::Gave, calls);
@@ -279,18 +280,19 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
     }
 }
 
-/// Takes and runs one call. False: it blocked, or somebody who was woken runs on this core now. `later`: since when one waits whom this call, or one before, woke.
-fn serve(core: &'static Core, thread: &Arc<Thread>, later: &mut Option<Instant>) -> bool {
+/// Takes and runs the call of this word. False: it blocked, or somebody who was woken runs on this core now. `later`: since when one waits whom this call, or one before, woke.
+fn serve(core: &'static Core, thread: &Arc<Thread>, word: u32, later: &mut Option<Instant>) -> bool {
     let mb = thread.mailbox;
     let guest = {
         let mut st = lock(&thread.state);
         if !matches!(st.at, At::Running) {
             return false; // gone, and the mailbox perhaps another's; or a guest that plays with its mailbox
         }
-        let asked = mb.poll().compare_exchange(poll::ASKED, poll::TAKEN, Ordering::AcqRel, Ordering::Acquire);
-        if asked.is_err() {
+        let taken = poll::with(word, poll::TAKEN);
+        if mb.poll().compare_exchange(word, taken, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return true; // withdrawn
         }
+        st.asked = word;
         st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
         thread.is_back(&mut st, false);
         st.at = At::Polled;
@@ -303,9 +305,9 @@ fn serve(core: &'static Core, thread: &Arc<Thread>, later: &mut Option<Instant>)
     let before = outgoing::wakes();
     match guest {
         Some(guest) => {
-            crate::window::open(thread);
+            crate::window::open(thread, poll::state(word) == poll::GIVEN);
             guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
-            crate::window::close_window();
+            crate::window::end();
         }
         None => thread.exit(),
     }

@@ -194,10 +194,10 @@ impl Shard {
         let Some(guest) = guest else { return thread.exit() };
         let Request { nr, args, ip } = request;
         if by_trampoline {
-            crate::window::open(thread);
+            crate::window::open(thread, true);
         }
         guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
-        crate::window::close_window();
+        crate::window::end();
     }
 
     /// A doorbell of a known thread.

@@ -78,6 +78,8 @@ pub(crate) struct State {
     /// Kick (again) before the next answer is given.
     pub kick_again: bool,
     pub request: Request,
+    /// `Mailbox::poll` of the call that the poller took.
+    pub asked: u32,
     /// Sequence number of the last doorbell, and what its SEND carries.
     pub seq: u64,
     pub value: i64,
@@ -143,6 +145,7 @@ impl State {
             kicked: false,
             kick_again: false,
             request: Request::default(),
+            asked: 0,
             seq: 1,
             value: 0,
             lost: None,

@@ -303,6 +303,7 @@ impl Thread {
             At::Polled => self.close_kept(None),
             _ => {}
         }
+        crate::window::answers(self);
         match st.at {
             At::Direct { id } => match answer {
                 Answer::Read(read) if st.errand.is_some() => {
@@ -327,12 +328,12 @@ impl Thread {
             At::Polled => match answer {
                 Answer::Read(read) if st.errand.is_some() => {
                     self.have_it_read(&mut st, read);
-                    self.mailbox.poll().store(poll::ANSWERED, Ordering::Release);
+                    self.mailbox.answer().store(poll::with(st.asked, poll::ANSWERED), Ordering::Release);
                 }
                 Answer::Ret(value) => {
                     st.at = At::Running;
                     once!(put self.mailbox, ret, value as u64);
-                    self.mailbox.poll().store(poll::ANSWERED, Ordering::Release);
+                    self.mailbox.answer().store(poll::with(st.asked, poll::ANSWERED), Ordering::Release);
                 }
                 other => self.have_polled_ring(&mut st, Some(other)),
             },
@@ -384,7 +385,7 @@ impl Thread {
     fn have_polled_ring(&self, st: &mut State, answer: Option<Answer>) {
         st.at = At::Coming(answer);
         st.kicked = true;
-        queue(Out::Ring(self.mailbox)); // not before the kernel has put away what it knows of the call
+        queue(Out::Ring(self.mailbox, st.asked)); // not before the kernel has put away what it knows of the call
     }
 
     /// Has the thread of a direct notification come to the doorbell with all its registers.

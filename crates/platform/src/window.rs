@@ -23,6 +23,10 @@ struct Open {
     /// Bytes of the window in use.
     used: usize,
     out: Vec<Piece>,
+    /// The call has its value: nothing comes here any more.
+    closed: bool,
+    /// The trampoline knows of `out`.
+    shown: bool,
 }
 
 #[derive(Default)]
@@ -36,8 +40,11 @@ thread_local! {
     static WINDOW: RefCell<State> = RefCell::default();
 }
 
-/// Opens the window of a thread whose call came through a trampoline.
-pub(crate) fn open(thread: &Arc<Thread>) {
+/// Opens the window of a thread whose call came through a trampoline. `is_given`: there may be something in it.
+pub(crate) fn open(thread: &Arc<Thread>, is_given: bool) {
+    if !is_given {
+        return;
+    }
     let mailbox = thread.mailbox;
     let mut given: Given = once!(get mailbox, given);
     given.in_len = given.in_len.min(WINDOW_LEN as u32);
@@ -48,17 +55,36 @@ pub(crate) fn open(thread: &Arc<Thread>) {
     }
     WINDOW.with_borrow_mut(|state| {
         let out = std::mem::take(&mut state.spare);
-        state.open = Some(Open { thread: thread.clone(), given, used, out });
+        state.open = Some(Open { thread: thread.clone(), given, used, out, closed: false, shown: false });
     });
 }
 
 /// The call has its value, or is run again: what was written goes with the answer, all else goes the ordinary way.
 pub fn close_window() {
     WINDOW.with_borrow_mut(|state| {
+        if let Some(open) = &mut state.open {
+            open.closed = true;
+        }
+    });
+}
+
+/// The first run of the call is over.
+pub(crate) fn end() {
+    WINDOW.with_borrow_mut(|state| {
         if let Some(mut open) = state.open.take() {
+            open.show();
             open.thread.wrote(open.used);
             open.out.clear();
             state.spare = open.out;
+        }
+    });
+}
+
+/// The thread is about to be answered.
+pub(crate) fn answers(thread: &Thread) {
+    WINDOW.with_borrow_mut(|state| {
+        if let Some(open) = state.open.as_mut().filter(|open| std::ptr::eq(&*open.thread, thread)) {
+            open.show();
         }
     });
 }
@@ -113,19 +139,15 @@ pub(crate) fn write(space: &Space, addr: u64, from: &[u8]) -> bool {
             return false;
         }
         open.thread.mailbox.window.write(at, from);
-        let piece = Piece { addr, offset: at as u32, len: from.len() as u32 };
-        let mailbox = open.thread.mailbox;
-        once!(put mailbox, out[open.out.len()], piece);
         open.used = at + from.len();
-        open.out.push(piece);
-        once!(put mailbox, outs, open.out.len() as u32);
+        open.out.push(Piece { addr, offset: at as u32, len: from.len() as u32 });
         true
     })
 }
 
 fn with<T: Default>(space: &Space, f: impl FnOnce(&mut Open) -> T) -> T {
     WINDOW.with_borrow_mut(|state| match &mut state.open {
-        Some(open) if std::ptr::eq(open.thread.space().as_ref(), space) => f(open),
+        Some(open) if !open.closed && std::ptr::eq(open.thread.space().as_ref(), space) => f(open),
         _ => T::default(),
     })
 }
@@ -141,6 +163,18 @@ fn meets(addr: u64, len: usize, other: u64, other_len: usize) -> bool {
 }
 
 impl Open {
+    /// Tells the trampoline what to copy. Not before the answer, with which it lies in one cache line: the stub looks at that all the time.
+    fn show(&mut self) {
+        let mailbox = self.thread.mailbox;
+        if self.out.is_empty() || std::mem::replace(&mut self.shown, true) {
+            return;
+        }
+        for (i, piece) in self.out.iter().enumerate() {
+            once!(put mailbox, out[i], *piece);
+        }
+        once!(put mailbox, outs, self.out.len() as u32);
+    }
+
     /// What is to be written goes to guest memory now, if it meets a range that is about to be accessed there.
     fn bring_if_met(&mut self, addr: u64, len: usize) {
         if self.out.iter().any(|piece| meets(addr, len, piece.addr, piece.len as usize)) {
@@ -156,7 +190,6 @@ impl Open {
             mailbox.window.read(piece.offset as usize, &mut bytes);
             let _ = self.thread.space().write(piece.addr, &bytes);
         }
-        once!(put mailbox, outs, 0);
     }
 }
 

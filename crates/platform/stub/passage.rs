@@ -28,12 +28,18 @@ pub struct Passage {
     pub kicked: u64,
     /// The call's value, while the window is copied out.
     pub value: u64,
+    /// The call's arguments.
+    pub args: [u64; 6],
+    /// Number of the last call that was handed to a poller.
+    pub number: u64,
+    /// `Mailbox::poll` of the one that is; 0: none.
+    pub asked: u64,
     /// The guest's stack pointer while the host's vDSO runs on the signal stack; 0 otherwise.
     pub stack: u64,
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, stack: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, args: [0; 6], number: 0, asked: 0, stack: 0 };
 }
 
 /// Where a signal that met a trampoline, or a site that is half rewritten, leads.
@@ -98,7 +104,7 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
         }
         if ip == address!("tr_ring") || ip == address!("tr_done") {
             (*p).passage.kicked = 0;
-            (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+            (*p).passage.asked = 0;
             let value = if ip == address!("tr_done") { (*p).passage.value } else { (*p).passage.call >> 16 };
             finish(p, frame, value);
             return Entry::Kick;
@@ -117,11 +123,13 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
         }
         if ip >= address!("tr_posting") && ip < address!("tr_call") {
             let word: &AtomicU32 = &(*mailbox(p)).poll;
-            let was = word.compare_exchange(poll::ASKED, poll::NONE, Ordering::AcqRel, Ordering::Acquire);
-            if was != Ok(poll::ASKED) && was != Err(poll::NONE) {
-                (*p).passage.kicked = 1; // taken: the poller's answer ends the wait
+            let asked = (*p).passage.asked as u32;
+            let was = word.compare_exchange(asked, poll::NONE, Ordering::AcqRel, Ordering::Acquire);
+            if asked != 0 && was == Err(poll::with(asked, poll::TAKEN)) {
+                (*p).passage.kicked = 1; // the poller's answer ends the wait
                 return Entry::Later;
             }
+            (*p).passage.asked = 0;
         }
         if ip <= address!("tr_call") {
             if ip >= address!("tr_free") {
@@ -130,7 +138,7 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
             take_back(p, frame);
         } else if ip < address!("tr_tails") {
             let value = if ip >= address!("tr_answered") && ip < address!("tr_finish") {
-                (*mailbox(p)).poll.store(poll::NONE, Ordering::Relaxed);
+                (*p).passage.asked = 0;
                 get!(mailbox(p), ret)
             } else if ip < address!("tr_valued") {
                 *frame.add(uc::RAX)
@@ -174,7 +182,9 @@ unsafe fn finish(p: *mut Private, frame: *mut u64, value: u64) {
             }
             i += 1;
         }
-        put!(mb, outs, 0);
+        if count > 0 {
+            put!(mb, outs, 0);
+        }
         arguments(p, frame);
         complete(frame, (*p).passage.ip, (*p).passage.call);
         *frame.add(uc::RAX) = value;
@@ -185,7 +195,7 @@ unsafe fn finish(p: *mut Private, frame: *mut u64, value: u64) {
 unsafe fn arguments(p: *mut Private, frame: *mut u64) {
     // SAFETY: by the caller.
     unsafe {
-        let args = get!(mailbox(p), args);
+        let args = (*p).passage.args;
         *frame.add(uc::RDI) = args[0];
         *frame.add(uc::RSI) = args[1];
         *frame.add(uc::RDX) = args[2];

@@ -37,12 +37,12 @@ global_asm!(
 .globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
 // the registers of the call's arguments, as they came
 .macro tr_arguments
-  mov rdi, gs:[{M_ARGS}]
-  mov rsi, gs:[{M_ARGS} + 8]
-  mov rdx, gs:[{M_ARGS} + 16]
-  mov r10, gs:[{M_ARGS} + 24]
-  mov r8, gs:[{M_ARGS} + 32]
-  mov r9, gs:[{M_ARGS} + 40]
+  mov rdi, gs:[{P_ARGS}]
+  mov rsi, gs:[{P_ARGS} + 8]
+  mov rdx, gs:[{P_ARGS} + 16]
+  mov r10, gs:[{P_ARGS} + 24]
+  mov r8, gs:[{P_ARGS} + 32]
+  mov r9, gs:[{P_ARGS} + 40]
 .endm
 tr_start:
 tr_entries7:
@@ -114,16 +114,15 @@ tr_saved:
   shr r11, 16
 tr_posting:
   mov gs:[{M_NR}], r11d
-  mov gs:[{M_ARGS}], rdi
-  mov gs:[{M_ARGS} + 8], rsi
-  mov gs:[{M_ARGS} + 16], rdx
-  mov gs:[{M_ARGS} + 24], r10
-  mov gs:[{M_ARGS} + 32], r8
-  mov gs:[{M_ARGS} + 40], r9
+  mov gs:[{P_ARGS}], rdi
+  mov gs:[{P_ARGS} + 8], rsi
+  mov gs:[{P_ARGS} + 16], rdx
+  mov gs:[{P_ARGS} + 24], r10
+  mov gs:[{P_ARGS} + 32], r8
+  mov gs:[{P_ARGS} + 40], r9
 // from here on the arguments' registers are free; r11d is the number
 tr_free:
   xor ecx, ecx
-  mov gs:[{M_OUTS}], ecx
   mov gs:[{M_LENS}], rcx
   cmp r11d, 14
   je tr_mask
@@ -160,7 +159,7 @@ tr_table:
   mov ecx, r8d
   shr ecx, 8
   movzx edi, cl
-  mov rsi, gs:[{M_ARGS} + rdi * 8]
+  mov rsi, gs:[{P_ARGS} + rdi * 8]
   test rsi, rsi
   jz tr_out
   shr ecx, 8
@@ -171,7 +170,7 @@ tr_table:
   je 1f
   movzx eax, cl
   shr ecx, 8
-  mov rax, gs:[{M_ARGS} + rax * 8]
+  mov rax, gs:[{P_ARGS} + rax * 8]
   cmp rax, {MOST_IN}
   ja tr_out
   imul ecx, eax
@@ -205,7 +204,7 @@ tr_clock:
   mov rsp, gs:[{P_STACK}]
   mov qword ptr gs:[{P_STACK}], 0
   mov r11d, {CLOCK_GETTIME}
-  mov rsi, gs:[{M_ARGS} + 8]
+  mov rsi, gs:[{P_ARGS} + 8]
   test eax, eax
   jnz tr_clock_failed
 tr_clock_insns:
@@ -315,7 +314,7 @@ tr_out:
   mov ecx, r8d
   shr ecx, 8
   movzx edi, cl
-  mov rsi, gs:[{M_ARGS} + rdi * 8]
+  mov rsi, gs:[{P_ARGS} + rdi * 8]
   test rsi, rsi
   jz tr_ask
   shr ecx, 8
@@ -323,7 +322,7 @@ tr_out:
   je 3f
   movzx eax, cl
   shr ecx, 8
-  mov rax, gs:[{M_ARGS} + rax * 8]
+  mov rax, gs:[{P_ARGS} + rax * 8]
   mov edi, {MOST_OUT}
   cmp rax, rdi
   cmova rax, rdi
@@ -357,25 +356,38 @@ tr_ask:
   jbe tr_direct
   cmp r11d, 28
   je tr_direct
-  mov eax, {BUDGET}
-  mov dword ptr gs:[{M_POLL}], {ASKED}
+  .irp at, 0, 8, 16, 24, 32, 40
+  mov rax, gs:[{P_ARGS} + \at]
+  mov gs:[{M_ARGS} + \at], rax
+  .endr
+  mov edx, gs:[{P_NUMBER}]
+  add edx, {STEP}
+  mov gs:[{P_NUMBER}], edx
+  xor ecx, ecx
+  cmp gs:[{M_LENS}], rcx
+  setne cl
+  lea eax, [rdx + rcx + {ASKED}]
+  mov gs:[{P_ASKED}], eax
+  mov gs:[{M_POLL}], eax
+  lea esi, [rdx + {RING}]
+  add edx, {ANSWERED}
+  mov edi, {BUDGET}
 4:
-  pause
-  mov ecx, gs:[{M_POLL}]
-  cmp ecx, {ANSWERED}
+  mov ecx, gs:[{M_ANSWER}]
+  cmp ecx, edx
   je tr_answered
-  cmp ecx, {RING}
+  cmp ecx, esi
   je tr_ring
-  cmp ecx, {TAKEN}
-  je 4b
-  dec eax
+  pause
+  dec edi
   jnz 4b
-  mov eax, {ASKED}
+  mov eax, gs:[{P_ASKED}]
   xor ecx, ecx
   lock cmpxchg gs:[{M_POLL}], ecx
-  mov eax, {BUDGET}
+  mov edi, {BUDGET}
   jne 4b
   // nobody looks: not to be waited for again before somebody does
+  mov gs:[{P_ASKED}], ecx
   mov gs:[{M_POLLED}], ecx
 tr_direct:
   tr_arguments
@@ -392,7 +404,7 @@ tr_called:
 5:
   jmp qword ptr gs:[{P_TARGET}]
 tr_answered:
-  mov dword ptr gs:[{M_POLL}], {NONE}
+  mov dword ptr gs:[{P_ASKED}], 0
   mov rax, gs:[{M_RET}]
   mov ecx, gs:[{M_OUTS}]
 // rax is the call's value, ecx the pieces to copy out
@@ -532,9 +544,12 @@ tr_pread_over:
     MOST_OUT = const pointers::MOST_OUT,
     M_POLLED = const SHARED as usize + offset_of!(Mailbox, polled),
     M_POLL = const SHARED as usize + offset_of!(Mailbox, poll),
-    NONE = const poll::NONE,
+    M_ANSWER = const SHARED as usize + offset_of!(Mailbox, answer),
+    P_ARGS = const P + offset_of!(Passage, args),
+    P_NUMBER = const P + offset_of!(Passage, number),
+    P_ASKED = const P + offset_of!(Passage, asked),
+    STEP = const poll::STEP,
     ASKED = const poll::ASKED,
-    TAKEN = const poll::TAKEN,
     ANSWERED = const poll::ANSWERED,
     RING = const poll::RING,
     BUDGET = const 2000,
