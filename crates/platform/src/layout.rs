@@ -231,25 +231,26 @@ pub mod lea {
     pub const R9: u16 = 2;
 }
 
-/// How a call is handed to a poller. The stub writes `Mailbox::poll`: a number, a multiple of `STEP` that is another for each call, and a state. The poller takes it there and writes number and state into
-/// `Mailbox::answer`. So each of the two cores waits on a cache line that the other one writes, and that line has all that there is to know.
+/// How a call is handed to a poller. The stub writes `Mailbox::poll`: from the lowest bit on 3 bits of a state, 13 of a number that is another for each call, and what it has given (`Mailbox::given`). The poller
+/// takes it there and writes number and state into `Mailbox::answer`. So each of the two cores waits on a cache line that the other one writes, and that line has all that there is to know.
 pub mod poll {
     pub const NONE: u32 = 0;
     /// The stub waits for a poller to take its call.
     pub const ASKED: u32 = 1;
-    /// As `ASKED`, and there is something in `Mailbox::given`.
-    pub const GIVEN: u32 = 2;
     /// Taken: wait on.
     pub const TAKEN: u32 = 3;
     /// In `answer`: `ret` is the call's value.
     pub const ANSWERED: u32 = 4;
     /// In `answer`: the answer takes long or needs the registers: ring KICK.
     pub const RING: u32 = 5;
+    /// From one number to the next, and all of its bits.
     pub const STEP: u32 = 8;
+    pub const NUMBER: u32 = 0xfff8;
+    pub const GIVEN_SHIFT: u32 = 16;
 
     /// A word's number, with a state.
     pub const fn with(word: u32, state: u32) -> u32 {
-        word & !(STEP - 1) | state
+        word & NUMBER | state
     }
 
     pub const fn state(word: u32) -> u32 {
@@ -259,28 +260,24 @@ pub mod poll {
 
 /// Most pieces that one answer copies out of the window.
 pub const MAX_OUTS: usize = 16;
-/// In `Mailbox::outs`, in place of a count: the trampoline makes pread64(2) with the first four of `arg`; if that says what `ret` is, the call is over, else RESULT is rung with what it says.
+/// A small piece lies there if it is the only one; and the arguments of a read, see [`READS`].
+pub const SMALL: usize = offset_of!(Mailbox, out) + size_of::<Piece>();
+pub const SMALL_LEN: usize = 2 * size_of::<Piece>();
+/// In `Mailbox::outs`, in place of a count: the trampoline makes pread64(2) with four words at `SMALL`; if that says what `ret` is, the call is over, else RESULT is rung with what it says.
 pub const READS: u32 = 1 << 31;
 /// Descriptors of a stub process from this number on are files that it keeps to read them; those below are of scripts.
 pub const KEPT: u32 = 16;
 pub const MOST_KEPT: usize = 4;
 
-/// What a trampoline did before it asked: `in_len` bytes from `in_addr` on are at the start of the window; `out_len` from `out_addr` on can be written.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Given {
-    pub in_addr: u64,
-    pub out_addr: u64,
-    pub in_len: u32,
-    pub out_len: u32,
-}
+/// In `Mailbox::given`: what the call may write can be written.
+pub const TOUCHED: u32 = 0x8000;
 
-/// A piece of the window that the trampoline copies to guest memory after the answer.
+/// A piece that the trampoline copies to guest memory after the answer.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Piece {
     pub addr: u64,
-    /// In the window.
+    /// From the start of the mailbox: in the window, or in the room of the other pieces, `SMALL`.
     pub offset: u32,
     pub len: u32,
 }
@@ -303,9 +300,9 @@ pub struct Mailbox {
     pub ret: u64,
     pub out: [Piece; MAX_OUTS],
     pub unused: [u64; 6],
-    /// Of a call through a trampoline: see [`Given`]. A line of its own: many calls have none.
-    pub given: Given,
-    pub unused2: [u64; 5],
+    /// Of a call through a trampoline: so many bytes that it reads are at the start of the window; and [`TOUCHED`].
+    pub given: u32,
+    pub unused2: [u32; 15],
     // What changes seldom.
     /// From the kernel process: a poller looks at `poll`.
     pub polled: AtomicU32,

@@ -23,6 +23,7 @@ mod pace;
 mod park;
 mod perform;
 mod platform;
+mod pointers;
 mod poller;
 mod reaper;
 mod region;

@@ -13,7 +13,7 @@ use host::HostFd;
 use host::memory::SharedBytes;
 
 use crate::answer::Registers;
-use crate::layout::{self, Mailbox, REGS, SHARED_LEN, SLOTS, STRIDE, WINDOW, WINDOW_LEN, reg};
+use crate::layout::{self, Mailbox, Piece, REGS, SHARED_LEN, SLOTS, SMALL_LEN, STRIDE, WINDOW, WINDOW_LEN, reg};
 use crate::sync::{Mutex, Pools, lock};
 
 /// A memory file with a mailbox for every slot.
@@ -151,6 +151,16 @@ impl Slot {
     pub fn answer(&self) -> &'static AtomicU32 {
         // SAFETY: as in `park`.
         unsafe { &(*self.at.as_ptr()).answer }
+    }
+
+    /// Writes at [`SMALL`], [`SMALL_LEN`] bytes at most.
+    pub fn put_small(&self, bytes: &[u8]) {
+        let mut words = [[0u8; 8]; SMALL_LEN / 8];
+        words.as_flattened_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let pieces = words.map(u64::from_ne_bytes);
+        for (i, [addr, rest]) in pieces.as_chunks::<2>().0.iter().enumerate() {
+            once!(put self, out[i + 1], Piece { addr: *addr, offset: *rest as u32, len: (*rest >> 32) as u32 });
+        }
     }
 
     /// See [`crate::LentMask`].

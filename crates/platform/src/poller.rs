@@ -225,7 +225,7 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
             let mut any = false;
             for thread in &*watched {
                 let word = thread.mailbox.poll().load(Ordering::Acquire);
-                if !matches!(poll::state(word), poll::ASKED | poll::GIVEN) {
+                if poll::state(word) != poll::ASKED {
                     continue;
                 }
                 any = true;
@@ -305,7 +305,7 @@ fn serve(core: &'static Core, thread: &Arc<Thread>, word: u32, later: &mut Optio
     let before = outgoing::wakes();
     match guest {
         Some(guest) => {
-            crate::window::open(thread, poll::state(word) == poll::GIVEN);
+            crate::window::open(thread, nr, &args, word >> poll::GIVEN_SHIFT);
             guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
             crate::window::end();
         }

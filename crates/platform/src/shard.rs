@@ -194,7 +194,7 @@ impl Shard {
         let Some(guest) = guest else { return thread.exit() };
         let Request { nr, args, ip } = request;
         if by_trampoline {
-            crate::window::open(thread, true);
+            crate::window::open(thread, nr, &args, once!(get thread.mailbox, given));
         }
         guest.event(thread, Event::Syscall { nr, args, ip, framed: false });
         crate::window::end();

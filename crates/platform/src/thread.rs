@@ -354,9 +354,7 @@ impl Thread {
 
     /// Writes down for the trampoline what it is to read.
     fn have_it_read(&self, st: &mut State, read: FileRead) {
-        for (i, word) in [read.number.into(), read.addr, read.len, read.at].into_iter().enumerate() {
-            once!(put self.mailbox, arg[i], word);
-        }
+        self.mailbox.put_small([read.number.into(), read.addr, read.len, read.at].map(u64::to_ne_bytes).as_flattened());
         once!(put self.mailbox, outs, READS);
         count(&self.core.counters.reads);
         once!(put self.mailbox, ret, read.len);

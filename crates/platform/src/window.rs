@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::layout::{Given, MAX_OUTS, Piece, WINDOW_LEN};
+use crate::layout::{MAX_OUTS, Piece, SMALL, SMALL_LEN, TOUCHED, WINDOW, WINDOW_LEN};
 use crate::mailbox::once;
+use crate::pointers;
 use crate::space::Space;
 use crate::thread::Thread;
 
@@ -17,12 +18,22 @@ const ALIGN: usize = 16;
 /// The first one starts there or later: the stub copies slowly to a place in a page up to a cache line behind its source's, and guests' buffers begin at a page or 16 bytes behind.
 const FIRST: usize = 256;
 
+/// What a trampoline did before it asked: `in_len` bytes from `in_addr` on are at the start of the window; `out_len` from `out_addr` on can be written.
+struct Given {
+    in_addr: u64,
+    in_len: usize,
+    out_addr: u64,
+    out_len: usize,
+}
+
 struct Open {
     thread: Arc<Thread>,
     given: Given,
     /// Bytes of the window in use.
     used: usize,
     out: Vec<Piece>,
+    /// The bytes of the first piece, if it is small.
+    small: [u8; SMALL_LEN],
     /// The call has its value: nothing comes here any more.
     closed: bool,
     /// The trampoline knows of `out`.
@@ -37,31 +48,32 @@ struct State {
 }
 
 thread_local! {
-    static WINDOW: RefCell<State> = RefCell::default();
+    static CURRENT: RefCell<State> = RefCell::default();
 }
 
-/// Opens the window of a thread whose call came through a trampoline. `is_given`: there may be something in it.
-pub(crate) fn open(thread: &Arc<Thread>, is_given: bool) {
-    if !is_given {
+/// Opens the window of a thread whose call came through a trampoline. `given`: `Mailbox::given`.
+pub(crate) fn open(thread: &Arc<Thread>, nr: u32, args: &[u64; 6], given: u32) {
+    if given == 0 {
         return;
     }
-    let mailbox = thread.mailbox;
-    let mut given: Given = once!(get mailbox, given);
-    given.in_len = given.in_len.min(WINDOW_LEN as u32);
-    let used = given.in_len as usize;
+    let (in_addr, (out_addr, out_len)) = pointers::ranges(nr, args);
+    let in_len = (given & !TOUCHED & 0xffff) as usize; // all that fits
+    let out_len = if given & TOUCHED != 0 { out_len } else { 0 };
+    let (given, used) = (Given { in_addr, in_len, out_addr, out_len }, in_len);
     thread.wrote(used);
-    if used == 0 && given.out_len == 0 || !thread.core.config.window {
+    if used == 0 && out_len == 0 || !thread.core.config.window {
         return;
     }
-    WINDOW.with_borrow_mut(|state| {
+    CURRENT.with_borrow_mut(|state| {
         let out = std::mem::take(&mut state.spare);
-        state.open = Some(Open { thread: thread.clone(), given, used, out, closed: false, shown: false });
+        state.open =
+            Some(Open { thread: thread.clone(), given, used, out, small: [0; SMALL_LEN], closed: false, shown: false });
     });
 }
 
 /// The call has its value, or is run again: what was written goes with the answer, all else goes the ordinary way.
 pub fn close_window() {
-    WINDOW.with_borrow_mut(|state| {
+    CURRENT.with_borrow_mut(|state| {
         if let Some(open) = &mut state.open {
             open.closed = true;
         }
@@ -70,7 +82,7 @@ pub fn close_window() {
 
 /// The first run of the call is over.
 pub(crate) fn end() {
-    WINDOW.with_borrow_mut(|state| {
+    CURRENT.with_borrow_mut(|state| {
         if let Some(mut open) = state.open.take() {
             open.show();
             open.thread.wrote(open.used);
@@ -82,7 +94,7 @@ pub(crate) fn end() {
 
 /// The thread is about to be answered.
 pub(crate) fn answers(thread: &Thread) {
-    WINDOW.with_borrow_mut(|state| {
+    CURRENT.with_borrow_mut(|state| {
         if let Some(open) = state.open.as_mut().filter(|open| std::ptr::eq(&*open.thread, thread)) {
             open.show();
         }
@@ -91,7 +103,7 @@ pub(crate) fn answers(thread: &Thread) {
 
 /// The call waits, or its answer is another than a value: what was written is brought to guest memory now.
 pub fn settle_window() {
-    WINDOW.with_borrow_mut(|state| {
+    CURRENT.with_borrow_mut(|state| {
         if let Some(open) = &mut state.open {
             open.bring();
         }
@@ -119,7 +131,7 @@ pub(crate) fn read(space: &Space, addr: u64, into: &mut [u8]) -> bool {
 pub(crate) fn prefix(space: &Space, addr: u64, into: &mut [u8]) -> usize {
     with(space, |open| {
         let Some(offset) = within(addr, 1, open.given.in_addr, open.given.in_len) else { return 0 };
-        let len = into.len().min(open.given.in_len as usize - offset);
+        let len = into.len().min(open.given.in_len - offset);
         into.get_mut(..len).map_or(0, |into| open.thread.mailbox.window.read(offset, into))
     })
 }
@@ -127,7 +139,7 @@ pub(crate) fn prefix(space: &Space, addr: u64, into: &mut [u8]) -> usize {
 /// Has the trampoline write guest memory; false if it will not.
 pub(crate) fn write(space: &Space, addr: u64, from: &[u8]) -> bool {
     with(space, |open| {
-        if meets(addr, from.len(), open.given.in_addr, open.given.in_len as usize) {
+        if meets(addr, from.len(), open.given.in_addr, open.given.in_len) {
             open.given.in_len = 0;
         }
         let at = open.used.next_multiple_of(ALIGN).max(FIRST);
@@ -138,24 +150,27 @@ pub(crate) fn write(space: &Space, addr: u64, from: &[u8]) -> bool {
             open.bring_if_met(addr, from.len());
             return false;
         }
-        open.thread.mailbox.window.write(at, from);
+        match from.len() {
+            ..=SMALL_LEN if open.out.is_empty() => open.small.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+            _ => _ = open.thread.mailbox.window.write(at, from),
+        }
         open.used = at + from.len();
-        open.out.push(Piece { addr, offset: at as u32, len: from.len() as u32 });
+        open.out.push(Piece { addr, offset: WINDOW as u32 + at as u32, len: from.len() as u32 });
         true
     })
 }
 
 fn with<T: Default>(space: &Space, f: impl FnOnce(&mut Open) -> T) -> T {
-    WINDOW.with_borrow_mut(|state| match &mut state.open {
+    CURRENT.with_borrow_mut(|state| match &mut state.open {
         Some(open) if !open.closed && std::ptr::eq(open.thread.space().as_ref(), space) => f(open),
         _ => T::default(),
     })
 }
 
 /// Offset of a range in another one that holds all of it.
-fn within(addr: u64, len: usize, start: u64, held: u32) -> Option<usize> {
+fn within(addr: u64, len: usize, start: u64, held: usize) -> Option<usize> {
     let offset = addr.checked_sub(start)?;
-    (offset.checked_add(len as u64)? <= u64::from(held)).then_some(offset as usize)
+    (offset.checked_add(len as u64)? <= held as u64).then_some(offset as usize)
 }
 
 fn meets(addr: u64, len: usize, other: u64, other_len: usize) -> bool {
@@ -169,10 +184,26 @@ impl Open {
         if self.out.is_empty() || std::mem::replace(&mut self.shown, true) {
             return;
         }
+        match &mut *self.out {
+            [piece] if piece.len as usize <= SMALL_LEN => {
+                piece.offset = SMALL as u32;
+                mailbox.put_small(&self.small);
+            }
+            _ => self.put_first(),
+        }
         for (i, piece) in self.out.iter().enumerate() {
             once!(put mailbox, out[i], *piece);
         }
         once!(put mailbox, outs, self.out.len() as u32);
+    }
+
+    /// Puts the first piece into the window, if it is small.
+    fn put_first(&self) {
+        if let Some(piece) = self.out.first()
+            && let Some(small) = self.small.get(..piece.len as usize)
+        {
+            self.thread.mailbox.window.write((piece.offset - WINDOW as u32) as usize, small);
+        }
     }
 
     /// What is to be written goes to guest memory now, if it meets a range that is about to be accessed there.
@@ -184,10 +215,11 @@ impl Open {
 
     /// Writes all pieces to guest memory. What cannot be written any more is lost, as when a thread unmaps memory that another one reads into.
     fn bring(&mut self) {
+        self.put_first();
         let mailbox = self.thread.mailbox;
         for piece in self.out.drain(..) {
             let mut bytes = vec![0; piece.len as usize];
-            mailbox.window.read(piece.offset as usize, &mut bytes);
+            mailbox.window.read((piece.offset - WINDOW as u32) as usize, &mut bytes);
             let _ = self.thread.space().write(piece.addr, &bytes);
         }
     }

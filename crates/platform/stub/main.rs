@@ -7,12 +7,13 @@
 
 #[path = "../src/layout.rs"]
 mod layout;
+#[path = "../src/pointers.rs"]
+mod pointers;
 
 mod blocks;
 mod frame;
 mod handler;
 mod passage;
-mod pointers;
 mod script;
 mod seed;
 mod socket;

@@ -177,7 +177,7 @@ unsafe fn finish(p: *mut Private, frame: *mut u64, value: u64) {
         let mut i = 0;
         while i < count {
             let piece = (&raw const (*mb).out).cast::<Piece>().add(i).read_volatile();
-            if !crate::user::copy(piece.addr, mb as u64 + WINDOW + piece.offset as u64, piece.len as u64) {
+            if !crate::user::copy(piece.addr, mb as u64 + piece.offset as u64, piece.len as u64) {
                 value = FAULTED;
             }
             i += 1;

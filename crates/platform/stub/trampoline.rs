@@ -10,7 +10,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, STRIDE, Site, TEXT, WINDOW, lea, poll};
+use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, SMALL, STRIDE, Site, TEXT, TOUCHED, WINDOW, lea, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
@@ -123,7 +123,7 @@ tr_posting:
 // from here on the arguments' registers are free; r11d is the number
 tr_free:
   xor ecx, ecx
-  mov gs:[{M_LENS}], rcx
+  mov gs:[{M_GIVEN}], ecx
   cmp r11d, 14
   je tr_mask
   cmp r11d, 13
@@ -178,11 +178,9 @@ tr_table:
   cmp ecx, {MOST_IN}
   ja tr_out
   mov edx, ecx
-  mov rax, rsi
 tr_in_insn:
   rep movsb
-  mov gs:[{M_IN}], rax
-  mov gs:[{M_LENS}], edx
+  mov gs:[{M_GIVEN}], edx
   jmp tr_out
 // clock_gettime of a clock that means the same to everybody: the host's vDSO reads it, on the signal stack
 tr_clock:
@@ -305,8 +303,7 @@ tr_string_insn:
   jb tr_string_insn
   jmp tr_out
 2:
-  mov gs:[{M_IN}], rsi
-  mov gs:[{M_LENS}], ecx
+  mov gs:[{M_GIVEN}], ecx
 tr_out:
   shr r8, 32
   jz tr_ask
@@ -332,7 +329,6 @@ tr_out:
 3:
   test ecx, ecx
   jz tr_ask
-  mov rax, rsi
   mov rdi, rsi
   add rdi, rcx
   jc tr_ask
@@ -343,8 +339,7 @@ tr_probe_insn:
   inc rsi
   cmp rsi, rdi
   jb tr_probe_insn
-  mov gs:[{M_OUT_ADDR}], rax
-  mov gs:[{M_LENS} + 4], ecx
+  or dword ptr gs:[{M_GIVEN}], {TOUCHED}
 tr_ask:
   cmp dword ptr gs:[{M_POLLED}], 0
   je tr_direct
@@ -362,11 +357,11 @@ tr_ask:
   .endr
   mov edx, gs:[{P_NUMBER}]
   add edx, {STEP}
+  and edx, {NUMBER}
   mov gs:[{P_NUMBER}], edx
-  xor ecx, ecx
-  cmp gs:[{M_LENS}], rcx
-  setne cl
-  lea eax, [rdx + rcx + {ASKED}]
+  mov eax, gs:[{M_GIVEN}]
+  shl eax, {GIVEN_SHIFT}
+  lea eax, [rax + rdx + {ASKED}]
   mov gs:[{P_ASKED}], eax
   mov gs:[{M_POLL}], eax
   lea esi, [rdx + {RING}]
@@ -423,7 +418,7 @@ tr_valued:
   mov rdi, gs:[{M_OUT} + r8]
   mov esi, gs:[{M_OUT} + {O_OFFSET} + r8]
   mov ecx, gs:[{M_OUT} + {O_LEN} + r8]
-  lea rsi, [r9 + rsi + {SHARED} + {WINDOW}]
+  lea rsi, [r9 + rsi + {SHARED}]
 tr_piece_insn:
   rep movsb
 tr_piece_done:
@@ -446,10 +441,10 @@ tr_piece_fault:
   jmp tr_piece_done
 // the data are in a file that this process keeps open: it reads them by itself
 tr_reading:
-  mov rdi, gs:[{M_ARG}]
-  mov rsi, gs:[{M_ARG} + 8]
-  mov rdx, gs:[{M_ARG} + 16]
-  mov r10, gs:[{M_ARG} + 24]
+  mov rdi, gs:[{M_SMALL}]
+  mov rsi, gs:[{M_SMALL} + 8]
+  mov rdx, gs:[{M_SMALL} + 16]
+  mov r10, gs:[{M_SMALL} + 24]
   mov eax, 17
   jmp tr_pread
 tr_was_read:
@@ -507,10 +502,11 @@ tr_pread_over:
     M_ARGS = const SHARED as usize + offset_of!(Mailbox, args),
     M_IP = const SHARED as usize + offset_of!(Mailbox, ip),
     M_RET = const SHARED as usize + offset_of!(Mailbox, ret),
-    M_ARG = const SHARED as usize + offset_of!(Mailbox, arg),
-    M_IN = const SHARED as usize + offset_of!(Mailbox, given.in_addr),
-    M_OUT_ADDR = const SHARED as usize + offset_of!(Mailbox, given.out_addr),
-    M_LENS = const SHARED as usize + offset_of!(Mailbox, given.in_len),
+    M_SMALL = const SHARED as usize + SMALL,
+    M_GIVEN = const SHARED as usize + offset_of!(Mailbox, given),
+    TOUCHED = const TOUCHED,
+    NUMBER = const poll::NUMBER,
+    GIVEN_SHIFT = const poll::GIVEN_SHIFT,
     M_LOCAL = const SHARED as usize + offset_of!(Mailbox, local),
     M_IDS = const SHARED as usize + offset_of!(Mailbox, ids),
     LOCAL = const pointers::LOCAL,
