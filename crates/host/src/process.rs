@@ -20,6 +20,27 @@ pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
 }
 
+/// CPU time, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    pub user: u64,
+    pub system: u64,
+}
+
+impl CpuTimes {
+    pub fn total(self) -> u64 {
+        self.user + self.system
+    }
+}
+
+impl std::ops::Add for CpuTimes {
+    type Output = CpuTimes;
+
+    fn add(self, other: CpuTimes) -> CpuTimes {
+        CpuTimes { user: self.user + other.user, system: self.system + other.system }
+    }
+}
+
 /// A child that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
@@ -28,6 +49,7 @@ pub struct Ended {
     pub status: i32,
     /// The most memory that was resident at once, KiB.
     pub peak_kb: u64,
+    pub times: CpuTimes,
 }
 
 /// Waits until any child has ended, and leaves it unreaped. ECHILD: there is none. EAGAIN: one stopped for another thread that traces it, who will let it go on in a moment.
@@ -57,7 +79,9 @@ fn ended_child(options: i32) -> Result<Option<Ended>, Errno> {
         libc::CLD_KILLED => status & 0x7f,
         _ => return Err(Errno::EAGAIN),
     };
-    Ok(Some(Ended { pid, status, peak_kb: usage.ru_maxrss as u64 }))
+    let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1000;
+    let times = CpuTimes { user: ns(usage.ru_utime), system: ns(usage.ru_stime) };
+    Ok(Some(Ended { pid, status, peak_kb: usage.ru_maxrss as u64, times }))
 }
 
 /// Removes a child that has ended from the process table.

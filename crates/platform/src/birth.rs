@@ -158,6 +158,7 @@ impl Shard {
             mailbox,
             used: AtomicUsize::new(0),
             affinity: Affinity::new(),
+            waited: Default::default(),
             state,
         });
         thread.space.add(&thread);

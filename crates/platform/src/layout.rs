@@ -339,6 +339,9 @@ pub struct Mailbox {
     pub cpu: u64,
     /// Address of the head of the thread's robust list, 0 for none: set_robust_list(2). The stub's word for it, while `local`.
     pub robust: u64,
+    /// From the stub, by the processor's counter: when it asked the poller last, and how long it has waited for it altogether.
+    pub asked_at: u64,
+    pub waited: u64,
     /// From the stub: the ucontext that holds the registers which it shows.
     pub context: u64,
     /// Start of a shard: see `seed`.

@@ -49,6 +49,7 @@ pub use layout::LOW;
 pub use mask::LentMask;
 pub use nursery::Nursery;
 pub use platform::Platform;
+pub use poller::on_poller;
 pub use rewrite::{AROUND, BEFORE};
 pub use space::{HostMap, Space};
 pub use thread::Thread;

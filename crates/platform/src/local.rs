@@ -1,4 +1,4 @@
-//! What the kernel shows a thread's trampolines, which answer questions with it without a trip: ids, and which signals have the action that they began with. And what they note: the robust list.
+//! What the kernel shows a thread's trampolines, which answer questions with it without a trip: ids, and which signals have the action that they began with. And what they note: the robust list, and how long they waited for the poller.
 //!
 //! Neighbours: the stub's trampoline.rs, `mask` (what they may change). Owns no locks; takes the thread's state.
 
@@ -6,6 +6,7 @@ use crate::mailbox::once;
 use crate::state::At;
 use crate::sync::lock;
 use crate::thread::Thread;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Thread {
     /// What getpid, gettid, getuid, getgid, geteuid and getegid answer from now on, without a trip to the kernel. `None`: the kernel answers them.
@@ -33,6 +34,13 @@ impl Thread {
         if !matches!(st.at, At::Gone) {
             once!(put self.mailbox, robust, head);
         }
+    }
+
+    /// How long it has waited for the poller, spinning, ns. The stub's word for it: any value at all, but none that is less than before.
+    pub fn waited_for_poller(&self) -> u64 {
+        let st = lock(&self.state);
+        let waited = if matches!(st.at, At::Gone) { 0 } else { once!(get self.mailbox, waited) };
+        host::time::counted(self.waited.fetch_max(waited, Relaxed).max(waited))
     }
 
     /// For which signals rt_sigaction(2), asked for the action, says that all of it is zero: bit 0 for signal 1. 0: the kernel answers.

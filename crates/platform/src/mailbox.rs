@@ -186,6 +186,7 @@ impl Slot {
         once!(put self, local, 0);
         once!(put self, untouched, 0);
         once!(put self, robust, 0);
+        once!(put self, waited, 0);
         self.park().store(0, Ordering::Relaxed);
         self.polled().store(0, Ordering::Relaxed);
         self.lent().store(0, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! It is bounded: it has one core, which those whom it watches keep off meanwhile; it sleeps once nobody calls for [`IDLE`], or few, gives the core away when a call blocks or wakes somebody, and rests, ever longer, when it finds that it
 //! was not running though it wanted to: then the core is not free. Neighbours: `shard` (says who calls often), `thread` (answers), the stub's trampoline.rs (waits). Owns the lock of the list of new threads.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +55,15 @@ pub(crate) struct Poller {
     rest: AtomicU64,
     /// A thread that it watches has called otherwise: it goes on calling.
     sign: AtomicBool,
+}
+
+thread_local! {
+    static POLLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the poller's thread: whose call it serves spins meanwhile.
+pub fn on_poller() -> bool {
+    POLLS.get()
 }
 
 fn now(core: &Core) -> u64 {
@@ -122,6 +132,7 @@ enum End {
 pub(crate) fn run(core: &'static Core) {
     let poller = &core.poller;
     poller.tid.store(host::rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
+    POLLS.set(true);
     let mut rest = SHORT_REST;
     let mut waited = waited_for_core(core);
     loop {

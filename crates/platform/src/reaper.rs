@@ -58,7 +58,7 @@ pub(crate) fn hurry(core: &Core) {
 }
 
 fn ended(core: &'static Core, child: Ended) {
-    let Ended { pid, status, peak_kb } = child;
+    let Ended { pid, status, .. } = child;
     core.trace(|| format!("host process {pid} ended with status {status:x}"));
     let space = lock(&core.spaces).remove(&pid);
     let Some(space) = space else {
@@ -71,7 +71,7 @@ fn ended(core: &'static Core, child: Ended) {
         shards.into_iter().for_each(|shard| shard.lost(pid));
         return host::process::reap(pid);
     };
-    let threads = space.end(peak_kb);
+    let threads = space.end(child);
     let mut guests = Vec::new();
     for thread in &threads {
         thread.shard.forget_pooled(thread);

@@ -44,6 +44,14 @@ global_asm!(
   mov r8, gs:[{P_ARGS} + 32]
   mov r9, gs:[{P_ARGS} + 40]
 .endm
+// counts how long the poller was waited for; rax and rdx are free
+.macro tr_waited
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  sub rax, gs:[{M_ASKED_AT}]
+  add gs:[{M_WAITED}], rax
+.endm
 tr_start:
 tr_entries7:
 .set k, 0
@@ -365,14 +373,18 @@ tr_ask:
   mov gs:[{P_ASKED}], eax
   mov gs:[{M_POLL}], eax
   lea esi, [rdx + {RING}]
-  add edx, {ANSWERED}
+  lea r8d, [rdx + {ANSWERED}]
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  mov gs:[{M_ASKED_AT}], rax
   mov edi, {BUDGET}
 4:
   mov ecx, gs:[{M_ANSWER}]
-  cmp ecx, edx
+  cmp ecx, r8d
   je tr_answered
   cmp ecx, esi
-  je tr_ring
+  je 8f
   pause
   dec edi
   jnz 4b
@@ -384,6 +396,11 @@ tr_ask:
   // nobody looks: not to be waited for again before somebody does
   mov gs:[{P_ASKED}], ecx
   mov gs:[{M_POLLED}], ecx
+  tr_waited
+  jmp tr_direct
+8:
+  tr_waited
+  jmp tr_ring
 tr_direct:
   tr_arguments
   mov eax, gs:[{P_CALL}]
@@ -400,6 +417,7 @@ tr_called:
   jmp qword ptr gs:[{P_TARGET}]
 tr_answered:
   mov dword ptr gs:[{P_ASKED}], 0
+  tr_waited
   mov rax, gs:[{M_RET}]
   mov ecx, gs:[{M_OUTS}]
 // rax is the call's value, ecx the pieces to copy out
@@ -545,6 +563,8 @@ tr_pread_over:
     P_NUMBER = const P + offset_of!(Passage, number),
     P_ASKED = const P + offset_of!(Passage, asked),
     STEP = const poll::STEP,
+    M_ASKED_AT = const SHARED as usize + offset_of!(Mailbox, asked_at),
+    M_WAITED = const SHARED as usize + offset_of!(Mailbox, waited),
     ASKED = const poll::ASKED,
     ANSWERED = const poll::ANSWERED,
     RING = const poll::RING,

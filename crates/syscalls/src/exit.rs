@@ -57,7 +57,8 @@ enum ExitStatusOrSignal {
 impl Report {
     /// May sleep.
     fn rusage(&self) -> crate::rlimit::Rusage {
-        crate::rlimit::rusage_of(&self.usage, self.child.peak().max(self.child.children_peak()))
+        let peak = self.child.peak().max(self.child.children_peak());
+        crate::rlimit::rusage_of(&self.usage, self.child.times_with_children(&self.usage), peak)
     }
     fn wait_status(&self) -> i32 {
         match self.status {

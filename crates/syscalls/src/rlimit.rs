@@ -1,6 +1,7 @@
 //! Limits and usage: getrlimit(2), prlimit(2), getrusage(2).
 
 use abi::Errno;
+use host::process::CpuTimes;
 use kernel::cred::Cap;
 use kernel::task::{Limit, Limits, Resource, ThreadGroup, Usage};
 use kernel::{Args, Call, Op, Ret, fail};
@@ -90,20 +91,27 @@ pub struct Rusage {
 }
 
 /// `peak`: the most memory that was resident at once, bytes.
-pub fn rusage_of(usage: &Usage, peak: u64) -> Rusage {
-    let utime = [(usage.cpu / 1_000_000_000) as i64, (usage.cpu % 1_000_000_000 / 1000) as i64];
-    Rusage { utime, maxrss: (peak / 1024) as i64, nvcsw: usage.waits as i64, ..Rusage::default() }
+pub fn rusage_of(usage: &Usage, times: CpuTimes, peak: u64) -> Rusage {
+    let timeval = |ns: u64| [(ns / 1_000_000_000) as i64, (ns % 1_000_000_000 / 1000) as i64];
+    Rusage {
+        utime: timeval(times.user),
+        stime: timeval(times.system),
+        maxrss: (peak / 1024) as i64,
+        nvcsw: usage.waits as i64,
+        ..Rusage::default()
+    }
 }
 
 pub fn sys_getrusage(call: &mut Call<'_>, [who, at, ..]: Args) -> Op<Ret> {
     let group = &call.task.group;
-    let (usage, peak) = match who as i32 {
-        0 => (group.usage(), group.peak()),
+    // The peak first: it waits for the host's last words, which tell the times, too.
+    let (peak, usage, times) = match who as i32 {
+        0 => (group.peak(), group.usage(), group.times()),
         // Memory is the process', also when a thread asks.
-        1 => (call.task.usage(), group.peak()),
-        -1 => (group.children_usage(), group.children_peak()),
+        1 => (group.peak(), call.task.usage(), call.task.times()),
+        -1 => (group.children_peak(), group.children_usage(), group.children_times()),
         _ => return fail(Errno::EINVAL),
     };
-    call.put(at, &rusage_of(&usage, peak))?;
+    call.put(at, &rusage_of(&usage, times, peak))?;
     Ok(().into())
 }

@@ -148,9 +148,9 @@ calls! {
     33 dup2 [fd fd] => full fdops::sys_dup2;
     34 pause [] => full signal::sys_pause;
     35 nanosleep [ptr ptr] => full time::sys_nanosleep;
-    36 getitimer [int ptr] => part timers::sys_getitimer, "ITIMER_VIRTUAL counts system time too";
+    36 getitimer [int ptr] => full timers::sys_getitimer;
     37 alarm [int] => full timers::sys_alarm;
-    38 setitimer [int ptr ptr] => part timers::sys_setitimer, "ITIMER_VIRTUAL counts system time too";
+    38 setitimer [int ptr ptr] => full timers::sys_setitimer;
     39 getpid [] => full process::sys_getpid;
     40 sendfile [fd fd ptr size] => full copy::sys_sendfile;
     41 socket [int int int] => part socket::sys_socket, "AF_UNIX and AF_NETLINK only";
@@ -212,7 +212,7 @@ calls! {
     97 getrlimit [int ptr] => full rlimit::sys_getrlimit;
     98 getrusage [int ptr] => full rlimit::sys_getrusage;
     99 sysinfo [ptr] => full system::sys_sysinfo;
-    100 times [ptr] => part time::sys_times, "all CPU time counts as user time";
+    100 times [ptr] => full time::sys_times;
     101 ptrace [hex int ptr ptr] => part ptrace::sys_ptrace, "calls that the host answers are not seen: futexes, private anonymous memory, clocks, sched_yield; debug registers; PTRACE_SYSEMU";
     102 getuid [] => full ids::sys_getuid;
     103 syslog [] => full system::sys_syslog;

@@ -132,14 +132,16 @@ pub fn sys_time(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     Ok(Ret::Value(now as u64))
 }
 
-/// All CPU time counts as user time.
 pub fn sys_times(call: &mut Call<'_>, [at, ..]: Args) -> Op<Ret> {
     let group = &call.task.group;
+    group.children_peak(); // waits for the host's last words of them
+    let (own, children) = (group.times(), group.children_times());
+    let ticks = |ns: u64| (ns / TICK) as i64;
     let tms = Tms {
-        tms_utime: (group.cpu_time() / TICK) as i64,
-        tms_stime: 0,
-        tms_cutime: (group.children_usage().cpu / TICK) as i64,
-        tms_cstime: 0,
+        tms_utime: ticks(own.user),
+        tms_stime: ticks(own.system),
+        tms_cutime: ticks(children.user),
+        tms_cstime: ticks(children.system),
     };
     call.put_if(at, &tms)?;
     Ok(Ret::Value(kernel::time::monotonic() / TICK))

@@ -243,6 +243,17 @@ TEST(cpu_time_is_counted)
     CHECK(atoll(text_of(at("", "cpuacct.usage"))) >= 30000000);
     EQ(atoll(text_of(at("b", "cpuacct.usage"))), 0);
     CHECK(!!strstr(text_of(at("a", "cpuacct.stat")), "user "));
+    WAIT_OK(FORK({
+        OK(put(at("b", "tasks"), "0"));
+        static char room[1 << 16];
+        int zero = OK(open("/dev/zero", O_RDONLY));
+        int64_t begin = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+        while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < begin + 100000000)
+            OK(read(zero, room, sizeof room));
+        CHECK(field(text_of(at("b", "cpuacct.stat")), "system ") >= 5);
+    }));
+    CHECK(field(text_of(at("b", "cpuacct.stat")), "system ") >= 5);
+    CHECK(field(text_of(at("", "cpuacct.stat")), "system ") >= 5);
     FAILS(EINVAL, put(at("a", "cpuacct.usage"), "5"));
     OK(put(at("a", "cpuacct.usage"), "0"));
     STREQ(text_of(at("a", "cpuacct.usage")), "0\n");

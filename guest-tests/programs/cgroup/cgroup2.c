@@ -93,6 +93,19 @@ TEST(processes_move_and_children_stay)
         }));
         CHECK(strtoll(strstr(text_of(at("a", "cpu.stat")), "usage_usec ") + 11, NULL, 10) >= 0);
     }));
+    WAIT_OK(FORK({
+        static char room[1 << 16];
+        OK(put(at("a", "cgroup.procs"), "0"));
+        int zero = OK(open("/dev/zero", O_RDONLY));
+        int64_t begin = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+        while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < begin + 100000000)
+            OK(read(zero, room, sizeof room));
+        CHECK(field(text_of(at("a", "cpu.stat")), "system_usec ") >= 50000);
+    }));
+    const char *times = text_of(at("a", "cpu.stat"));
+    long long all = field(times, "usage_usec "), parts = field(times, "user_usec ") + field(times, "system_usec ");
+    CHECK(all >= 100000 && parts >= all - 2 && parts <= all + 2);
+    CHECK(field(times, "system_usec ") >= 50000);
     OK(rmdir(at("a", "")));
     FAILS(ENOENT, rmdir(at("a", "")));
     FAILS(EBUSY, rmdir(top));

@@ -38,10 +38,12 @@ fn stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
     text(format_args!("nr_descendants {}\nnr_dying_descendants 0", group.subtree().len() - 1))
 }
 
-/// The stub's time is the guest's: user and system time are not told apart. What became of a limit is told where there can be one.
+/// What became of a limit is told where there can be one.
 fn cpu_stat(_io: &mut Io<'_>, group: &Arc<Cgroup>) -> Op<Vec<u8>> {
-    let usage = group.cpu_time() / 1000;
-    let used = format!("usage_usec {usage}\nuser_usec {usage}\nsystem_usec 0");
+    let times = group.times();
+    let us = |ns: u64| ns / 1000;
+    let [all, user, system] = [times.total(), times.user, times.system].map(us);
+    let used = format!("usage_usec {all}\nuser_usec {user}\nsystem_usec {system}");
     if group.is_container() || !group.controllers().contains(Controllers::CPU) {
         return text(used);
     }

@@ -3,6 +3,7 @@
 
 use super::{caller, kmsg, locks, memory};
 use crate::pseudo::{Node, Tree};
+use host::process::CpuTimes;
 use kernel::task::load;
 use kernel::version::{RELEASE, SYSNAME, VERSION};
 use kernel::vfs::{FileType, device_majors};
@@ -40,20 +41,21 @@ fn since_boot() -> u64 {
     host::time::boottime()
 }
 
-/// CPU time in ns: of guests, and of the kernel itself.
-fn used(kernel: &Kernel) -> (u64, u64) {
+/// CPU time in ns: of guests, and of the kernel itself, which is system time altogether, whether a guest's call was charged for it or not.
+fn used(kernel: &Kernel) -> CpuTimes {
     let own = host::rustix::time::clock_gettime(host::rustix::time::ClockId::ProcessCPUTime);
-    (load::cpu_time(kernel), own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64)
+    let own = own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64;
+    let (guests, calls) = load::times(kernel);
+    CpuTimes { user: guests.user, system: guests.system.saturating_sub(calls) + own }
 }
 
-fn idle(kernel: &Kernel) -> u64 {
-    let (user, system) = used(kernel);
-    (since_boot() * kernel.cpus as u64).saturating_sub(user + system)
+fn idle(used: CpuTimes, kernel: &Kernel) -> u64 {
+    (since_boot() * kernel.cpus as u64).saturating_sub(used.total())
 }
 
 fn uptime(kernel: &Kernel) -> Vec<u8> {
     let show = |ns: u64| format!("{}.{:02}", ns / 1_000_000_000, ns / 10_000_000 % 100);
-    format!("{} {}\n", show(since_boot()), show(idle(kernel))).into()
+    format!("{} {}\n", show(since_boot()), show(idle(used(kernel), kernel))).into()
 }
 
 fn loadavg(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
@@ -71,11 +73,11 @@ fn switches(kernel: &Kernel) -> u64 {
 
 /// Ticks of user, nice, system, idle, and what there is none of. Which processor ran what is the host's choice: each gets the same share.
 fn stat(io: &mut Io<'_>, kernel: &Arc<Kernel>) -> Op<Vec<u8>> {
-    let (user, system) = used(kernel);
-    let idle = idle(kernel);
+    let used = used(kernel);
+    let idle = idle(used, kernel);
     let line = |parts: u64| {
         let ticks = |ns: u64| ns / parts / 10_000_000;
-        format!("{} 0 {} {} 0 0 0 0 0 0\n", ticks(user), ticks(system), ticks(idle))
+        format!("{} 0 {} {} 0 0 0 0 0 0\n", ticks(used.user), ticks(used.system), ticks(idle))
     };
     let mut out = format!("cpu  {}", line(1));
     for cpu in 0..kernel.cpus {

@@ -16,6 +16,8 @@ pub enum Clock {
     Boottime,
     /// CPU time of a process or thread.
     Process(Weak<ThreadGroup>),
+    /// User time of a process.
+    User(Weak<ThreadGroup>),
     Thread(Weak<Task>),
 }
 
@@ -30,6 +32,7 @@ impl Clock {
             Clock::Monotonic => time::monotonic(),
             Clock::Boottime => host::time::boottime(),
             Clock::Process(group) => group.upgrade().map_or(0, |g| g.cpu_time()),
+            Clock::User(group) => group.upgrade().map_or(0, |g| g.times().user),
             Clock::Thread(task) => task.upgrade().map_or(0, |t| t.cpu_time()),
         }
     }
@@ -40,7 +43,7 @@ impl Clock {
         Some(match self {
             Clock::Monotonic => Deadline(at),
             Clock::Realtime | Clock::Boottime => Deadline::after(left),
-            Clock::Process(group) => {
+            Clock::Process(group) | Clock::User(group) => {
                 let threads = group.upgrade()?.tasks().len().max(1) as u64;
                 Deadline::after((left / threads).max(CPU_STEP))
             }

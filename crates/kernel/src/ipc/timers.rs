@@ -111,7 +111,7 @@ impl Timers {
     pub fn interval(&self, group: &Arc<ThreadGroup>, which: usize) -> Op<Arc<Timer>> {
         let (sig, clock) = match which {
             0 => (SIGALRM, Clock::Monotonic),
-            1 => (SIGVTALRM, Clock::Process(Arc::downgrade(group))),
+            1 => (SIGVTALRM, Clock::User(Arc::downgrade(group))),
             2 => (SIGPROF, Clock::Process(Arc::downgrade(group))),
             _ => return fail(Errno::EINVAL),
         };
@@ -217,7 +217,9 @@ impl Timer {
     /// Whose CPU time its clock counts, where it is that of a process.
     fn threads(&self) -> Vec<(Arc<Task>, Nanos)> {
         match &self.clock {
-            Clock::Process(group) => group.upgrade().map_or_else(Vec::new, |group| cpu_share::threads(&group)),
+            Clock::Process(group) | Clock::User(group) => {
+                group.upgrade().map_or_else(Vec::new, |group| cpu_share::threads(&group))
+            }
             _ => Vec::new(),
         }
     }

@@ -90,7 +90,7 @@ impl Task {
             fields: Mutex::<_, TaskFields>::new(fields),
             ptrace: Default::default(),
             exit_status: Default::default(),
-            cpu_at_end: Default::default(),
+            host_time_at_end: Default::default(),
         });
         pid.set_task(&task);
         task
@@ -147,6 +147,7 @@ impl Task {
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
                 seccomp: Seccomp::Off, // with the tree, see enter_tree
+                host_time_before: Default::default(),
                 vfork_parent: flags.contains(CloneFlags::VFORK).then(Queue::new),
                 birth: Some(birth),
             }
@@ -285,6 +286,7 @@ impl Task {
             timer_slack: 50_000,
             personality: 0,
             seccomp: init.seccomp.map_or(Seccomp::Off, Seccomp::Filter),
+            host_time_before: Default::default(),
             vfork_parent: None,
             birth: Some(Birth::Exec(image)),
         };
@@ -323,6 +325,7 @@ impl Task {
                 timer_slack: mine.timer_slack,
                 personality: mine.personality,
                 seccomp: mine.seccomp.clone(),
+                host_time_before: Default::default(),
                 vfork_parent: None,
                 birth: Some(birth),
             }
@@ -379,8 +382,13 @@ impl Task {
 
     pub(super) fn adopt_thread(&self, thread: &Arc<Thread>) {
         // An exec brings a second host thread: the first one ends, and with it the old address space.
+        let (old, mut before) = self.thread_and_before();
+        if let Some(old) = old {
+            before.add_thread(&old);
+        }
         let (old, cpus) = {
             let mut fields = self.fields.lock();
+            fields.host_time_before = before;
             (fields.thread.replace(thread.clone()), fields.affinity.clone())
         };
         if let Some(old) = old {

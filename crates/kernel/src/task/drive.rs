@@ -7,6 +7,7 @@
 
 use super::Task;
 use super::attention::{Attention, Delivery};
+use super::meter::Metered;
 use super::ptrace::Halt;
 use super::watchdog::Turn;
 use crate::call::{Next, OnDone, Record};
@@ -377,6 +378,7 @@ impl Task {
 impl Runnable for Task {
     fn run(self: Arc<Self>) {
         let _turn = Turn::begin(&self);
+        let _metered = Metered::begin(&self);
         if self.state.compare_exchange(QUEUED, RUNNING, AcqRel, Acquire).is_err() {
             return;
         }

@@ -4,6 +4,7 @@
 
 use super::Task;
 use super::drive::{Phase, RUNNING, Run, USER};
+use super::meter::Metered;
 use super::watchdog::Turn;
 use crate::call::{Next, OnDone};
 use crate::op::Restart;
@@ -32,12 +33,14 @@ const SYSCALL: [u8; 2] = [0x0f, 0x05];
 impl Guest for Task {
     fn born(self: Arc<Self>, thread: Arc<Thread>) {
         let _turn = Turn::begin(&self);
+        let _metered = Metered::begin(&self);
         self.adopt_thread(&thread);
         self.start(thread);
     }
 
     fn event(self: Arc<Self>, _thread: &Arc<Thread>, event: Event) {
         let _turn = Turn::begin(&self);
+        let _metered = Metered::of_event(&self);
         let Some(mut run) = self.enter() else {
             if let Event::Done { result, at } = event {
                 self.done_after_its_end(result, at);
@@ -76,6 +79,7 @@ impl Guest for Task {
 
     fn gone(self: Arc<Self>, status: i32) {
         let _turn = Turn::begin(&self);
+        let _metered = Metered::begin(&self);
         self.host_thread_gone(status);
     }
 }

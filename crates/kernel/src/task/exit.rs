@@ -122,7 +122,8 @@ impl Task {
         let status = group.exiting.get().copied().unwrap_or(ExitStatus::Code(0));
         let _ = self.exit_status.set(status);
         let thread = self.thread();
-        let _ = self.cpu_at_end.set(thread.as_ref().map_or(0, |t| t.cpu_time()));
+        self.keep_cpu_time();
+        super::meter::settle(self);
         self.mark_dead();
         self.leave_apart();
         super::pi::owner_died(self);
@@ -131,8 +132,8 @@ impl Task {
         if let Some(thread) = thread {
             let own = self.mm().filter(|mm| last && mm.users() <= 1);
             if let Some(mm) = own {
-                // Else `begin_exit` has asked before it killed the stub process.
-                if !group.is_exiting() {
+                // Else `end_at_once` has asked before it killed the stub process.
+                if !group.is_exiting() || group.ends_orderly() {
                     self.keep_peak(&mm);
                 }
                 thread.space().kill();

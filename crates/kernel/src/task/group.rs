@@ -4,7 +4,7 @@
 //! groups change together).
 
 use super::cgroup::Places;
-use super::{Cgroup, Container, CpuLimit, Limits, Pid, PidNs, Session, Task, Usage, usage::Peak};
+use super::{Cgroup, Container, CpuLimit, Limits, Pid, PidNs, Session, Task, Usage, left::Left, times::Told};
 use crate::locks::{GroupLinks, Leaf, ProcessSignals};
 use crate::signal::{Actions, Pending};
 use crate::vfs::Executed;
@@ -80,8 +80,10 @@ pub struct ThreadGroup {
     pub(super) ended: Mutex<Usage, Leaf>,
     pub(super) waited_for: Mutex<Usage, Leaf>,
     /// Memory that it left, and memory of its children that were waited for.
-    pub(super) left: Mutex<Peak, Leaf>,
-    pub(super) children_left: Mutex<Peak, Leaf>,
+    pub(super) left: Mutex<Left, Leaf>,
+    pub(super) children_left: Mutex<Left, Leaf>,
+    pub(super) told: Told,
+    pub(super) children_told: Told,
     /// What /proc/PID/exe links to; nothing once the process has ended.
     pub exe: Mutex<Option<Arc<Executed>>, Leaf>,
     /// Timers (itimers and POSIX timers), made when first used.
@@ -186,6 +188,8 @@ impl ThreadGroup {
             waited_for: Mutex::new(Usage::default()),
             left: Mutex::default(),
             children_left: Mutex::default(),
+            told: Told::default(),
+            children_told: Told::default(),
             exe: Mutex::new(None),
             timers: OnceLock::new(),
             cpu_limit: OnceLock::new(),

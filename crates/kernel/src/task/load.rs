@@ -6,6 +6,7 @@
 use super::{GroupState, Stop};
 use crate::Kernel;
 use crate::locks::Leaf;
+use host::process::CpuTimes;
 use lock::Mutex;
 
 struct Load {
@@ -48,7 +49,17 @@ pub fn tasks(kernel: &Kernel) -> (usize, usize) {
 
 /// CPU time of all guests, ns.
 pub fn cpu_time(kernel: &Kernel) -> u64 {
-    kernel.root_pid_ns.groups().into_iter().map(|(_, group)| group.cpu_time() + group.children_usage().cpu).sum()
+    let groups = kernel.root_pid_ns.groups().into_iter();
+    groups.map(|(_, group)| group.cpu_time() + group.children_usage().cpu()).sum()
+}
+
+/// How the CPU time of all guests is split, and the part of their system time that the kernel process has used.
+pub fn times(kernel: &Kernel) -> (CpuTimes, u64) {
+    let groups = kernel.root_pid_ns.groups().into_iter();
+    groups.fold(Default::default(), |(times, calls), (_, group)| {
+        let own = group.usage().calls + group.children_usage().calls;
+        (times + group.times() + group.children_times(), calls + own)
+    })
 }
 
 /// When the oldest process that is left began.

@@ -19,10 +19,12 @@ mod exit;
 mod freezer;
 mod fs;
 mod group;
+mod left;
 pub mod load;
 mod loopback;
 mod mask;
 mod memory;
+mod meter;
 mod ns;
 mod nsfs;
 pub mod pi;
@@ -35,6 +37,7 @@ mod run_call;
 mod sched;
 mod seccomp;
 mod send;
+mod times;
 mod tree;
 mod usage;
 pub mod watchdog;
@@ -102,8 +105,8 @@ pub struct Task {
     ptrace: ptrace::Ptrace,
     /// The exit status once it has exited (kept for the leader).
     pub exit_status: OnceLock<ExitStatus>,
-    /// CPU time when it ended, ns.
-    pub cpu_at_end: OnceLock<u64>,
+    /// CPU time of its host threads when it ended.
+    host_time_at_end: OnceLock<usage::HostTime>,
 }
 
 /// A thread's own signal state.
@@ -137,6 +140,8 @@ struct Fields {
     timer_slack: u64,
     personality: u32,
     seccomp: Seccomp,
+    /// Of host threads that it had before an exec.
+    host_time_before: usage::HostTime,
     /// Of a vfork child: who waits for its exec or exit.
     vfork_parent: Option<crate::wait::Queue>,
     /// How it begins, until it has begun.
@@ -151,6 +156,10 @@ impl Task {
 
     pub fn thread(&self) -> Option<Arc<platform::Thread>> {
         self.fields.lock().thread.clone()
+    }
+    fn thread_and_before(&self) -> (Option<Arc<platform::Thread>>, usage::HostTime) {
+        let fields = self.fields.lock();
+        (fields.thread.clone(), fields.host_time_before)
     }
     pub fn cred(&self) -> Arc<Cred> {
         self.fields.lock().cred.clone()
@@ -275,10 +284,6 @@ impl Task {
     }
     pub fn set_personality(&self, personality: u32) {
         self.fields.lock().personality = personality;
-    }
-    /// CPU time of this thread, ns.
-    pub fn cpu_time(&self) -> u64 {
-        self.cpu_at_end.get().copied().unwrap_or_else(|| self.thread().map_or(0, |t| t.cpu_time()))
     }
     /// A signal that a call of the task brings upon it (SIGPIPE, SIGXFSZ): it looks as if sent by itself.
     pub fn signal_self(self: &Arc<Self>, sig: i32) {

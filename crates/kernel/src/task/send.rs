@@ -177,8 +177,9 @@ pub fn notify_parent(group: &Arc<ThreadGroup>, what: SigChild) {
 pub fn child_info(group: &ThreadGroup, parent: &ThreadGroup, code: i32, status: i32) -> SigInfo {
     let pid = parent.pid_ns().map_or(0, |ns| group.pid.number_in(&ns));
     let uid = group.any_task().map_or(0, |t| t.cred().uid);
-    let ticks = (group.cpu_time() / 10_000_000) as i64;
-    SigInfo::child(code, pid, uid, status, ticks, 0)
+    let times = group.times_of_calls();
+    let ticks = |ns: u64| (ns / 10_000_000) as i64;
+    SigInfo::child(code, pid, uid, status, ticks(times.user), ticks(times.system))
 }
 
 /// Whether a process that the receiver can see sent it (si_pid is not 0): from such, init is protected.

@@ -3,9 +3,11 @@
 //! A thread counts for itself; a process keeps the sums of its threads that ended and of its children that were waited for.
 //! Locks: none of its own; the sums are in `Leaf`s of `ThreadGroup`, the first changed under `GroupLinks` with the list of threads.
 
+use super::left;
+use super::times::Told;
 use super::{Task, ThreadGroup};
 use crate::mm::Mm;
-use platform::Space;
+use platform::Thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,11 +20,17 @@ pub struct Counters {
     written_bytes: AtomicU64,
     reads: AtomicU64,
     writes: AtomicU64,
+    /// See `Usage`.
+    calls: AtomicU64,
+    pub(super) told: Told,
 }
 
 impl Counters {
     pub(super) fn waited(&self) {
         self.waits.fetch_add(1, Relaxed);
+    }
+    pub(super) fn called(&self, ns: u64) {
+        self.calls.fetch_add(ns, Relaxed);
     }
     /// A call of read(2)'s kind has moved so many bytes.
     pub fn read(&self, bytes: u64) {
@@ -33,6 +41,22 @@ impl Counters {
     pub fn wrote(&self, bytes: u64) {
         self.writes.fetch_add(1, Relaxed);
         self.written_bytes.fetch_add(bytes, Relaxed);
+    }
+}
+
+/// See `Usage`.
+#[derive(Clone, Copy, Default)]
+pub struct HostTime {
+    host: u64,
+    known_system: u64,
+}
+
+impl HostTime {
+    /// Another host thread takes this one's place. The address space may be others' still, and tells nothing of it then.
+    pub(super) fn add_thread(&mut self, thread: &Thread) {
+        let used = thread.times();
+        self.host += used.total();
+        self.known_system += used.system + thread.waited_for_poller().min(used.user);
     }
 }
 
@@ -57,57 +81,23 @@ impl IoUsage {
 /// A sum of what was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// CPU time in ns. The stub's time is the guest's: user and system time are not told apart.
-    pub cpu: u64,
+    /// CPU time of its host threads, ns.
+    pub host: u64,
+    /// What the kernel process used for it, ns.
+    pub calls: u64,
+    /// Part of `host` that is system time whatever the host says of its address spaces: its threads spun while the poller ran their calls, or it was used before an exec.
+    pub known_system: u64,
     pub waits: u64,
     pub io: IoUsage,
 }
 
 impl Usage {
     pub fn add(&mut self, other: &Usage) {
-        self.cpu += other.cpu;
+        self.host += other.host;
+        self.calls += other.calls;
+        self.known_system += other.known_system;
         self.waits += other.waits;
         self.io.add(&other.io);
-    }
-}
-
-/// The most memory that was resident at once in any of some address spaces. The host tells it when it ends their processes, and only who
-/// asks waits for that.
-#[derive(Clone, Default)]
-pub struct Peak {
-    bytes: u64,
-    open: Vec<Arc<Space>>,
-}
-
-impl Peak {
-    fn add_space(&mut self, space: Arc<Space>) {
-        self.open.push(space);
-        self.settle();
-    }
-
-    fn add(&mut self, other: &Peak) {
-        self.bytes = self.bytes.max(other.bytes);
-        self.open.extend(other.open.iter().cloned());
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        let bytes = &mut self.bytes;
-        self.open.retain(|space| match space.last_peak_kb() {
-            Some(kb) => {
-                *bytes = kb.saturating_mul(1024).max(*bytes);
-                false
-            }
-            None => true,
-        });
-    }
-
-    /// May sleep.
-    fn wait(mut self) -> u64 {
-        for space in std::mem::take(&mut self.open) {
-            self.bytes = space.await_peak_kb().unwrap_or(0).saturating_mul(1024).max(self.bytes);
-        }
-        self.bytes
     }
 }
 
@@ -121,7 +111,27 @@ impl Task {
             syscr: c.reads.load(Relaxed),
             syscw: c.writes.load(Relaxed),
         };
-        Usage { cpu: self.cpu_time(), waits: self.waits(), io }
+        let HostTime { host, known_system } = self.host_time();
+        Usage { host, calls: c.calls.load(Relaxed), known_system, waits: self.waits(), io }
+    }
+
+    /// Of its host threads.
+    fn host_time(&self) -> HostTime {
+        self.host_time_at_end.get().copied().unwrap_or_else(|| {
+            let (thread, HostTime { host, known_system }) = self.thread_and_before();
+            let (now, waited) = thread.map_or((0, 0), |t| (t.cpu_time(), t.waited_for_poller()));
+            HostTime { host: host + now, known_system: known_system + waited.min(now) }
+        })
+    }
+
+    /// It ends: what its host thread has used.
+    pub(super) fn keep_cpu_time(&self) {
+        let _ = self.host_time_at_end.set(self.host_time());
+    }
+
+    /// CPU time, ns.
+    pub fn cpu_time(&self) -> u64 {
+        self.host_time().host + self.counters.calls.load(Relaxed)
     }
 
     /// Voluntary context switches.
@@ -154,20 +164,18 @@ impl ThreadGroup {
     /// The most memory that was resident at once, bytes. May sleep.
     pub fn peak(&self) -> u64 {
         let now = self.tasks().iter().find_map(|t| t.mm()).map_or(0, |mm| mm.peak_bytes());
-        let left = self.left.lock().clone();
-        left.wait().max(now)
+        left::peak(&self.left).max(now)
     }
 
     /// As `peak`, of any of its children that were waited for, or theirs.
     pub fn children_peak(&self) -> u64 {
-        let left = self.children_left.lock().clone();
-        left.wait()
+        left::peak(&self.children_left)
     }
 
     /// CPU time of all its threads, living and dead, ns.
     pub fn cpu_time(&self) -> u64 {
         let (tasks, ended) = self.parts();
-        ended.cpu + tasks.iter().map(|t| t.cpu_time()).sum::<u64>()
+        ended.cpu() + tasks.iter().map(|t| t.cpu_time()).sum::<u64>()
     }
 
     /// Of its children that were waited for, and theirs.
@@ -183,7 +191,7 @@ impl ThreadGroup {
         self.ended.lock().add(&own);
         sum.io = IoUsage::default();
         self.waited_for.lock().add(&sum);
-        let mut left = child.left.lock().clone();
+        let mut left = child.left();
         left.add(&child.children_left.lock().clone());
         self.children_left.lock().add(&left);
     }
@@ -196,8 +204,9 @@ mod tests {
     #[test]
     fn amounts_add_up() {
         let io = IoUsage { rchar: 1, wchar: 2, syscr: 3, syscw: 4 };
-        let mut sum = Usage { cpu: 5, waits: 1, io };
-        sum.add(&Usage { cpu: 1, waits: 1, io });
-        assert_eq!(sum, Usage { cpu: 6, waits: 2, io: IoUsage { rchar: 2, wchar: 4, syscr: 6, syscw: 8 } });
+        let mut sum = Usage { host: 5, calls: 2, known_system: 1, waits: 1, io };
+        sum.add(&Usage { host: 1, calls: 3, known_system: 1, waits: 1, io });
+        let io = IoUsage { rchar: 2, wchar: 4, syscr: 6, syscw: 8 };
+        assert_eq!(sum, Usage { host: 6, calls: 5, known_system: 2, waits: 2, io });
     }
 }

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
 use host::HostFd;
+use host::process::Ended;
 
 use crate::core::Core;
 use crate::handover::Handover;
@@ -29,6 +30,7 @@ use crate::window;
 mod told;
 
 pub use told::HostMap;
+pub(crate) use told::system_time;
 
 const ALIVE: u32 = 0;
 const AWAITED: u32 = 1;
@@ -43,8 +45,8 @@ pub struct Space {
     mailboxes: Mutex<Option<Mailboxes>, Files>,
     dead: AtomicBool,
     killed: AtomicBool,
-    /// The most that was resident, in KiB, once the host has ended the process; 0 before.
-    peak: AtomicU64,
+    /// What the host said of the process when it had ended.
+    last: OnceLock<Ended>,
     /// `ALIVE`, `AWAITED` (somebody sleeps on this word) or `ENDED`.
     ended: AtomicU32,
     /// A thread that has the address space.
@@ -94,7 +96,7 @@ impl Space {
             mailboxes: Mutex::new(Some(mailboxes)),
             dead: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            peak: AtomicU64::new(0),
+            last: OnceLock::new(),
             ended: AtomicU32::new(ALIVE),
             access: AtomicI32::new(host_pid),
             counted: OnceLock::new(),
@@ -232,30 +234,33 @@ impl Space {
         Ok(HostFd::new(fd))
     }
 
-    /// The most that was resident at once, in KiB, if the host has ended the process.
-    pub fn last_peak_kb(&self) -> Option<u64> {
-        (self.ended.load(Ordering::Acquire) == ENDED).then(|| self.peak.load(Ordering::Relaxed))
+    /// What the host says of the process, if it has ended.
+    pub fn ended(&self) -> Option<Ended> {
+        self.last.get().copied()
     }
 
-    /// As `last_peak_kb`, of a process that is about to end: sleeps until the host has ended it. `None`: that takes more than a second.
-    pub fn await_peak_kb(&self) -> Option<u64> {
+    /// As `ended`, of a process that is about to end: sleeps until the host has ended it. `None`: that takes more than a second.
+    pub fn await_end(&self) -> Option<Ended> {
         if self.ended.compare_exchange(ALIVE, AWAITED, Ordering::AcqRel, Ordering::Acquire) != Err(ENDED) {
             let start = Instant::now();
             crate::reaper::hurry(self.core);
             crate::worker::block_in_place(|| {
-                while self.last_peak_kb().is_none()
+                while self.ended().is_none()
                     && let Some(rest) = Duration::from_secs(1).checked_sub(start.elapsed())
                 {
                     host::futex::wait(&self.ended, AWAITED, Some(rest));
                 }
             });
         }
-        self.last_peak_kb()
+        self.ended()
     }
 
     /// CPU time of the whole process, ns.
     pub fn cpu_time(&self) -> u64 {
-        host::process::cpu_time(self.host_pid).unwrap_or(0)
+        match self.ended() {
+            Some(ended) => ended.times.total(),
+            None => host::process::cpu_time(self.host_pid).unwrap_or(0),
+        }
     }
 
     /// See [`Thread::rewrite`].
@@ -365,9 +370,9 @@ impl Space {
     }
 
     /// The host process has ended: its threads, whose guests are to be told. Its memory is not touched from here on.
-    pub(crate) fn end(&self, peak_kb: u64) -> Vec<Arc<Thread>> {
+    pub(crate) fn end(&self, last: Ended) -> Vec<Arc<Thread>> {
         self.dead.store(true, Ordering::Release);
-        self.peak.store(peak_kb, Ordering::Relaxed);
+        let _ = self.last.set(last);
         if self.ended.swap(ENDED, Ordering::AcqRel) == AWAITED {
             host::futex::wake(&self.ended, i32::MAX);
         }

@@ -61,8 +61,8 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         Some(tty) => (tty.device(), tty.foreground().map_or(0, |p| p.number_in(ns))),
         None => (0, -1),
     };
-    let utime = ticks(if t.whole { t.group.cpu_time() } else { t.task.cpu_time() });
-    let cutime = ticks(t.group.children_usage().cpu);
+    let times = if t.whole { t.group.times() } else { t.task.times() };
+    let children = t.group.children_times();
     let threads = t.group.tasks().len().max(1);
     let start = ticks(t.task.started);
     let mm = t.mm();
@@ -95,7 +95,7 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         0,
         0,
         0,
-        utime as i64,
+        ticks(times.user) as i64,
     ];
     out.extend_from_slice(format!(") {}", state(t)).as_bytes());
     for field in fields {
@@ -108,7 +108,7 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     // Addresses are told to those who may look into the process; here the reader is not known to be one of them, so as Linux does
     // for the others they would be 0. They are the guest's own and no secret of the kernel's.
     let rest = format!(
-        " 0 {cutime} 0 {priority} {nice} {threads} 0 {start} {vsize} {rss} {rsslim} {} {} {stack} 0 0 {} {} {} {} {wchan} 0 0 \
+        " {stime} {cutime} {cstime} {priority} {nice} {threads} 0 {start} {vsize} {rss} {rsslim} {} {} {stack} 0 0 {} {} {} {} {wchan} 0 0 \
          {exit_signal} {cpu} {rt_priority} {policy} 0 0 0 {} {} {heap} {} {} {} {} {exit_code}\n",
         code.start,
         code.end,
@@ -122,6 +122,9 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
         args.end,
         env.start,
         env.end,
+        stime = ticks(times.system),
+        cutime = ticks(children.user),
+        cstime = ticks(children.system),
         priority = priority(t),
         nice = sched.nice,
         rt_priority = sched.priority,
@@ -132,11 +135,13 @@ pub fn stat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     Ok(out)
 }
 
-/// Time on a processor and time waited for one in ns, and how often it got one: the host's figures..
+/// Time on a processor and time waited for one in ns, and how often it got one. The last two are the host's figures.
 pub fn schedstat(_io: &mut Io<'_>, t: &Target) -> Op<Vec<u8>> {
     let host = t.task.thread().and_then(|thread| platform::block_in_place(|| thread.proc_file("schedstat")));
+    let rest = host.as_deref().and_then(|text| text.split_once(' ')).map(|(_, rest)| rest.trim_end().to_string());
     // How long it waited for a processor the host has forgotten with the thread.
-    Ok(host.unwrap_or_else(|| format!("{} 0 {}\n", t.task.cpu_time(), t.task.waits())).into_bytes())
+    let rest = rest.unwrap_or_else(|| format!("0 {}", t.task.waits()));
+    Ok(format!("{} {rest}\n", t.task.cpu_time()).into_bytes())
 }
 
 /// A device number as stat's tty_nr shows it: minor in bits 31-20 and 7-0, major in 15-8.

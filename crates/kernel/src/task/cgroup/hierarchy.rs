@@ -177,7 +177,7 @@ impl Hierarchies {
         self.one.lock().push(root.clone());
         let mut changed = Vec::new();
         for process in two.subtree().iter().flat_map(|group| group.processes()) {
-            root.add(&process, 0, &mut changed);
+            root.add(&process, [0, 0], &mut changed);
             process.recharge();
         }
         drop(tree);

@@ -1,6 +1,7 @@
 //! Processes in groups: coming, moving, going; killing all at once. cgroups(7).
 
 use super::threads::{Since, cpu_since};
+use super::times::Leaving;
 use super::{Cgroup, Charge, EventFile, TREE};
 use crate::cred::Cred;
 use crate::op::{Op, fail};
@@ -16,8 +17,9 @@ use std::sync::{Arc, Weak};
 #[derive(Clone)]
 pub(super) struct Member {
     pub process: Weak<ThreadGroup>,
-    /// Its CPU time when it came, ns.
+    /// Its CPU time when it came, and the system time in it, ns.
     pub cpu: u64,
+    pub system: u64,
     /// Threads that are elsewhere; and what others used while they were, ns.
     pub away: Vec<Since>,
     pub away_before: u64,
@@ -52,7 +54,7 @@ impl Cgroup {
             (None, None) => vec![self.clone()],
         };
         for group in &places {
-            group.add(process, 0, &mut changed);
+            group.add(process, [0, 0], &mut changed);
         }
         settled(process, tree, changed);
     }
@@ -100,13 +102,18 @@ impl Cgroup {
         Ok(())
     }
 
-    pub(super) fn add(self: &Arc<Self>, process: &Arc<ThreadGroup>, cpu: u64, changed: &mut Vec<Arc<Cgroup>>) {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        process: &Arc<ThreadGroup>,
+        [cpu, system]: [u64; 2],
+        changed: &mut Vec<Arc<Cgroup>>,
+    ) {
         let process_of = Arc::downgrade(process);
         let known = self
             .state
             .lock()
             .members
-            .insert(key(process), Member { process: process_of, cpu, away: Vec::new(), away_before: 0 });
+            .insert(key(process), Member { process: process_of, cpu, system, away: Vec::new(), away_before: 0 });
         process.set_place(self);
         if known.is_none() {
             self.count(true, changed);
@@ -115,13 +122,14 @@ impl Cgroup {
 
     /// False: it was no member.
     pub(super) fn take(self: &Arc<Self>, process: &Arc<ThreadGroup>, changed: &mut Vec<Arc<Cgroup>>) -> bool {
-        let now = process.cpu_time();
+        let (now, times) = (process.cpu_time(), Leaving::of(process));
         let Some(member) = self.state.lock().members.get(&key(process)).cloned() else { return false };
         let used = member.used(now);
         {
             let mut state = self.state.lock();
             state.members.remove(&key(process));
             state.cpu += used;
+            state.keep_times(&member, times);
         }
         self.count(false, changed);
         true

@@ -17,6 +17,7 @@ mod memory;
 mod ns;
 mod pids;
 mod threads;
+mod times;
 mod usage;
 mod watch;
 
@@ -32,6 +33,7 @@ pub use usage::{MemoryUse, memory_of};
 
 use crate::locks::{CgroupTree, Leaf};
 use crate::op::{Op, fail};
+use crate::task::times::Told;
 use crate::vfs::{Inode, notify};
 use crate::wait::{Events, Queue};
 use abi::Errno;
@@ -69,6 +71,7 @@ pub struct Cgroup {
     pids: pids::Count,
     memory: memory::Limit,
     cpu: bandwidth::Bandwidth,
+    told: Told,
     /// What holds its tasks, its own reasons and those of groups above.
     halts: AtomicU8,
     /// How often cgroup.kill was written.
@@ -112,6 +115,7 @@ struct State {
     cpuset: cpuset::Cpuset,
     /// CPU time of members that left and of groups that were removed, ns.
     cpu: u64,
+    gone: times::Gone,
     /// CPU time when cpuacct.usage was set back last.
     cpu_reset: u64,
     owner: (u32, u32),
@@ -144,6 +148,7 @@ impl Cgroup {
             device_list: device_list::DeviceList::default(),
             cpuset: cpuset::Cpuset::default(),
             cpu: 0,
+            gone: times::Gone::default(),
             cpu_reset: 0,
             owner,
             attrs: BTreeMap::new(),
@@ -158,6 +163,7 @@ impl Cgroup {
             pids: pids::Count::new(),
             memory: memory::Limit::new(),
             cpu: bandwidth::Bandwidth::new(),
+            told: Told::default(),
             halts: AtomicU8::new(halts),
             kills: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -248,7 +254,7 @@ impl Cgroup {
         let _tree = TREE.lock();
         let child = self.child(name).ok_or(Errno::ENOENT)?;
         let cpu = child.cpu_time();
-        {
+        let times = {
             let mut state = child.state.lock();
             if state.live > 0 || !state.children.is_empty() {
                 return fail(Errno::EBUSY);
@@ -256,10 +262,12 @@ impl Cgroup {
             state.removed = true;
             child.memory.lift();
             child.cpu.lift();
-        }
+            std::mem::take(&mut state.gone)
+        };
         let gone = {
             let mut state = self.state.lock();
             state.cpu += cpu;
+            state.gone.add(&times);
             state.children.remove(name)
         };
         drop(gone);

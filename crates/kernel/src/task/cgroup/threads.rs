@@ -173,7 +173,7 @@ impl Cgroup {
             }
         }
         home.take(process, changed);
-        self.add(process, process.cpu_time(), changed);
+        self.add(process, [process.cpu_time(), process.times().system], changed);
     }
 
     fn add_thread(self: &Arc<Self>, task: &Arc<Task>, cpu: u64, changed: &mut Vec<Arc<Cgroup>>) {
