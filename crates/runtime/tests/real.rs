@@ -44,6 +44,22 @@ fn a_container_goes_through_its_states() {
 }
 
 #[test]
+fn strace_shows_what_becomes_of_the_stubs_work() {
+    let place = Place::real();
+    place.config(&["sh", "-c", "echo x"], |_| ());
+    let answer = place.run(&["--strace", "run", "x"]);
+    let lines = answer.err.lines().filter_map(|line| line.split_once("] brk"));
+    let lines: Vec<&str> = lines.map(|(_, rest)| rest).collect();
+    let moves = lines.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("(0x")?.strip_suffix(')')?, pair[1])));
+    let moves: Vec<_> = moves.collect();
+    assert!(!moves.is_empty(), "{}", answer.err);
+    for (wanted, got) in moves {
+        assert_eq!(got, format!(" = 0x{wanted}"), "{}", answer.err);
+    }
+    place.assert_empty();
+}
+
+#[test]
 fn state_and_list_are_runcs() {
     let place = Place::real();
     place.config(&["sleep", "100"], |c| c["annotations"] = json!({ "a": "b" }));

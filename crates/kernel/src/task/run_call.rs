@@ -5,7 +5,7 @@
 use super::Task;
 use super::drive::{Phase, RUNNING, Run, WOKEN};
 use super::watchdog;
-use crate::call::{Call, Next, OnDone, Ret, StubWork};
+use crate::call::{Args, Call, Next, OnDone, Ret, StubWork};
 use crate::mm::untouched::{self, Left};
 use crate::op::Stop;
 use crate::wait::Interrupt;
@@ -53,7 +53,9 @@ impl Task {
             Ok(Ret::Stub(work)) => Some(if let StubWork::Read { read, .. } = &**work { read.len as i64 } else { 0 }),
             Ok(_) => Some(0),
         };
-        if let Some(tracer) = self.kernel.tracer.get() {
+        // What the stub's work comes to is shown when that is known.
+        let shown_later = self.kernel.tracer.get().is_some() && matches!(&out, Ok(Ret::Stub(work)) if has_value(work));
+        if let Some(tracer) = self.kernel.tracer.get().filter(|_| !shown_later) {
             tracer.leave(self, nr, &args, traced);
         }
         let left = untouched::finish();
@@ -90,7 +92,7 @@ impl Task {
                 self.group.begin_exit(super::ExitStatus::Code(status & 0xff));
                 Phase::Kicked
             }
-            Ok(Ret::Stub(work)) => self.start_stub_work(*work),
+            Ok(Ret::Stub(work)) => self.start_stub_work(*work, shown_later.then_some((nr, args))),
         };
         if !matches!(run.phase, Phase::Call) {
             run.waits.clear();
@@ -98,11 +100,17 @@ impl Task {
         true
     }
 
-    fn start_stub_work(self: &Arc<Self>, work: StubWork) -> Phase {
+    /// `shown`: a call whose value the log is to show.
+    fn start_stub_work(self: &Arc<Self>, work: StubWork, shown: Option<(u32, Args)>) -> Phase {
         let Some(thread) = self.thread() else { return Phase::Leaving(Errno::ESRCH.ret()) };
         match work {
             StubWork::Script { script, on_done } => {
-                let (script, on_done) = if self.is_traced() { reported(script, on_done) } else { (script, on_done) };
+                let report = self.is_traced() || shown.is_some();
+                let (script, on_done) = if report { reported(script, on_done) } else { (script, on_done) };
+                let on_done = match shown {
+                    Some(call) => showing(call, on_done),
+                    None => on_done,
+                };
                 self.call_back(&thread); // in a new program
                 thread.script(script);
                 Phase::Stub(Some(on_done))
@@ -132,7 +140,24 @@ impl Task {
     }
 }
 
-/// The script of a tracee's call, whose end its tracer sees before the guest does.
+/// Whether the guest's call has a value when the stub is done.
+fn has_value(work: &StubWork) -> bool {
+    let StubWork::Script { script, .. } = work else { return false };
+    matches!(script.then, Then::Return(_) | Then::ReturnLast | Then::Report)
+}
+
+/// Shows the call's value in the log when the stub has reported.
+fn showing((nr, args): (u32, Args), on_done: OnDone) -> OnDone {
+    Box::new(move |task, result, at| {
+        let next = on_done(task, result, at);
+        if let (Next::Value(value), Some(tracer)) = (&next, task.kernel.tracer.get()) {
+            tracer.leave(task, nr, &args, Some(*value));
+        }
+        next
+    })
+}
+
+/// The script of a tracee's call, whose end its tracer sees before the guest does, or of one whose value the log shows.
 fn reported(script: Script, on_done: OnDone) -> (Script, OnDone) {
     let value = match script.then {
         Then::Return(value) => Some(value),
