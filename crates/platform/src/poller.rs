@@ -15,7 +15,7 @@ use crate::guest::Event;
 use crate::layout::poll;
 use crate::mailbox::once;
 use crate::outgoing::{self, Out};
-use crate::state::{At, Request};
+use crate::state::{At, Request, Wait};
 use crate::sync::{Mutex, Watches, lock};
 use crate::thread::Thread;
 
@@ -294,7 +294,7 @@ fn stay(core: &'static Core, watched: &mut Vec<Arc<Thread>>) -> (End, u64) {
 /// Takes and runs the call of this word. False: it blocked, or somebody who was woken runs on this core now. `later`: since when one waits whom this call, or one before, woke.
 fn serve(core: &'static Core, thread: &Arc<Thread>, word: u32, later: &mut Option<Instant>) -> bool {
     let mb = thread.mailbox;
-    let guest = {
+    let (guest, Request { nr, args, ip }) = {
         let mut st = lock(&thread.state);
         if !matches!(st.at, At::Running) {
             return false; // gone, and the mailbox perhaps another's; or a guest that plays with its mailbox
@@ -304,14 +304,14 @@ fn serve(core: &'static Core, thread: &Arc<Thread>, word: u32, later: &mut Optio
             return true; // withdrawn
         }
         st.asked = word;
+        st.wait = Wait::None;
         st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
         thread.is_back(&mut st, false);
         st.at = At::Polled;
         st.value = 0;
-        st.guest.clone()
+        (st.guest.clone(), st.request)
     };
     count(&core.counters.polled);
-    let Request { nr, args, ip } = lock(&thread.state).request;
     core.trace(|| format!("{} polled {nr} {args:x?} ip {ip:x}", thread.host_tid));
     let before = outgoing::wakes();
     match guest {

@@ -169,6 +169,7 @@ impl Shard {
                 st.at = At::Direct { id: n.id };
                 st.request = request;
                 st.value = 0;
+                st.wait = Wait::None;
             }
             At::Direct { .. } if st.request == request => {
                 st.at = At::Direct { id: n.id }; // the host froze the thread: the same call under a new id
@@ -255,6 +256,7 @@ impl Shard {
             bell::CALL => {
                 let mb = thread.mailbox;
                 st.request = Request { nr: once!(get mb, nr), args: once!(get mb, args), ip: once!(get mb, ip) };
+                st.wait = Wait::None;
                 st.result_due = false;
                 count(&self.core.counters.trapped);
                 let Request { nr, args, ip } = st.request;

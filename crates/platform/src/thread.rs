@@ -127,8 +127,10 @@ impl Thread {
         for arg in &mut args {
             *arg = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
         }
-        // Not in its mailbox, where the stub waits for an answer.
-        (crate::filter::is_wait(nr, args) && args[0] < self.space.user_top()).then_some((nr, args))
+        // Not in its mailbox, where the stub waits for an answer; nor in a notification that nobody has received yet, which a kick takes back.
+        let has_begun = crate::filter::waits(nr, args)
+            || crate::filter::is_wait(nr, args) && !matches!(lock(&self.state).wait, Wait::None);
+        (has_begun && args[0] < self.space.user_top()).then_some((nr, args))
     }
 
     /// The open call becomes a wait in the host's futex. It ends like this: woken or timed out, the call returns, or [`crate::Event::Kicked`] comes with `wait_result`; interrupted by a kick, the latter
