@@ -75,6 +75,8 @@ pub enum Next {
     Value(i64),
     /// The handler is run again; its stage says where it stands.
     Again,
+    /// As `Again`, at this stage.
+    Staged(Box<dyn Any + Send>),
 }
 
 /// Work for the stub.

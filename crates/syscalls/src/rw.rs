@@ -129,11 +129,19 @@ fn is_dir(file: &File) -> bool {
     file.inode.as_ref().is_some_and(|i| i.kind == FileType::Dir)
 }
 
+/// A read(2) that the stub was to do by itself, for which the position has moved, and did not: where and how much. It is read there, since others may have moved the position on.
+#[derive(Clone, Copy)]
+struct Unread {
+    at: u64,
+    len: u64,
+}
+
 fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset: Option<u64>, flags: u32) -> Op<Ret> {
     if is_dir(file) {
         return fail(Errno::EISDIR);
     }
-    let at = place(offset, call.rec.done);
+    let unread = call.rec.stage.as_ref().and_then(|stage| stage.downcast_ref::<Unread>()).copied();
+    let at = place(unread.map(|unread| unread.at).or(offset), call.rec.done);
     if buffers.total() > 0 {
         known_flags(flags)?;
     }
@@ -152,23 +160,23 @@ fn read(call: &mut Call<'_>, file: &Arc<File>, mut buffers: UserBuffers, offset:
     }
     if let Some(bytes) = ended(&result) {
         call.task.counters.read(bytes);
+        if let Some(Unread { at, len }) = unread {
+            file.unread(at + len, at + bytes.min(len));
+        }
     }
     match buffers.file_read() {
-        Some(read) if result.is_ok() => Ok(Ret::Stub(Box::new(read_by_stub(file, read, offset.is_none())))),
+        Some(read) if result.is_ok() => {
+            let moves = offset.is_none() && file.ops.position() == Position::Vfs;
+            Ok(Ret::Stub(Box::new(read_by_stub(read, moves))))
+        }
         _ => result.map(Into::into),
     }
 }
 
 /// The stub reads the file by itself. What is not all there, or cannot be written, is read anew, by the kernel, which knows what to answer.
-fn read_by_stub(file: &Arc<File>, read: FileRead, moves: bool) -> StubWork {
-    // Once it is read the file may go, whenever the thread comes back.
-    let file = Arc::downgrade(file);
-    let on_done = move |_: &_, _, _| {
-        if moves && let Some(file) = file.upgrade() {
-            file.unread(read.len);
-        }
-        Next::Again
-    };
+fn read_by_stub(read: FileRead, moves: bool) -> StubWork {
+    let unread = Unread { at: read.at, len: read.len };
+    let on_done = move |_: &_, _, _| if moves { Next::Staged(Box::new(unread)) } else { Next::Again };
     StubWork::Read { read, on_done: Box::new(on_done) }
 }
 

@@ -193,6 +193,10 @@ impl Task {
                 run.phase = match on_done(self, result, at) {
                     Next::Value(value) => Phase::Leaving(value),
                     Next::Again => Phase::Call,
+                    Next::Staged(stage) => {
+                        run.record.stage = Some(stage);
+                        Phase::Call
+                    }
                 };
                 run.framed = true;
                 self.drive(run);

@@ -189,9 +189,9 @@ impl File {
         Ok(count)
     }
 
-    /// Bytes that a read(2) has passed turn out not to have been read.
-    pub fn unread(&self, count: u64) {
-        let _ = self.position.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| Some(at.saturating_sub(count)));
+    /// A read(2) that has moved the position to `from` turns out to have read as far as `to` only. Whoever has moved it since has its own.
+    pub fn unread(&self, from: u64, to: u64) {
+        let _ = self.position.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// write(2), or pwrite(2) with `at`.
