@@ -34,12 +34,14 @@ pub struct Passage {
     pub number: u64,
     /// `Mailbox::poll` of the one that is; 0: none.
     pub asked: u64,
+    /// Calls until one is timed.
+    pub untimed: u64,
     /// The guest's stack pointer while the host's vDSO runs on the signal stack; 0 otherwise.
     pub stack: u64,
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, args: [0; 6], number: 0, asked: 0, stack: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, args: [0; 6], number: 0, asked: 0, untimed: 0, stack: 0 };
 }
 
 /// Where a signal that met a trampoline, or a site that is half rewritten, leads.
