@@ -27,7 +27,8 @@ impl TaskLock {
     }
 
     pub fn try_lock(&self) -> Option<TaskGuard<'_>> {
-        self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(TaskGuard(self))
+        // No guard before it is taken: one that goes lets go whoever has it.
+        self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then(|| TaskGuard(self))
     }
 
     /// Takes the lock or stops with `Block`. The wait counts neither as nonblocking nor as interruptible: a signal's handler
@@ -86,4 +87,20 @@ pub fn lock_folders(io: &mut Io<'_>, a: &super::Inode, b: Option<&super::Inode>)
     let guard = take(io, low)?;
     let other = if high != low { Some(take(io, high)?) } else { None };
     Ok(FolderGuards { _first: guard, _second: other })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_get_it_leaves_it_taken() {
+        let lock = TaskLock::new();
+        let guard = lock.try_lock();
+        assert!(guard.is_some());
+        assert!(lock.try_lock().is_none());
+        assert!(lock.try_lock().is_none());
+        drop(guard);
+        assert!(lock.try_lock().is_some());
+    }
 }
