@@ -223,6 +223,13 @@ pub struct Site {
     pub add: u64,
 }
 
+impl Site {
+    /// It begins with the call's number.
+    pub fn is_numbered(&self) -> bool {
+        self.back > 2
+    }
+}
+
 /// Values of `Site::base`.
 pub mod lea {
     /// The sum is known.
@@ -339,8 +346,7 @@ pub struct Mailbox {
     pub cpu: u64,
     /// Address of the head of the thread's robust list, 0 for none: set_robust_list(2). The stub's word for it, while `local`.
     pub robust: u64,
-    /// From the stub, by the processor's counter: when it asked the poller last, and how long it has waited for it altogether.
-    pub asked_at: u64,
+    /// From the stub, by the processor's counter: how long it has waited for the poller altogether.
     pub waited: u64,
     /// From the stub: the ucontext that holds the registers which it shows.
     pub context: u64,

@@ -243,11 +243,6 @@ fn stages(ops: &mut Vec<Op>, start: u64, new: &[u8], middle: usize) {
 }
 
 impl Site {
-    /// It begins with the call's number.
-    fn is_numbered(&self) -> bool {
-        self.back > 2
-    }
-
     /// The code that is rewritten.
     fn range(&self) -> Range<u64> {
         let start = self.ip - u64::from(self.back);

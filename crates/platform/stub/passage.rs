@@ -34,6 +34,8 @@ pub struct Passage {
     pub number: u64,
     /// `Mailbox::poll` of the one that is; 0: none.
     pub asked: u64,
+    /// The processor's counter when the last one that is timed asked.
+    pub asked_at: u64,
     /// Calls until one is timed.
     pub untimed: u64,
     /// The guest's stack pointer while the host's vDSO runs on the signal stack; 0 otherwise.
@@ -41,7 +43,7 @@ pub struct Passage {
 }
 
 impl Passage {
-    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, args: [0; 6], number: 0, asked: 0, untimed: 0, stack: 0 };
+    pub const NEW: Passage = Passage { call: 0, ip: 0, target: 0, kicked: 0, value: 0, args: [0; 6], number: 0, asked: 0, asked_at: 0, untimed: 0, stack: 0 };
 }
 
 /// Where a signal that met a trampoline, or a site that is half rewritten, leads.
@@ -293,14 +295,14 @@ unsafe fn at_site(frame: *mut u64, ip: u64, sig: u64) -> Entry {
                     *frame.add(uc::RIP) = start; // complete meanwhile
                     return Entry::Later;
                 }
-                if site.back > 2 {
+                if site.is_numbered() {
                     *frame.add(uc::RAX) = site.nr as u64;
                 }
                 do_lea(frame, &site);
                 *frame.add(uc::RIP) = site.ip;
                 return Entry::Call;
             }
-            if site.back > 2 && ip == start.wrapping_add(5) && byte(ip) == 0x06 {
+            if site.is_numbered() && ip == start.wrapping_add(5) && byte(ip) == 0x06 {
                 do_lea(frame, &site);
                 *frame.add(uc::RIP) = site.ip;
                 return Entry::Call;

@@ -53,7 +53,7 @@ global_asm!(
   rdtsc
   shl rdx, 32
   or rax, rdx
-  sub rax, gs:[{M_ASKED_AT}]
+  sub rax, gs:[{P_ASKED_AT}]
   imul rax, rax, {EACH}
   add gs:[{M_WAITED}], rax
 9:
@@ -391,7 +391,7 @@ tr_ask:
   rdtsc
   shl rdx, 32
   or rax, rdx
-  mov gs:[{M_ASKED_AT}], rax
+  mov gs:[{P_ASKED_AT}], rax
 6:
   mov edi, {BUDGET}
 4:
@@ -580,7 +580,7 @@ tr_pread_over:
     P_UNTIMED = const P + offset_of!(Passage, untimed),
     EACH = const EACH,
     STEP = const poll::STEP,
-    M_ASKED_AT = const SHARED as usize + offset_of!(Mailbox, asked_at),
+    P_ASKED_AT = const P + offset_of!(Passage, asked_at),
     M_WAITED = const SHARED as usize + offset_of!(Mailbox, waited),
     ASKED = const poll::ASKED,
     ANSWERED = const poll::ANSWERED,
