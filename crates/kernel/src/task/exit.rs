@@ -316,7 +316,10 @@ impl Task {
 
     /// The host says that the thread's process is gone: killed by the out-of-memory killer, or by us.
     pub(super) fn host_thread_gone(self: &Arc<Self>, status: i32) {
-        if self.fields.lock().birth.take().is_some() {
+        // It holds memory and files, whose last user this may be: they go without the lock.
+        let birth = self.fields.lock().birth.take();
+        if birth.is_some() {
+            drop(birth);
             // It was never born: nobody drives it but us.
             self.group.begin_exit(ExitStatus::Signal { sig: SIGKILL, core: false });
             return self.exit_now(self.new_run());
