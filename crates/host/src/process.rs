@@ -84,6 +84,13 @@ fn ended_child(options: i32) -> Result<Option<Ended>, Errno> {
     Ok(Some(Ended { pid, status, peak_kb: usage.ru_maxrss as u64, times }))
 }
 
+/// Whether a child has ended and was not reaped.
+pub fn has_ended(pid: i32) -> bool {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Pid::from_raw(pid).is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_))))
+}
+
 /// Removes a child that has ended from the process table.
 pub fn reap(pid: i32) {
     // SAFETY: numbers and a null pointer, which is allowed.

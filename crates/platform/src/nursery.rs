@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use abi::Errno;
+use host::process::has_ended;
 use host::seccomp::notify::{CONTINUE, Notification};
 
 use crate::answer::Registers;
@@ -138,6 +139,16 @@ impl ZygoteState {
     fn has_demand(&self) -> bool {
         !self.waiting.is_empty() || self.used && self.pool.len() < POOL
     }
+
+    /// A process of the pool. The host may have killed those there, which the reaper has not seen yet.
+    fn pooled(&mut self) -> Option<Arc<Thread>> {
+        std::iter::from_fn(|| self.pool.pop()).find(|thread| !has_ended(thread.space.host_pid()))
+    }
+
+    /// As above: an order would be lost with it.
+    fn is_dead(&self) -> bool {
+        self.nursery.is_some() && has_ended(self.pid)
+    }
 }
 
 /// What a zygote is told to fork.
@@ -164,7 +175,7 @@ impl Shard {
             // No pool for the one process that a small sandbox, or a small container, starts with.
             z.used = if nursery.is_some() { z.asked } else { busy };
             z.asked = true;
-            let pooled = z.pool.pop();
+            let pooled = z.pooled();
             if pooled.is_none() {
                 z.waiting.push_back(guest.clone());
             }
@@ -231,7 +242,7 @@ impl Shard {
         };
         let z = match kind {
             Kind::Zygote => zygotes.first_mut()?,
-            _ => zygotes.iter_mut().find(|z| z.idle && z.has_demand())?,
+            _ => zygotes.iter_mut().find(|z| z.idle && z.has_demand() && !z.is_dead())?,
         };
         let (zygote, mailbox, cookie) = (z.pid, z.mailbox?, crate::zygote::cookie().ok()?);
         let (guest, nursery) = match kind {
