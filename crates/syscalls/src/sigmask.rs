@@ -3,7 +3,6 @@
 //! The old mask is in `TaskSignals::saved_mask` until the call has returned or a handler has run.
 
 use abi::Errno;
-use kernel::signal::UNMASKABLE;
 use kernel::wait::Interrupt;
 use kernel::{Call, Op, Stop, fail};
 
@@ -15,14 +14,8 @@ pub fn with_mask<T>(call: &mut Call<'_>, set: u64, size: u64, wait: impl FnOnce(
     if size != 8 {
         return fail(Errno::EINVAL);
     }
-    let mask = call.get::<u64>(set)? & !UNMASKABLE;
-    {
-        let mut mine = call.task.signals.lock();
-        if mine.saved_mask.is_none() {
-            mine.saved_mask = Some(mine.mask.get());
-        }
-        mine.mask.set(mask);
-    }
+    let mask = call.get::<u64>(set)?;
+    call.task.mask_for_call(mask);
     if call.waits.interrupt == Interrupt::None && call.task.has_deliverable_signal() {
         call.waits.interrupt = Interrupt::Signal;
     }

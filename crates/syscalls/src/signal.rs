@@ -73,14 +73,8 @@ pub fn sys_rt_sigpending(call: &mut Call<'_>, [set, size, ..]: Args) -> Op<Ret> 
 
 pub fn sys_rt_sigsuspend(call: &mut Call<'_>, [set, size, ..]: Args) -> Op<Ret> {
     check_size(size)?;
-    let mask = call.get::<u64>(set)? & !UNMASKABLE;
-    {
-        let mut mine = call.task.signals.lock();
-        if mine.saved_mask.is_none() {
-            mine.saved_mask = Some(mine.mask.get());
-        }
-        mine.mask.set(mask);
-    }
+    let mask = call.get::<u64>(set)?;
+    call.task.mask_for_call(mask);
     wait_for_signal(call)
 }
 

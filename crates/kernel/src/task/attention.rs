@@ -60,12 +60,30 @@ impl Task {
         if self.group.is_exiting() || self.is_dying() {
             return true;
         }
+        if !self.may_have_signals() {
+            return self.wants_tracer();
+        }
         let group = self.group.signals.lock();
         if matches!(group.stop, Stop::Stopped(_)) && !self.runs_in_group_stop() {
             return true;
         }
         let mine = self.signals.lock();
         (mine.pending.set() | group.pending.set()) & !mine.mask.get() != 0 || self.wants_tracer()
+    }
+
+    /// Whether the locks of the signals are worth taking.
+    fn may_have_signals(&self) -> bool {
+        self.signals_due.is_set() || self.group.signals_due.is_set()
+    }
+
+    /// Sets a mask for the time of a call: the one from before comes back when that returns.
+    pub fn mask_for_call(&self, mask: SigSet) {
+        let mut mine = self.signals.lock();
+        if mine.saved_mask.is_none() {
+            mine.saved_mask = Some(mine.mask.get());
+        }
+        mine.mask.set(mask & !UNMASKABLE);
+        self.signals_due.set();
     }
 
     /// Whether a signal waits that the mask lets through.
@@ -100,6 +118,9 @@ impl Task {
         loop {
             if self.group.is_exiting() || self.is_dying() {
                 return Attention::Exit;
+            }
+            if !self.may_have_signals() && !self.was_ever_traced() {
+                return Attention::None;
             }
             let mut group = self.group.signals.lock();
             if let Stop::Stopped(sig) = group.stop {
@@ -136,6 +157,8 @@ impl Task {
                 }
                 // It may have been chosen for them before it masked them.
                 let kept_back = group.pending.set() & mine.mask.get();
+                self.signals_due.settle(!mine.pending.is_empty() || mine.saved_mask.is_some());
+                self.group.signals_due.settle(!group.pending.is_empty() || matches!(group.stop, Stop::Stopped(_)));
                 drop(mine);
                 drop(group);
                 if kept_back != 0 {
@@ -190,6 +213,7 @@ impl Task {
                 return;
             }
             group.stop = Stop::Stopped(sig);
+            self.group.signals_due.set();
             group.pending.flush(STOP_SIGNALS & !bit(sig));
         }
         self.group.links.lock().event = Some(ChildEvent::Stopped(sig));

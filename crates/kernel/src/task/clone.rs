@@ -81,6 +81,7 @@ impl Task {
             run: Mutex::new(None),
             unfinished: Default::default(),
             signals: Mutex::new(signals),
+            signals_due: Default::default(),
             robust_rounds: AtomicU32::new(0),
             counters: Default::default(),
             apart: Default::default(),
@@ -412,6 +413,7 @@ impl Task {
         let mut run: Box<Run> = self.take_run().unwrap_or_else(|| self.new_run());
         run.framed = true;
         run.phase = Phase::Kicked;
+        run.thread = Some(thread.clone());
         match birth {
             Some(Birth::Forked(map)) => {
                 let mm = map.attach(thread.space().clone());

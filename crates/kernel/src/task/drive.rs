@@ -18,7 +18,7 @@ use crate::wait::{self, Runnable, Waits};
 use abi::Errno;
 use platform::Thread;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 pub(super) const USER: u8 = 0;
 pub(super) const RUNNING: u8 = 1;
@@ -71,6 +71,8 @@ pub struct Run {
     pub(super) due: Option<(u32, u64)>,
     /// Ends the wait at the record's deadline.
     pub(super) timer: Option<Timer>,
+    /// The host thread whose event this stay began with.
+    pub(super) thread: Option<Arc<Thread>>,
 }
 
 impl Task {
@@ -83,12 +85,13 @@ impl Task {
             hot: None,
             due: None,
             timer: None,
+            thread: None,
         })
     }
 
     /// Brings the task back to look at its signals: ends its wait, or kicks its host thread out of guest code.
     pub fn notify(self: &Arc<Self>) {
-        if self.state.load(Acquire) == USER {
+        if self.state.load(SeqCst) == USER {
             if let Some(thread) = self.thread() {
                 thread.kick();
             }
@@ -278,7 +281,7 @@ impl Task {
     /// Puts the run back and lets the stub go on. A script that returns to the guest by itself meets the kick right after.
     pub(super) fn rest(self: &Arc<Self>, run: Box<Run>) {
         *self.run.lock() = Some(run);
-        self.state.store(USER, Release);
+        self.state.store(USER, SeqCst);
         if let Some(thread) = self.thread() {
             self.fetch(&thread);
         }
@@ -318,10 +321,10 @@ impl Task {
         self.release_to_guest(run, answer);
     }
 
-    pub(super) fn release_to_guest(self: &Arc<Self>, run: Box<Run>, answer: impl FnOnce(&Arc<Thread>)) {
-        let Some(thread) = self.thread() else { return };
+    pub(super) fn release_to_guest(self: &Arc<Self>, mut run: Box<Run>, answer: impl FnOnce(&Arc<Thread>)) {
+        let Some(thread) = run.thread.take().or_else(|| self.thread()) else { return };
         *self.run.lock() = Some(run);
-        self.state.store(USER, Release);
+        self.state.store(USER, SeqCst); // before `fetch` looks whether anything is due
         self.call_back(&thread);
         answer(&thread);
         self.fetch(&thread);

@@ -38,10 +38,10 @@ impl Guest for Task {
         self.start(thread);
     }
 
-    fn event(self: Arc<Self>, _thread: &Arc<Thread>, event: Event) {
+    fn event(self: Arc<Self>, thread: &Arc<Thread>, event: Event) {
         let _turn = Turn::begin(&self);
         let _metered = Metered::of_event(&self);
-        let Some(mut run) = self.enter() else {
+        let Some(mut run) = self.enter(thread) else {
             if let Event::Done { result, at } = event {
                 self.done_after_its_end(result, at);
             }
@@ -86,12 +86,14 @@ impl Guest for Task {
 
 impl Task {
     /// Takes the run for an event from the guest; None where the task is dead or the guest broke the rules.
-    fn enter(self: &Arc<Self>) -> Option<Box<Run>> {
+    fn enter(self: &Arc<Self>, thread: &Arc<Thread>) -> Option<Box<Run>> {
         if self.state.compare_exchange(USER, RUNNING, AcqRel, Acquire).is_err() {
             return None;
         }
         let run = self.run.lock().take();
-        run.or_else(|| Some(self.new_run()))
+        let mut run = run.unwrap_or_else(|| self.new_run());
+        run.thread = Some(thread.clone());
+        Some(run)
     }
 
     /// Begins a call.
@@ -115,7 +117,7 @@ impl Task {
         run.record.waited = false;
         run.phase = Phase::Call;
         run.framed = framed;
-        self.calls.fetch_add(1, Relaxed);
+        self.calls.store(self.calls.load(Relaxed) + 1, Relaxed); // nobody else counts them
         if let Some(count) = self.kernel.calls.get(nr as usize) {
             count.fetch_add(1, Relaxed);
         }

@@ -46,6 +46,7 @@ pub trait GroupTimers: Any + Send + Sync {
 pub struct ThreadGroup {
     pub pid: Arc<Pid>,
     pub signals: Mutex<GroupSignals, ProcessSignals>,
+    pub(super) signals_due: super::due::Due,
     pub links: Mutex<Links, GroupLinks>,
     /// Woken at each change of a child's state: wait4(2).
     pub children_changed: Queue,
@@ -167,6 +168,7 @@ impl ThreadGroup {
         Arc::new(ThreadGroup {
             pid,
             signals: Mutex::new(GroupSignals { actions, ..GroupSignals::default() }),
+            signals_due: Default::default(),
             links: Mutex::new(links),
             children_changed: Queue::new(),
             continued: Queue::new(),

@@ -13,6 +13,7 @@ mod clone;
 mod container;
 mod cpu_limit;
 mod drive;
+mod due;
 mod events;
 mod exec;
 mod exit;
@@ -90,6 +91,7 @@ pub struct Task {
     run: Mutex<Option<Box<Run>>, TaskRecord>,
     unfinished: Mutex<events::Unfinished, crate::locks::Leaf>,
     pub signals: Mutex<TaskSignals, TaskSignalsClass>,
+    signals_due: due::Due,
     fields: Mutex<Fields, TaskFields>,
     /// How often its end went through its robust list.
     robust_rounds: AtomicU32,

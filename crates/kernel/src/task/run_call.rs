@@ -31,7 +31,9 @@ impl Task {
             return true;
         }
         // Wakes from here on are for this run.
-        let _ = self.state.compare_exchange(WOKEN, RUNNING, AcqRel, Acquire);
+        if self.state.load(Acquire) == WOKEN {
+            let _ = self.state.compare_exchange(WOKEN, RUNNING, AcqRel, Acquire);
+        }
         run.timer = None;
         run.waits.begin_run();
         run.waits.interrupt = self.interrupt();

@@ -80,6 +80,7 @@ fn queue(group: &Arc<ThreadGroup>, thread: Option<&Arc<Task>>, first: Option<&Ar
             if !queued {
                 return false;
             }
+            thread.map_or(&group.signals_due, |task| &task.signals_due).set();
             let can_take = |task: &&Arc<Task>| {
                 let s = task.signals.lock();
                 s.mask.get() & bit(sig) == 0 || s.waited & bit(sig) != 0

@@ -10,7 +10,7 @@ use crate::locks::Leaf;
 use abi::Errno;
 use host::epoll::{Epoll, TimerFd};
 use lock::Mutex;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(seat) = self.0 {
-            seat.turn.fetch_add(1, Relaxed);
+            seat.turn.store(seat.turn.load(Relaxed) + 1, Release); // nobody else sits there
         }
     }
 }

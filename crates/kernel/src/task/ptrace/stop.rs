@@ -184,6 +184,10 @@ impl Task {
         self.ptrace.used.load(Relaxed) && self.with_tracee(over) == Some(true)
     }
 
+    pub(in crate::task) fn was_ever_traced(&self) -> bool {
+        self.ptrace.used.load(Relaxed)
+    }
+
     /// It has something to tell its tracer, or to do for it.
     pub(in crate::task) fn wants_tracer(&self) -> bool {
         self.ptrace.used.load(Relaxed) && {
