@@ -1,6 +1,7 @@
 //! Descriptor tables, open(2), dup(2), fcntl(2). A descriptor that goes takes the process' POSIX locks on its file with it (`vfs::locks`).
 //! Locks: `FdTableState`; files are dropped after it is released.
 
+use crate::lent;
 use crate::locks::FdTableState;
 use crate::op::{Op, fail};
 use crate::vfs::{File, locks};
@@ -44,6 +45,15 @@ impl FdTable {
         usize::try_from(fd).ok().and_then(|at| slots.get(at)?.clone()).ok_or(Errno::EBADF.into())
     }
 
+    /// Does it if the descriptor stands for this file; nobody changes that meanwhile.
+    pub fn if_there(&self, fd: i32, file: &Arc<File>, then: impl FnOnce()) {
+        let slots = self.slots.lock();
+        let slot = usize::try_from(fd).ok().and_then(|at| slots.get(at)?.as_ref());
+        if slot.is_some_and(|slot| Arc::ptr_eq(&slot.file, file)) {
+            then();
+        }
+    }
+
     /// The lowest free number from `from` on; EMFILE when it would reach `limit` (RLIMIT_NOFILE).
     pub fn add(&self, file: Arc<File>, cloexec: bool, from: i32, limit: u64) -> Op<i32> {
         let mut slots = self.slots.lock();
@@ -85,6 +95,7 @@ impl FdTable {
             Self::put(&mut slots, at, Fd { file, cloexec }).map(|old| old.file)
         };
         if let Some(old) = &old {
+            lent::descriptor_gone(self.id, fd);
             closed(old, self.id);
         }
         Ok(old)
@@ -97,6 +108,7 @@ impl FdTable {
             let slot = usize::try_from(fd).ok().and_then(|at| slots.get_mut(at));
             slot.and_then(Option::take).map(|fd| fd.file).ok_or(Errno::EBADF)?
         };
+        lent::descriptor_gone(self.id, fd);
         closed(&file, self.id);
         Ok(file)
     }
@@ -115,14 +127,15 @@ impl FdTable {
             if slot.as_ref().is_some_and(|fd| which(at as i32, fd))
                 && let Some(fd) = slot.take()
             {
-                out.push(fd.file);
+                out.push((at as i32, fd.file));
             }
         }
         drop(slots);
-        for file in &out {
+        for (fd, file) in &out {
+            lent::descriptor_gone(self.id, *fd);
             closed(file, self.id);
         }
-        out
+        out.into_iter().map(|(_, file)| file).collect()
     }
 
     /// Open descriptors in order, for /proc/PID/fd.

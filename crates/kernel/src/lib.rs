@@ -13,6 +13,7 @@ pub mod fd;
 pub mod io;
 pub mod ipc;
 mod kernel;
+pub mod lent;
 pub mod loader;
 pub mod locks;
 pub mod memory;

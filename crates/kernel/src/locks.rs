@@ -57,6 +57,8 @@ lock::lock_class! {
     pub QueueWaiters = 80;
     /// The reactor's timers.
     pub Timers = 84;
+    /// Descriptors that are lent to threads.
+    pub Lent = 89;
     /// Small leaf state; nothing else is taken under it.
     pub Leaf = 90;
 }

@@ -159,6 +159,7 @@ impl Shard {
             used: AtomicUsize::new(0),
             affinity: Affinity::new(),
             waited: Default::default(),
+            trips: Default::default(),
             state,
         });
         thread.space.add(&thread);

@@ -43,6 +43,28 @@ struct Place {
     file: Option<Weak<HostFd>>,
     /// Threads that may be reading by it just now.
     users: u32,
+    /// Those that may do so without asking.
+    lent: Vec<Lent>,
+}
+
+/// To whom a place is lent.
+struct Lent {
+    thread: Weak<Thread>,
+    /// Its trips when it was taken back: it may be reading until it comes again.
+    ended: Option<u64>,
+}
+
+impl Place {
+    /// Nobody reads by it who is not to be waited for. `caller` is in a call of its own.
+    fn is_unused(&mut self, caller: Option<&Thread>) -> bool {
+        self.lent.retain(|lent| {
+            let Some(thread) = lent.thread.upgrade() else { return false };
+            let waits = caller.is_some_and(|caller| std::ptr::eq(&*thread, caller));
+            let reads = !waits && lent.ended == Some(thread.trips.load(Ordering::Acquire));
+            lent.ended.is_none() || reads
+        });
+        self.users == 0 && self.lent.is_empty()
+    }
 }
 
 impl Table {
@@ -65,14 +87,21 @@ impl Table {
     }
 
     /// A place that nobody uses; it is empty from now on, and has a user.
-    fn take(&mut self) -> Option<usize> {
-        let is_unused = |n: &usize| self.places[*n].users == 0;
-        let is_free = |n: &usize| self.places[*n].file.as_ref().is_none_or(|kept| kept.strong_count() == 0);
-        let mut unused = (1..=MOST_KEPT).map(|n| (self.last + n) % MOST_KEPT).filter(is_unused);
-        let place = unused.clone().find(is_free).or_else(|| unused.next())?;
+    fn take(&mut self, caller: Option<&Thread>) -> Option<usize> {
+        let order = (1..=MOST_KEPT).map(|n| (self.last + n) % MOST_KEPT);
+        let unused: Vec<usize> = order.filter(|n| self.places[*n].is_unused(caller)).collect();
+        let is_free = |n: &&usize| self.places[**n].file.as_ref().is_none_or(|kept| kept.strong_count() == 0);
+        let place = *unused.iter().find(is_free).or_else(|| unused.first())?;
         self.last = place;
-        self.places[place] = Place { file: None, users: 1 };
+        self.places[place] = Place { users: 1, ..Place::default() };
         Some(place)
+    }
+
+    /// Who holds the place that would be taken next, if they held it no more.
+    fn holders(&self) -> Option<(usize, Vec<Arc<Thread>>)> {
+        let mut order = (1..=MOST_KEPT).map(|n| (self.last + n) % MOST_KEPT);
+        let place = order.find(|n| self.places[*n].users == 0)?;
+        Some((place, self.places[place].lent.iter().filter_map(|lent| lent.thread.upgrade()).collect()))
     }
 }
 
@@ -98,6 +127,23 @@ impl Kept {
             if failed {
                 place.file = None; // perhaps it is not there
             }
+        }
+    }
+
+    /// The thread may read by it without asking.
+    pub fn is_lent(&self, place: usize, thread: &Arc<Thread>) {
+        let mut table = lock(&self.table);
+        let lent = &mut table.places[place].lent;
+        lent.retain(|lent| !std::ptr::eq(lent.thread.as_ptr(), Arc::as_ptr(thread)));
+        lent.push(Lent { thread: Arc::downgrade(thread), ended: None });
+    }
+
+    /// It may no more, but may be at it.
+    pub fn is_taken_back(&self, place: usize, thread: &Thread) {
+        let mut table = lock(&self.table);
+        let mine = table.places[place].lent.iter_mut().find(|lent| std::ptr::eq(lent.thread.as_ptr(), thread));
+        if let Some(mine) = mine {
+            mine.ended.get_or_insert(thread.trips.load(Ordering::Acquire));
         }
     }
 }
@@ -134,8 +180,9 @@ impl Thread {
                 self.mailbox.polled().store(0, Ordering::Release);
                 return None;
             };
-            (bell, table.take()?)
+            (bell, table.take(Some(self)))
         };
+        let place = place.or_else(|| self.take_place())?;
         let handed = self
             .space
             .read_only(file)
@@ -148,6 +195,14 @@ impl Thread {
         table.places[place].file = Some(Arc::downgrade(file));
         kept.any.store(true, Ordering::Release);
         Some(place)
+    }
+
+    /// Takes a place from those to whom it is lent; None: they may be reading.
+    fn take_place(&self) -> Option<usize> {
+        let table = &self.space.kept.table;
+        let (place, holders) = lock(table).holders()?;
+        holders.iter().for_each(|thread| thread.take_back(place, None));
+        lock(table).take(Some(self))
     }
 
     /// Has files closed that the kernel process has closed. `bell`: the thread's open notification; none: its next call shall be one.
@@ -198,20 +253,20 @@ mod tests {
         let mut table = Table::default();
         let mut files: Vec<_> = (0..MOST_KEPT).map(|_| file()).collect();
         for file in &files {
-            let place = table.take().unwrap();
+            let place = table.take(None).unwrap();
             table.places[place].file = Some(Arc::downgrade(file));
         }
-        assert_eq!(table.take(), None, "all are in use");
+        assert_eq!(table.take(None), None, "all are in use");
         let second = table.find(&files[1]).unwrap();
         table.places[second].users = 0;
-        assert_eq!(table.take(), Some(second));
-        assert_eq!((table.find(&files[1]), table.take()), (None, None));
+        assert_eq!(table.take(None), Some(second));
+        assert_eq!((table.find(&files[1]), table.take(None)), (None, None));
         let third = table.find(&files[2]);
         for place in &mut table.places {
             place.users = 0;
         }
         drop(files.remove(2));
-        assert_eq!(table.take(), third, "a file that is closed goes first");
+        assert_eq!(table.take(None), third, "a file that is closed goes first");
     }
 
     #[test]

@@ -322,6 +322,8 @@ pub struct Mailbox {
     pub unused3: u32,
     /// The signal mask, then.
     pub mask: AtomicU64,
+    /// From the kernel process: for each file that the stub keeps, the guest's descriptor + 1 by which this thread may read it without asking, pread64(2); 0: none.
+    pub lends: [AtomicU32; MOST_KEPT],
     /// Signal, code, address, ip, sp, trap number, error code, in the stub.
     pub fault: [u64; 8],
     pub regs: [u64; REGS],
@@ -348,6 +350,8 @@ pub struct Mailbox {
     pub robust: u64,
     /// From the stub, by the processor's counter: how long it has waited for the poller altogether.
     pub waited: u64,
+    /// From the stub: so many such reads it has made, and how many bytes that were.
+    pub reads: [u64; 2],
     /// From the stub: the ucontext that holds the registers which it shows.
     pub context: u64,
     /// Start of a shard: see `seed`.

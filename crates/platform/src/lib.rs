@@ -14,6 +14,7 @@ mod handover;
 mod keeper;
 mod kept;
 mod layout;
+mod lends;
 mod local;
 mod mailbox;
 mod mask;

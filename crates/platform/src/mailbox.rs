@@ -13,7 +13,9 @@ use host::HostFd;
 use host::memory::SharedBytes;
 
 use crate::answer::Registers;
-use crate::layout::{self, Mailbox, Piece, REGS, SHARED_LEN, SLOTS, SMALL_LEN, STRIDE, WINDOW, WINDOW_LEN, reg};
+use crate::layout::{
+    self, MOST_KEPT, Mailbox, Piece, REGS, SHARED_LEN, SLOTS, SMALL_LEN, STRIDE, WINDOW, WINDOW_LEN, reg,
+};
 use crate::sync::{Mutex, Pools, lock};
 
 /// A memory file with a mailbox for every slot.
@@ -141,6 +143,12 @@ impl Slot {
         unsafe { &(*self.at.as_ptr()).polled }
     }
 
+    /// Descriptors by which its thread reads kept files without asking.
+    pub fn lends(&self) -> &'static [AtomicU32; MOST_KEPT] {
+        // SAFETY: as in `park`.
+        unsafe { &(*self.at.as_ptr()).lends }
+    }
+
     /// The word by which a call is handed to the poller.
     pub fn poll(&self) -> &'static AtomicU32 {
         // SAFETY: as in `park`.
@@ -187,6 +195,8 @@ impl Slot {
         once!(put self, untouched, 0);
         once!(put self, robust, 0);
         once!(put self, waited, 0);
+        once!(put self, reads, [0; 2]);
+        self.lends().iter().for_each(|lend| lend.store(0, Ordering::Relaxed));
         self.park().store(0, Ordering::Relaxed);
         self.polled().store(0, Ordering::Relaxed);
         self.lent().store(0, Ordering::Relaxed);

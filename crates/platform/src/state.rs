@@ -9,6 +9,7 @@ use host::HostFd;
 use crate::answer::{ForkSpec, FutexWait, Op, Registers, Script, SignalFrame, SpawnSpec, Then};
 use crate::guest::Guest;
 use crate::kept::FileRead;
+use crate::layout::MOST_KEPT;
 use crate::unborn::Unborn;
 
 /// Where the thread is.
@@ -93,6 +94,8 @@ pub(crate) struct State {
     /// The stub will ring RESULT.
     pub result_due: bool,
     pub errand: Option<Errand>,
+    /// What was written to `Mailbox::lends`.
+    pub lends: [u32; MOST_KEPT],
     pub files: Vec<Arc<HostFd>>,
     /// What a script that did not fit the mailbox still has to do.
     pub rest: Option<Rest>,
@@ -154,6 +157,7 @@ impl State {
             refused: None,
             result_due: false,
             errand: None,
+            lends: [0; MOST_KEPT],
             files: Vec::new(),
             rest: None,
             open: None,

@@ -42,6 +42,8 @@ pub struct Thread {
     pub(crate) affinity: Affinity,
     /// What it said last of its waits for the poller.
     pub(crate) waited: AtomicU64,
+    /// How often it has come here.
+    pub(crate) trips: AtomicU64,
     pub(crate) state: Mutex<State, States>,
 }
 
@@ -381,6 +383,7 @@ impl Thread {
 
     /// It is done with what it was told to do. `failed`: that went otherwise than was expected.
     pub(crate) fn is_back(&self, st: &mut State, failed: bool) {
+        self.trips.store(self.trips.load(Ordering::Relaxed) + 1, Ordering::Release); // under the lock of its state
         match st.errand.take() {
             None => {}
             Some(Errand::Read(place)) => self.space.kept.was_read(place, failed),

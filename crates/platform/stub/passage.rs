@@ -160,14 +160,15 @@ pub unsafe fn enter(p: *mut Private, frame: *mut u64, ip: u64, sig: u64) -> Entr
     }
 }
 
-/// Whether the call is answered and a file is about to be read, or was read just now: that takes no longer than the host takes for it.
+/// Whether a file is about to be read, or was read just now, because the call was answered so or the file was lent: that takes no longer than the host takes for it.
 unsafe fn is_reading(p: *mut Private, ip: u64) -> bool {
     // SAFETY: by the caller.
     unsafe {
         let over = ip >= address!("tr_reading") && ip < address!("tr_tails");
         let in_call = ip == address!("tr_pread") || ip == address!("tr_pread_over");
+        let in_lent_call = ip == address!("tr_lent_pread") || ip == address!("tr_lent_pread_over");
         let answered = ip > address!("tr_call") && ip < address!("tr_reading");
-        over || in_call || answered && get!(mailbox(p), outs) & READS != 0
+        over || in_call || in_lent_call || answered && get!(mailbox(p), outs) & READS != 0
     }
 }
 

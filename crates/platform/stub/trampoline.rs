@@ -1,7 +1,7 @@
 //! Trampolines: where rewritten call sites of the guest jump to. A call is handed to a poller through the mailbox if there is one, else made here, where the filter sees it as the guest's own.
 //!
 //! Before, what the call reads of guest memory is copied into the data window, and what it may write is touched (`pointers` says which arguments point to it); after, what the kernel process left in the
-//! window is copied to where it belongs; or the file that the kernel process names is read.
+//! window is copied to where it belongs; or the file that the kernel process names is read. A file that was lent to the thread is read at once.
 //!
 //! They run on the guest's stack without touching it, and change no register but those that `syscall` changes (rax, rcx, r11). What they need is found by gs, which holds the
 //! thread's private page unless the guest took it for itself; then the call traps. No signal frame of a guest ever shows an address in here: a signal either takes the call back to the site, or finds it
@@ -10,7 +10,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CLOCK, CLOCKS, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, SMALL, STRIDE, Site, TEXT, TOUCHED, WINDOW, lea, poll};
+use crate::layout::{CLOCK, CLOCKS, KEPT, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, SMALL, STRIDE, Site, TEXT, TOUCHED, WINDOW, lea, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
@@ -34,7 +34,7 @@ global_asm!(
 .section .stub.trampolines,"ax"
 .globl tr_start, tr_entries7, tr_entries8, tr_saved, tr_posting, tr_call, tr_called, tr_answered, tr_finish, tr_valued, tr_tails, tr_tails_end
 .globl tr_own_gs, tr_kicked, tr_ring, tr_done, tr_free, tr_out, tr_ask, tr_in_insn, tr_string_insn, tr_probe_insn, tr_piece_insn, tr_piece_fault
-.globl tr_reading, tr_was_read, tr_unread, tr_pread, tr_pread_over
+.globl tr_reading, tr_was_read, tr_unread, tr_pread, tr_pread_over, tr_lent_pread, tr_lent_pread_over
 .globl tr_clock_insns, tr_clock_end, tr_clock_failed
 .globl tr_table, tr_mask_in_insn, tr_mask_out_insn, tr_masked, tr_mask_end, tr_action_insns, tr_action_end
 // the registers of the call's arguments, as they came
@@ -142,6 +142,8 @@ tr_free:
   je tr_mask
   cmp r11d, 13
   je tr_action
+  cmp r11d, {PREAD64}
+  je tr_lent
 tr_table:
   cmp r11d, {POINTED}
   jae tr_ask
@@ -305,6 +307,51 @@ tr_action_insns:
 tr_action_end:
   xor ecx, ecx
   jmp tr_finish
+// pread64 of a file that this process keeps open, by a descriptor that stands for it in this thread: the host reads it
+tr_lent:
+  cmp dword ptr gs:[{M_LOCAL}], 0
+  je tr_table
+  lea eax, [rdi + 1]
+  test eax, eax
+  jz tr_table
+  mov ecx, {KEPT}
+  .irp at, 0, 4, 8, 12
+  cmp gs:[{M_LENDS} + \at], eax
+  je 1f
+  inc ecx
+  .endr
+  jmp tr_table
+// not into the stub's own memory, of which the kernel process says that it is none
+1:
+  lea rax, [rdx - 1]
+  cmp rax, {MOST_LENT}
+  jae tr_table
+  mov r8, [rip + stub_header + {TABLE}]
+  mov rax, rsi
+  shr rax, {SHIFT}
+  cmp rax, r8
+  je tr_table
+  lea rax, [rsi + rdx]
+  shr rax, {SHIFT}
+  cmp rax, r8
+  je tr_table
+  mov edi, ecx
+  mov eax, {PREAD64}
+  jmp tr_lent_pread
+tr_was_lent:
+  cmp rax, gs:[{P_ARGS} + 16]
+  jne 2f
+  add gs:[{M_READS} + 8], rax
+  inc qword ptr gs:[{M_READS}]
+  xor ecx, ecx
+  jmp tr_finish
+// an error, the end of the file, memory that is not there: the kernel process knows; a kick that came meanwhile goes first
+2:
+  mov r11d, {PREAD64}
+  cmp qword ptr gs:[{P_KICKED}], 0
+  je tr_table
+  tr_arguments
+  jmp tr_kicked
 tr_string:
   xor ecx, ecx
 tr_string_insn:
@@ -516,6 +563,10 @@ tr_pread:
   syscall
 tr_pread_over:
   jmp tr_was_read
+tr_lent_pread:
+  syscall
+tr_lent_pread_over:
+  jmp tr_was_lent
 "#,
     SITES_MAX = const MAX_SITES,
     TABLE = const SITES - TEXT,
@@ -547,6 +598,11 @@ tr_pread_over:
     CLOCK = const CLOCK - TEXT,
     CLOCK_BITS = const CLOCK_BITS,
     CLOCK_GETTIME = const 228,
+    PREAD64 = const 17,
+    KEPT = const KEPT,
+    MOST_LENT = const 1 << 24,
+    M_LENDS = const SHARED as usize + offset_of!(Mailbox, lends),
+    M_READS = const SHARED as usize + offset_of!(Mailbox, reads),
     CLOCK_STACK = const STRIDE - 512,
     P_STACK = const P + offset_of!(Passage, stack),
     HEAD_LEN = const 24,

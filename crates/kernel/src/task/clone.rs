@@ -386,6 +386,7 @@ impl Task {
         let (old, mut before) = self.thread_and_before();
         if let Some(old) = old {
             before.add_thread(&old);
+            self.counters.read_by_stub(old.lent_reads());
         }
         let (old, cpus) = {
             let mut fields = self.fields.lock();

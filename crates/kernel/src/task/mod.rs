@@ -70,9 +70,11 @@ use crate::Kernel;
 use crate::cred::Cred;
 use crate::fd::FdTable;
 use crate::io::{Caller, Io};
+use crate::lent::{self, InodeKey};
 use crate::locks::{TaskFields, TaskRecord, TaskSignals as TaskSignalsClass};
 use crate::mm::Mm;
 use crate::signal::{AltStack, Pending, SigInfo, SigSet};
+use crate::vfs::{File, hears_of_reads};
 use crate::wait::{Events, Wake};
 use lock::Mutex;
 use std::any::Any;
@@ -196,7 +198,17 @@ impl Task {
     }
     pub fn set_files(&self, files: Arc<FdTable>) {
         let old = std::mem::replace(&mut self.fields.lock().files, files);
+        if let Some(thread) = self.thread() {
+            lent::table_left(&thread);
+        }
         drop(old);
+    }
+    /// Lends a descriptor that its thread is about to read by this number.
+    pub fn lend(&self, fd: i32, file: &Arc<File>, number: u32) {
+        let (Some(thread), Some(inode)) = (self.thread(), &file.inode) else { return };
+        let (files, inode) = (self.files(), InodeKey::of(inode));
+        let descriptor = lent::Descriptor { table: files.id, fd };
+        files.if_there(fd, file, || lent::lend(descriptor, inode, &thread, number, || !hears_of_reads()));
     }
     pub fn fs(&self) -> Arc<FsContext> {
         self.fields.lock().fs.clone()

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Calls that a trampoline answers.
-const LOCAL: [u32; 9] = [
+const LOCAL: [u32; 10] = [
     nr::GETPID,
     nr::GETTID,
     nr::GETUID,
     nr::GETGID,
     nr::GETEUID,
     nr::GETEGID,
+    nr::PREAD64,
     nr::RT_SIGPROCMASK,
     nr::RT_SIGACTION,
     nr::RT_SIGRETURN,

@@ -37,6 +37,11 @@ impl Counters {
         self.reads.fetch_add(1, Relaxed);
         self.read_bytes.fetch_add(bytes, Relaxed);
     }
+    /// So many have, without being seen.
+    pub(super) fn read_by_stub(&self, (reads, bytes): (u64, u64)) {
+        self.reads.fetch_add(reads, Relaxed);
+        self.read_bytes.fetch_add(bytes, Relaxed);
+    }
     /// A call of write(2)'s kind has.
     pub fn wrote(&self, bytes: u64) {
         self.writes.fetch_add(1, Relaxed);
@@ -105,10 +110,11 @@ impl Task {
     /// Of this thread so far.
     pub fn usage(&self) -> Usage {
         let c = &self.counters;
+        let (reads, bytes) = self.lent_reads();
         let io = IoUsage {
-            rchar: c.read_bytes.load(Relaxed),
+            rchar: c.read_bytes.load(Relaxed) + bytes,
             wchar: c.written_bytes.load(Relaxed),
-            syscr: c.reads.load(Relaxed),
+            syscr: c.reads.load(Relaxed) + reads,
             syscw: c.writes.load(Relaxed),
         };
         let HostTime { host, known_system } = self.host_time();
@@ -126,7 +132,16 @@ impl Task {
 
     /// It ends: what its host thread has used.
     pub(super) fn keep_cpu_time(&self) {
-        let _ = self.host_time_at_end.set(self.host_time());
+        if self.host_time_at_end.get().is_none() {
+            self.counters.read_by_stub(self.lent_reads());
+            let _ = self.host_time_at_end.set(self.host_time());
+        }
+    }
+
+    /// What its host thread has read by itself: calls and bytes, which its counters hold once it has ended.
+    fn lent_reads(&self) -> (u64, u64) {
+        let thread = if self.host_time_at_end.get().is_some() { None } else { self.thread() };
+        thread.map_or((0, 0), |thread| thread.lent_reads())
     }
 
     /// CPU time, ns.

@@ -38,6 +38,8 @@ pub fn listen(listener: Weak<dyn Listener>) {
     all.retain(|l| l.strong_count() > 0);
     all.push(listener);
     COUNT.store(all.len(), Ordering::SeqCst);
+    drop(all);
+    crate::lent::all();
 }
 
 /// Whether anybody may listen.

@@ -56,7 +56,7 @@ pub use mount_ns::{copy_ns, find_ns, register_ns};
 pub use mount_tree::tree_of;
 pub use mountinfo::{MountLine, mount_lines};
 pub use mounts::{attach, bind, clone_tree, make_mount, mount_new, move_mount, pivot_root, umount};
-pub use notify::{Inotify, Watches};
+pub use notify::{Inotify, Watches, hears_of_reads};
 pub use open::{OpenHow, Opened, PathOnly, open, open_file, open_path, opened};
 pub use ops::{
     Backing, DirOps, DirSink, FileOps, FileSystemOps, FsType, InodeOps, Link, LockOps, Mappable, MountArgs, NewKind,

@@ -14,7 +14,7 @@ use crate::wait::{Events, Queue};
 use abi::Errno;
 use abi::inotify::{
     IN_ALL_EVENTS, IN_ATTRIB, IN_DELETE_SELF, IN_EXCL_UNLINK, IN_IGNORED, IN_ISDIR, IN_MASK_ADD, IN_MASK_CREATE,
-    IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_ONESHOT, IN_Q_OVERFLOW, InotifyEvent,
+    IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_ONESHOT, IN_Q_OVERFLOW, InotifyEvent,
 };
 use lock::Mutex;
 use smallvec::SmallVec;
@@ -98,6 +98,7 @@ impl Inotify {
         };
         inode.watches().list.lock().push((wd, self.me.clone()));
         WATCHES.fetch_add(1, Ordering::SeqCst);
+        crate::lent::all();
         Ok(wd)
     }
 
@@ -263,8 +264,16 @@ pub fn name_event(at: &Path, dir: &Arc<Inode>, mask: u32, name: &[u8]) {
     }
 }
 
+/// Whether anybody may want to hear of reads.
+pub fn hears_of_reads() -> bool {
+    listen::is_heard() || !nobody_watches()
+}
+
 /// Something happened to an inode: told to its own watches, and by its name to those of the folder in which `path` has it.
 pub fn inode_event(inode: &Arc<Inode>, path: Option<&Path>, mask: u32) {
+    if mask & IN_MODIFY != 0 {
+        crate::lent::changes(inode);
+    }
     let mask = mask | dir_bit(inode);
     listen::tell(&Happened { inode, mask, path, name: None });
     if nobody_watches() {

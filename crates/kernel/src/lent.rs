@@ -1,0 +1,92 @@
+//! Descriptors that are lent to threads, which read by them without asking (`platform::Thread::lend`): pread(2) of files that the host holds.
+//!
+//! One is lent when its thread is told to read by itself. It is taken back when the descriptor goes from its table or its thread from the table; when the file is written to or opened for writing, since the
+//! next read changes its time of access, or is another file's after a copy-up; and when anybody begins to listen for reads. Nothing is lent while somebody does, nor (the trampoline asks) to who is watched.
+//! Neighbours: `fd`, `vfs` (what takes back). Locks: `Lent` around the list.
+
+use crate::locks::Lent as LentClass;
+use lock::Mutex;
+use platform::Thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// What is lent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// `FdTable::id`.
+    pub table: u64,
+    pub fd: i32,
+}
+
+/// An inode, which lives as long as one of its descriptors is lent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InodeKey(usize);
+
+impl InodeKey {
+    pub fn of<T>(inode: &Arc<T>) -> InodeKey {
+        InodeKey(Arc::as_ptr(inode).addr())
+    }
+}
+
+struct Lent {
+    descriptor: Descriptor,
+    inode: InodeKey,
+    thread: Weak<Thread>,
+    /// By which the stub reads it.
+    number: u32,
+}
+
+static LENT: Mutex<Vec<Lent>, LentClass> = Mutex::new(Vec::new());
+/// Of `LENT`: while there are none, nothing else is looked at.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Lends a descriptor to the thread whose call is about to read it by this number. `may` says whether somebody wants to hear of reads; the descriptor does not go meanwhile.
+pub fn lend(descriptor: Descriptor, inode: InodeKey, thread: &Arc<Thread>, number: u32, may: impl FnOnce() -> bool) {
+    let mut all = LENT.lock();
+    if !may() || !thread.lend(number, descriptor.fd as u32) {
+        return;
+    }
+    all.retain(|lent| lent.thread.strong_count() > 0 && !(lent.number == number && is(&lent.thread, thread)));
+    all.push(Lent { descriptor, inode, thread: Arc::downgrade(thread), number });
+    COUNT.store(all.len(), Ordering::SeqCst);
+}
+
+fn is(weak: &Weak<Thread>, thread: &Arc<Thread>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(thread))
+}
+
+/// A descriptor of this table has gone, or stands for another file.
+pub fn descriptor_gone(table: u64, fd: i32) {
+    take_back(|lent| lent.descriptor == Descriptor { table, fd });
+}
+
+/// Another table is the thread's.
+pub fn table_left(thread: &Arc<Thread>) {
+    take_back(|lent| is(&lent.thread, thread));
+}
+
+/// What is in the file changes, or may change from now on.
+pub fn changes<T>(inode: &Arc<T>) {
+    let inode = InodeKey::of(inode);
+    take_back(|lent| lent.inode == inode);
+}
+
+/// Somebody listens.
+pub fn all() {
+    take_back(|_| true);
+}
+
+fn take_back(which: impl Fn(&Lent) -> bool) {
+    if COUNT.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let mut all = LENT.lock();
+    all.retain(|lent| {
+        let goes = which(lent);
+        if goes && let Some(thread) = lent.thread.upgrade() {
+            thread.take_back_descriptor(lent.number, lent.descriptor.fd as u32);
+        }
+        !goes
+    });
+    COUNT.store(all.len(), Ordering::SeqCst);
+}
