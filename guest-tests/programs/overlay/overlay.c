@@ -420,4 +420,30 @@ TEST(a_copy_up_that_does_not_fit_leaves_nothing)
     EQ(look("low/big").st_size, 1 << 20);
 }
 
+// Read again and again, so that a sandbox may have ceased to ask its kernel.
+TEST(who_reads_a_lower_file_sees_the_copy)
+{
+    overlay();
+    static char data[16384];
+    memset(data, 'a', sizeof data);
+    int low = OK(open("../low/dir/large", O_CREAT | O_WRONLY, 0600));
+    EQ(write(low, data, sizeof data), (ssize_t)sizeof data);
+    OK(close(low));
+    int fd = OK(open("dir/large", O_RDONLY));
+    for (int i = 0; i < 200; i++) {
+        EQ(pread(fd, data, sizeof data, 0), (ssize_t)sizeof data);
+        EQ(data[1000], 'a');
+    }
+    int writes = OK(open("dir/large", O_RDWR));
+    char *map = mmap(NULL, sizeof data, PROT_READ | PROT_WRITE, MAP_SHARED, writes, 0);
+    CHECK(map != MAP_FAILED);
+    map[1000] = 'b';
+    EQ(pread(fd, data, sizeof data, 0), (ssize_t)sizeof data);
+    EQ(data[1000], 'b');
+    EQ(pread(fd, data, sizeof data, 0), (ssize_t)sizeof data);
+    map[1000] = 'c';
+    EQ(pread(fd, data, sizeof data, 0), (ssize_t)sizeof data);
+    EQ(data[1000], 'c');
+}
+
 MAIN()

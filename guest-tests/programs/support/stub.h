@@ -14,9 +14,9 @@
 #define STUB_MAGIC 0x627574736b637473ul
 
 // Offsets in a mailbox of `op`, `arg` and `park` (crates/platform/src/mailbox.rs tests them).
-#define STUB_OP 720
-#define STUB_ARG 736
-#define STUB_PARK 848
+#define STUB_OP 736
+#define STUB_ARG 752
+#define STUB_PARK 864
 
 struct stub_private {
     uint64_t cookie[2], seq, slot, fsgsbase, frame;
