@@ -30,12 +30,13 @@ pub fn sys_pread64(call: &mut Call<'_>, [fd, at, len, offset, ..]: Args) -> Op<R
     positioned(call, fd, Some(offset))?;
     let file = reading(call, fd)?;
     let buffers = one(call, at, len)?;
+    let moves = kernel::lent::moves();
     let ret = read(call, &file, buffers, Some(offset), 0)?;
     // From here on the stub needs no word for it.
     if let Ret::Stub(work) = &ret
         && let StubWork::Read { read, .. } = &**work
     {
-        call.task.lend(fd as i32, &file, read.number);
+        call.task.lend(fd as i32, &file, read.number, moves);
     }
     Ok(ret)
 }

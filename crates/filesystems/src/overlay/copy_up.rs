@@ -59,6 +59,7 @@ impl Node {
             None => self.copy_to(io, lower, &attr, &top, None, contents)?,
         };
         if self.upper.set(upper.clone()).is_ok() {
+            kernel::lent::moved();
             self.register(&upper);
             if self.kind != FileType::Dir && attr.nlink > 1 {
                 self.overlay.linked.lock().push(self.clone());

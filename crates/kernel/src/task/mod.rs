@@ -203,12 +203,12 @@ impl Task {
         }
         drop(old);
     }
-    /// Lends a descriptor that its thread is about to read by this number.
-    pub fn lend(&self, fd: i32, file: &Arc<File>, number: u32) {
+    /// Lends a descriptor that its thread is about to read by this number. `moves`: see `lent::lend`.
+    pub fn lend(&self, fd: i32, file: &Arc<File>, number: u32, moves: u64) {
         let (Some(thread), Some(inode)) = (self.thread(), &file.inode) else { return };
         let (files, inode) = (self.files(), InodeKey::of(inode));
         let descriptor = lent::Descriptor { table: files.id, fd };
-        files.if_there(fd, file, || lent::lend(descriptor, inode, &thread, number, || !hears_of_reads()));
+        files.if_there(fd, file, || lent::lend(descriptor, inode, &thread, number, moves, || !hears_of_reads()));
     }
     pub fn fs(&self) -> Arc<FsContext> {
         self.fields.lock().fs.clone()

@@ -177,9 +177,6 @@ pub fn open_path(io: &mut Io<'_>, path: Path, flags: OpenFlags) -> Op<Opened> {
         truncate(io, &inode)?;
     }
     let ops = inode.ops.open(io, &inode, flags)?;
-    if writes {
-        crate::lent::changes(&inode);
-    }
     let file = opened(path, inode.clone(), ops, flags);
     if empties {
         notify::inode_event(&inode, file.path.as_ref(), abi::inotify::IN_MODIFY);
