@@ -10,6 +10,7 @@ use crate::wait::{Events, Interrupt, Queue, Waits};
 use abi::Errno;
 use host::HostFd;
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// The calling task as the layers below tasks see it. `task::Task::of(io)` gives the task itself.
@@ -42,6 +43,32 @@ pub struct Io<'a> {
     /// The record's deadline, which arms the timer.
     first_deadline: Option<&'a mut Option<Deadline>>,
     waits: Option<&'a mut Waits>,
+}
+
+/// A context with settings of its own.
+pub struct Within<'i, 'a> {
+    io: &'i mut Io<'a>,
+    before: (bool, Option<Deadline>),
+}
+
+impl<'a> Deref for Within<'_, 'a> {
+    type Target = Io<'a>;
+
+    fn deref(&self) -> &Io<'a> {
+        self.io
+    }
+}
+
+impl<'a> DerefMut for Within<'_, 'a> {
+    fn deref_mut(&mut self) -> &mut Io<'a> {
+        self.io
+    }
+}
+
+impl Drop for Within<'_, '_> {
+    fn drop(&mut self) {
+        (self.io.nonblock, self.io.deadline) = self.before;
+    }
 }
 
 impl<'a> Io<'a> {
@@ -99,18 +126,11 @@ impl<'a> Io<'a> {
         Io { cred, caller: None, nonblock: true, deadline: None, done, stage: None, first_deadline: None, waits: None }
     }
 
-    /// The same context with another setting of nonblocking.
-    pub fn with_nonblock(&mut self, nonblock: bool) -> Io<'_> {
-        Io {
-            cred: self.cred.clone(),
-            caller: self.caller.clone(),
-            nonblock: self.nonblock || nonblock,
-            deadline: self.deadline,
-            done: self.done,
-            stage: self.stage.as_deref_mut(),
-            first_deadline: self.first_deadline.as_deref_mut(),
-            waits: self.waits.as_deref_mut(),
-        }
+    /// The same context, where nothing waits if `nonblock`; what is set in it ends with it.
+    pub fn with_nonblock(&mut self, nonblock: bool) -> Within<'_, 'a> {
+        let before = (self.nonblock, self.deadline);
+        self.nonblock |= nonblock;
+        Within { io: self, before }
     }
 
     /// Tries `ready` until it gives a value; between the tries the call waits for `events` on `queue`.

@@ -7,7 +7,7 @@ use crate::rw::size_limit;
 use abi::Errno;
 use abi::fs::OpenFlags;
 use kernel::io::{SliceSource, Source, VecSink};
-use kernel::ipc::pipe::{CHUNK, PipeEnd, Segment, broken};
+use kernel::ipc::pipe::{CHUNK, PipeEnd, Segments, broken};
 use kernel::mm::UserBuffers;
 use kernel::socket::Socket;
 use kernel::vfs::{File, Position};
@@ -167,7 +167,7 @@ fn out_of(io: &mut Io<'_>, from: &File, to: &Side, len: usize, nonblock: bool) -
         count += taken;
         part.advance(taken);
         if !part.is_empty() {
-            let rest: Vec<Segment> = std::iter::once(part).chain(left).collect();
+            let rest: Segments = std::iter::once(part).chain(left).collect();
             source.pipe.unpull(rest);
             return if count > 0 { Ok(count) } else { wrote };
         }

@@ -8,7 +8,7 @@ mod fifo;
 mod ring;
 
 pub use fifo::open_fifo;
-pub use ring::{CHUNK, SLOT, Segment};
+pub use ring::{CHUNK, SLOT, Segment, Segments};
 
 use crate::cred::{Cap, Cred};
 use crate::io::{Io, Sink, Source, UserMemory};
@@ -100,20 +100,20 @@ impl Pipe {
     }
 
     /// Waits for data and takes up to `max` bytes for a read; nothing at the end of the stream.
-    pub fn pull(&self, io: &mut Io<'_>, max: usize) -> Op<Vec<Segment>> {
+    pub fn pull(&self, io: &mut Io<'_>, max: usize) -> Op<Segments> {
         self.pull_by(io, |ring| ring.pull(max))
     }
 
     /// The same for splice(2), which cuts packets.
-    pub fn pull_all(&self, io: &mut Io<'_>, max: usize) -> Op<Vec<Segment>> {
+    pub fn pull_all(&self, io: &mut Io<'_>, max: usize) -> Op<Segments> {
         self.pull_by(io, |ring| ring.pull_all(max))
     }
 
-    fn pull_by(&self, io: &mut Io<'_>, pull: impl Fn(&mut Ring) -> Vec<Segment>) -> Op<Vec<Segment>> {
+    fn pull_by(&self, io: &mut Io<'_>, pull: impl Fn(&mut Ring) -> Segments) -> Op<Segments> {
         let (parts, writable) = io.wait_for(&self.queue, READABLE, || {
             let mut state = self.state.lock();
             if state.ring.is_empty() {
-                return Ok(if state.writers == 0 { Some((Vec::new(), false)) } else { None });
+                return Ok(if state.writers == 0 { Some((Segments::new(), false)) } else { None });
             }
             let full = state.ring.is_full();
             let parts = pull(&mut state.ring);
@@ -126,13 +126,13 @@ impl Pipe {
     }
 
     /// Gives back what `pull` or `pull_all` took.
-    pub fn unpull(&self, parts: Vec<Segment>) {
+    pub fn unpull(&self, parts: Segments) {
         self.state.lock().ring.unpull(parts);
         self.queue.wake(READABLE);
     }
 
     /// The first bytes without taking them, tee(2). Waits for data; nothing at the end of the stream.
-    pub fn peek(&self, io: &mut Io<'_>, max: usize) -> Op<Vec<Segment>> {
+    pub fn peek(&self, io: &mut Io<'_>, max: usize) -> Op<Segments> {
         io.wait_for(&self.queue, READABLE, || {
             let state = self.state.lock();
             Ok(if state.ring.is_empty() && state.writers > 0 { None } else { Some(state.ring.peek(max)) })
@@ -179,7 +179,7 @@ impl Pipe {
     }
 
     /// Adds shared segments as far as they fit; returns the bytes. What is left of `parts` was not taken.
-    pub fn push_shared(&self, parts: &mut Vec<Segment>) -> usize {
+    pub fn push_shared(&self, parts: &mut Segments) -> usize {
         let mut sum = 0;
         let mut state = self.state.lock();
         if state.readers > 0 {

@@ -4,6 +4,7 @@
 //! that a pipe of 16 slots takes 64 KiB however it is written. Segments are shared by reference, so that splice(2) and tee(2)
 //! move data without copying it. Owns no locks: `pipe` has it under its own.
 
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ pub struct Segment {
     /// A packet of its own, O_DIRECT: a read takes no more than one.
     packet: bool,
 }
+
+/// What is taken out at once: mostly one.
+pub type Segments = SmallVec<[Segment; 1]>;
 
 impl Segment {
     pub fn new(data: Vec<u8>, packet: bool) -> Segment {
@@ -154,7 +158,7 @@ impl Ring {
     }
 
     /// Takes out up to `max` bytes from the front for a read: one packet at most, of which the rest is lost.
-    pub fn pull(&mut self, max: usize) -> Vec<Segment> {
+    pub fn pull(&mut self, max: usize) -> Segments {
         match self.segments.front() {
             Some(first) if first.packet => {
                 let packet = first.len();
@@ -171,8 +175,8 @@ impl Ring {
     }
 
     /// Takes out up to `max` bytes from the front, packets or not.
-    pub fn pull_all(&mut self, max: usize) -> Vec<Segment> {
-        let mut out = Vec::new();
+    pub fn pull_all(&mut self, max: usize) -> Segments {
+        let mut out = Segments::new();
         let mut left = max;
         while left > 0
             && let Some(mut first) = self.segments.pop_front()
@@ -192,7 +196,7 @@ impl Ring {
     }
 
     /// Gives back what `pull` or `pull_all` took and nobody got. May go beyond the number of slots for a while.
-    pub fn unpull(&mut self, parts: Vec<Segment>) {
+    pub fn unpull(&mut self, parts: Segments) {
         for part in parts.into_iter().rev().filter(|p| !p.is_empty()) {
             self.used += part.slots();
             self.bytes += part.len();
@@ -201,9 +205,9 @@ impl Ring {
     }
 
     /// The first bytes without taking them, for tee(2).
-    pub fn peek(&self, max: usize) -> Vec<Segment> {
+    pub fn peek(&self, max: usize) -> Segments {
         let mut left = max;
-        let mut out = Vec::new();
+        let mut out = Segments::new();
         for segment in &self.segments {
             if left == 0 {
                 break;
