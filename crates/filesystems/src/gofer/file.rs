@@ -245,7 +245,7 @@ impl Mappable for OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         // The last descriptor may go with this: what it knows of times and size is kept.
-        if self.node.is_used() {
+        if self.node.is_changed() {
             let _ = self.node.refresh(&self.fd);
         }
     }

@@ -10,7 +10,7 @@ use kernel::locks::Leaf;
 use kernel::op::{Op, fail};
 use kernel::vfs::{Attr, DirOps, FileOps, FileType, Inode, InodeOps, Link, SetAttr, XattrOps, open_device};
 use lock::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 pub(crate) struct Node {
@@ -22,9 +22,9 @@ pub(crate) struct Node {
     pub lower: Arc<[Arc<Inode>]>,
     place: Mutex<Place, Leaf>,
     /// Names that came (or went) since, for files with several names in the lower layer.
-    pub links: AtomicI64,
+    pub links: AtomicI32,
     /// Of a folder: grows when a change of names begins, and when it ends.
-    changes: AtomicU64,
+    changes: AtomicU32,
     changing: Mutex<Option<Box<Changing>>, Leaf>,
 }
 
@@ -73,7 +73,7 @@ impl Node {
             }
             return Ok(node);
         }
-        let links = AtomicI64::new(0);
+        let links = AtomicI32::new(0);
         let cell = OnceLock::new();
         if let Some(upper) = upper {
             let _ = cell.set(upper);
@@ -87,7 +87,7 @@ impl Node {
             lower,
             place,
             links,
-            changes: AtomicU64::new(0),
+            changes: AtomicU32::new(0),
             changing: Mutex::default(),
         };
         let node = Arc::new(node);
@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// How often names changed, and whether this one does now. A lookup is good if both are the same afterwards.
-    pub fn hidden(&self, name: &[u8]) -> (u64, bool) {
+    pub fn hidden(&self, name: &[u8]) -> (u32, bool) {
         let changes = self.changes.load(Ordering::SeqCst);
         let changing = self.changing.lock();
         (changes, changing.as_ref().is_some_and(|changing| changing.names.iter().any(|n| **n == *name)))
@@ -180,7 +180,7 @@ impl Node {
             let links = self.links.load(Ordering::Relaxed);
             if links != 0 || self.upper.get().is_some() {
                 let below = if self.upper.get().is_some() { lower.attr(io)?.nlink } else { attr.nlink };
-                attr.nlink = u32::try_from(i64::from(below).saturating_add(links)).unwrap_or(0);
+                attr.nlink = u32::try_from(i64::from(below).saturating_add(links.into())).unwrap_or(0);
             }
         }
         Ok(attr)

@@ -40,7 +40,7 @@ impl Node {
     /// Attributes as they are now. With exclusive access the host is asked only where something was done since they came.
     pub fn attr(self: &Arc<Self>) -> Op<Attr> {
         let others = self.shared.options.shared;
-        {
+        let known = {
             let mut state = self.state.lock();
             // What the walk of this very call was told counts, once.
             let came = state.more_if_any().and_then(|more| more.fresh.take());
@@ -49,14 +49,25 @@ impl Node {
             if known && !others && !state.uses.any() {
                 return Ok(state.attr.attr(self.key));
             }
+            let was_read = std::mem::take(&mut state.uses.read);
             if let Some(fd) = state.fds.iter().find_map(Weak::upgrade).filter(|_| known || others) {
                 drop(state);
                 return self.refresh(&fd);
             }
-            if known {
+            if known && !was_read {
                 return Ok(state.attr.attr(self.key));
             }
+            known
+        };
+        match self.ask() {
+            // All but a time of access is known.
+            Err(_) if known => Ok(self.last_attr()),
+            other => other,
         }
+    }
+
+    /// Attributes as the host has them, without a descriptor that is open.
+    fn ask(self: &Arc<Self>) -> Op<Attr> {
         if let Some(attr) = self.attr_directly() {
             self.set_attr_known(attr);
             return Ok(attr);
@@ -128,9 +139,10 @@ impl Node {
         self.was_read();
     }
 
-    /// Whether descriptors know more than was last seen.
-    pub fn is_used(&self) -> bool {
-        self.shared.options.shared || self.state.lock().uses.any()
+    /// Whether descriptors know more than was last seen, and more than a time of access, for which the host can be asked when anybody wants to know.
+    pub fn is_changed(&self) -> bool {
+        let state = self.state.lock();
+        self.shared.options.shared || state.uses.written || state.uses.mapped
     }
 
     pub fn set_attr_known(&self, attr: Attr) {
