@@ -15,6 +15,9 @@ use std::sync::atomic::Ordering;
 /// Bytes that a file may have on the heap.
 pub(super) const SMALL: u64 = 4 * PAGE;
 
+/// A file that grows is asked what it has each time when it grows into another piece of so many bytes.
+const STEP: u64 = 64 << 10;
+
 /// See the module.
 pub(super) enum Data {
     Heap(Vec<u8>),
@@ -171,21 +174,28 @@ impl Data {
         let host = if at <= self.size() { self.on_host_by(counts, host::tmpfs::file)? } else { self.memfd(counts)? };
         let mut end = end;
         if counts.limited() {
-            host.recount(counts);
-            // Where nothing is a hole up to here, only what lies beyond is new; else all that is touched may be.
-            let dense = host.charged >= pages(host.size);
-            let from = if dense { at.max(pages(host.size)) } else { at / PAGE * PAGE };
-            let need = pages(end).saturating_sub(from / PAGE * PAGE);
-            if need > 0 && !counts.charge(need) {
-                let left = counts.left() / PAGE * PAGE;
-                end = (from / PAGE * PAGE + left).min(end);
-                if end <= at || !counts.charge(left) {
+            // What has no holes has what is counted, or somewhat more.
+            let known = host.is_dense() && end.div_ceil(STEP) <= host.size.div_ceil(STEP);
+            if !known {
+                host.recount(counts);
+            }
+            let mut from = host.new_from(at);
+            let mut need = pages(end).saturating_sub(from);
+            let mut fits = need == 0 || counts.charge(need);
+            if !fits && known {
+                host.recount(counts);
+                from = host.new_from(at);
+                need = pages(end).saturating_sub(from);
+                fits = counts.charge(need);
+            }
+            if !fits {
+                need = counts.left() / PAGE * PAGE;
+                end = (from + need).min(end);
+                if end <= at || !counts.charge(need) {
                     return fail(Errno::ENOSPC);
                 }
-                host.charged += left;
-            } else {
-                host.charged += need;
             }
+            host.charged += need;
         }
         if end > host.size {
             host.size = end;
@@ -195,6 +205,15 @@ impl Data {
 }
 
 impl HostData {
+    fn is_dense(&self) -> bool {
+        self.charged >= pages(self.size)
+    }
+
+    /// From where on pages may be new if something is written at `at`: where nothing is a hole up to here, only what lies beyond; else all that is touched.
+    fn new_from(&self, at: u64) -> u64 {
+        if self.is_dense() { at.max(pages(self.size)) / PAGE * PAGE } else { at / PAGE * PAGE }
+    }
+
     /// Counts what the host's file has now: mappings fill holes, too.
     pub fn recount(&mut self, counts: &Counts) {
         let Ok(stat) = file::stat(&self.fd) else { return };
