@@ -232,7 +232,11 @@ TEST(close_range)
 static long openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
 {
     struct open_how how = {flags, mode, resolve};
-    return syscall(SYS_openat2, dir, path, &how, sizeof how);
+    long fd;
+    do
+        fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
+    while (fd == -1 && errno == EAGAIN); // natively: somebody renamed or mounted something meanwhile
+    return fd;
 }
 
 TEST(openat2_resolve)

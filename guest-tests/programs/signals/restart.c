@@ -79,7 +79,7 @@ TEST(nanosleep_goes_on_for_the_rest)
     struct timespec t = {0, 200000000}, left = {9, 9};
     pid_t child = POKE();
     FAILS(EINTR, nanosleep(&t, &left));
-    CHECK(left.tv_sec == 0 && left.tv_nsec > 0 && left.tv_nsec < 200000000);
+    CHECK(left.tv_sec == 0 && left.tv_nsec > 0 && left.tv_nsec <= 200000000 + 50000); // a timer's slack counts, too
     WAIT_OK(child);
     int64_t before = now_ns(CLOCK_MONOTONIC);
     child = FORK({ pid_t p = getppid(); EVENTUALLY(task_state(p) == 'S'); kill(p, SIGSTOP); sleep_ms(5); kill(p, SIGCONT); });
