@@ -19,6 +19,24 @@ pub fn sys_getppid(call: &mut Call<'_>, _args: Args) -> Op<Ret> {
     Ok(parent.zip(ns).map_or(0, |(parent, ns)| parent.pid.number_in(&ns)).into())
 }
 
+/// prctl(2), since Linux 6.4.
+const PR_GET_AUXV: u32 = 0x4155_5856;
+/// Bytes of what Linux keeps of an auxiliary vector, of which the rest is zero.
+const AUXV_LEN: usize = 448;
+
+/// PR_GET_AUXV: as much of it as the caller has room for; its size.
+fn get_auxv(call: &mut Call<'_>, [to, room, c, d]: [u64; 4]) -> Op<Ret> {
+    if c | d != 0 {
+        return fail(Errno::EINVAL);
+    }
+    let mut auxv = call.mm()?.layout().auxv;
+    auxv.resize(auxv.len().max(AUXV_LEN), 0);
+    let size = auxv.len();
+    auxv.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+    call.put(to, auxv.as_slice())?;
+    Ok((size as u64).into())
+}
+
 const SECBIT_KEEP_CAPS: u32 = 1 << 4;
 /// The bits that may be set: each has its lock one higher.
 const SECBITS_ALL: u32 = 0xff;
@@ -32,6 +50,7 @@ pub fn sys_prctl(call: &mut Call<'_>, [option, a, b, c, d, _]: Args) -> Op<Ret> 
         task.set_cred(cred);
     };
     match option as u32 {
+        PR_GET_AUXV => get_auxv(call, [a, b, c, d]),
         abi::task::PR_SET_VMA if a == u64::from(abi::task::PR_SET_VMA_ANON_NAME) => {
             crate::mem::set_vma_name(call, b, c, d)
         }

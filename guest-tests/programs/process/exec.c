@@ -402,4 +402,30 @@ TEST(exec_is_whole_while_others_fork)
     }
 }
 
+#ifndef PR_GET_AUXV
+#define PR_GET_AUXV 0x41555856
+#endif
+
+TEST(the_auxiliary_vector_by_prctl)
+{
+    unsigned long seen[200], file[200];
+    memset(seen, 0xff, sizeof seen), memset(file, 0, sizeof file);
+    int size = prctl(PR_GET_AUXV, seen, sizeof seen, 0, 0);
+    if (size == -1 && errno == EINVAL)
+        SKIP("before Linux 6.4");
+    CHECK(size > 0 && size <= (int)sizeof seen && size % 16 == 0);
+    int fd = OK(open("/proc/self/auxv", O_RDONLY));
+    ssize_t len = OK(read(fd, file, sizeof file));
+    CHECK(len <= size);
+    EQ(memcmp(seen, file, size), 0); // zero behind its end
+    EQ(seen[size / 8], ~0ul);
+    memset(seen, 0xff, sizeof seen);
+    EQ(prctl(PR_GET_AUXV, seen, 20, 0, 0), size);
+    EQ(memcmp(seen, file, 20), 0);
+    EQ(((unsigned char *)seen)[20], 0xff);
+    EQ(prctl(PR_GET_AUXV, NULL, 0, 0, 0), size);
+    FAILS(EFAULT, prctl(PR_GET_AUXV, 8, 20, 0, 0));
+    FAILS(EINVAL, prctl(PR_GET_AUXV, seen, 20, 1, 0));
+}
+
 MAIN()
