@@ -236,6 +236,45 @@ TEST(time_of_access_after_a_change)
     }
 }
 
+static struct timespec accessed(int fd)
+{
+    struct stat st;
+    OK(fstat(fd, &st));
+    return st.st_atim;
+}
+
+TEST(time_of_access_that_was_set_back)
+{
+    int fd = make("f", 'a');
+    for (int round = 0; round < 3; round++) {
+        read_often(fd, 'a');
+        OK(futimens(fd, (struct timespec[]){{1000, 0}, {0, UTIME_OMIT}}));
+        EQ(accessed(fd).tv_sec, 1000);
+        EQ(again(fd, text, LEN, 0), LEN);
+        CHECK(accessed(fd).tv_sec > 1000);
+    }
+}
+
+TEST(each_read_counts_with_strictatime)
+{
+    if (unshare(CLONE_NEWNS) < 0)
+        SKIP("no mount namespace of its own");
+    OK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    OK(mkdir("m", 0700));
+    OK(mount("tmpfs", "m", "tmpfs", 0, NULL));
+    OK(chdir("m"));
+    int fd = make("f", 'a');
+    read_often(fd, 'a');
+    OK(mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_STRICTATIME, NULL));
+    for (int round = 0; round < 3; round++) {
+        struct timespec before = accessed(fd);
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        EQ(again(fd, text, LEN, 0), LEN);
+        struct timespec now = accessed(fd);
+        CHECK(now.tv_sec > before.tv_sec || now.tv_nsec > before.tv_nsec);
+    }
+}
+
 static long long counted(const char *name)
 {
     char all[2000] = "";

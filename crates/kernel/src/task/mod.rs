@@ -205,7 +205,8 @@ impl Task {
     }
     /// Lends a descriptor that its thread is about to read by this number. `moves`: see `lent::lend`.
     pub fn lend(&self, fd: i32, file: &Arc<File>, number: u32, moves: u64) {
-        let (Some(thread), Some(inode)) = (self.thread(), &file.inode) else { return };
+        let Some(inode) = file.inode.as_ref().filter(|_| !file.counts_each_read()) else { return };
+        let Some(thread) = self.thread() else { return };
         let (files, inode) = (self.files(), InodeKey::of(inode));
         let descriptor = lent::Descriptor { table: files.id, fd };
         files.if_there(fd, file, || lent::lend(descriptor, inode, &thread, number, moves, || !hears_of_reads()));

@@ -257,6 +257,11 @@ impl File {
         }
     }
 
+    /// Whether the mount has each read change the time of access, not only the first after a change.
+    pub fn counts_each_read(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.mount.flags() & abi::fs::MS_STRICTATIME != 0)
+    }
+
     /// Data was written: told to inotify.
     pub fn modified(&self) {
         if let (Some(inode), Some(path)) = (&self.inode, &self.path) {

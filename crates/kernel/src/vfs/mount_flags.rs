@@ -30,6 +30,7 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
         return fail(Errno::EBUSY);
     }
     at.mount.flags.store(flags, Ordering::Relaxed);
+    crate::lent::all(); // times of access may count from now on
     let ns = at.mount.tree.read().ns.upgrade();
     if let Some(ns) = ns {
         changed(&ns);
@@ -88,6 +89,7 @@ pub fn change_mounts(at: &Path, change: MountChange, recursive: bool) -> Op<()> 
     }
     for mount in &mounts {
         mount.flags.store(new(mount), Ordering::Relaxed);
+        crate::lent::all();
         if let Some(to) = change.propagation {
             set_type(&namespaces, mount, to);
         }

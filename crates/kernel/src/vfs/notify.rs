@@ -271,7 +271,7 @@ pub fn hears_of_reads() -> bool {
 
 /// Something happened to an inode: told to its own watches, and by its name to those of the folder in which `path` has it.
 pub fn inode_event(inode: &Arc<Inode>, path: Option<&Path>, mask: u32) {
-    if mask & IN_MODIFY != 0 {
+    if mask & (IN_MODIFY | IN_ATTRIB) != 0 {
         crate::lent::changes(inode);
     }
     let mask = mask | dir_bit(inode);
