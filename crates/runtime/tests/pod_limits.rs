@@ -274,8 +274,9 @@ fn a_zygote_that_is_killed_is_made_again() {
     }
     for exec in execs {
         let end = exec.wait_with_output().unwrap();
-        // The last is the shell's: what it forked was killed before it was born.
-        assert!(matches!(end.status.code(), Some(7 | 137 | 2)), "{end:?}");
+        // Or what the shell forked was killed before it was born.
+        let no_child = end.status.code() == Some(2) && String::from_utf8_lossy(&end.stderr).contains("can't fork");
+        assert!(no_child || matches!(end.status.code(), Some(7 | 137)), "{end:?}");
     }
     assert_eq!(place.status("one"), "running");
     assert_eq!(place.ok(&["exec", "one", "echo", "in"]), "in\n");
