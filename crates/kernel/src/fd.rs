@@ -95,8 +95,7 @@ impl FdTable {
             Self::put(&mut slots, at, Fd { file, cloexec }).map(|old| old.file)
         };
         if let Some(old) = &old {
-            lent::descriptor_gone(self.id, fd);
-            closed(old, self.id);
+            closed(old, self.id, fd);
         }
         Ok(old)
     }
@@ -108,8 +107,7 @@ impl FdTable {
             let slot = usize::try_from(fd).ok().and_then(|at| slots.get_mut(at));
             slot.and_then(Option::take).map(|fd| fd.file).ok_or(Errno::EBADF)?
         };
-        lent::descriptor_gone(self.id, fd);
-        closed(&file, self.id);
+        closed(&file, self.id, fd);
         Ok(file)
     }
 
@@ -132,8 +130,7 @@ impl FdTable {
         }
         drop(slots);
         for (fd, file) in &out {
-            lent::descriptor_gone(self.id, *fd);
-            closed(file, self.id);
+            closed(file, self.id, *fd);
         }
         out.into_iter().map(|(_, file)| file).collect()
     }
@@ -169,15 +166,18 @@ impl FdTable {
 }
 
 /// A descriptor of `file` went from a table.
-fn closed(file: &Arc<File>, table: u64) {
+fn closed(file: &Arc<File>, table: u64, fd: i32) {
+    lent::descriptor_gone(table, fd);
     locks::closed(file, table);
     file.ops.descriptor_closed(table);
 }
 
 impl Drop for FdTable {
     fn drop(&mut self) {
-        for fd in self.slots.get_mut().drain(..).flatten() {
-            closed(&fd.file, self.id);
+        for (at, slot) in self.slots.get_mut().drain(..).enumerate() {
+            if let Some(fd) = slot {
+                closed(&fd.file, self.id, at as i32);
+            }
         }
         locks::table_gone(self.id);
     }

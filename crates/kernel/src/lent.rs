@@ -1,7 +1,8 @@
 //! Descriptors that are lent to threads, which read by them without asking (`platform::Thread::lend`): pread(2) of files that the host holds.
 //!
 //! One is lent when its thread is told to read by itself. It is taken back when the descriptor goes from its table or its thread from the table; when the file or its attributes
-//! are changed, since the next read changes its time of access then; when an overlay copies any file up; when anybody begins to listen for reads, and when a mount's flags change. Nothing is lent on a mount with strictatime. Nothing is lent while somebody does, nor (the trampoline asks) to who is watched.
+//! are changed, since the next read changes its time of access then; when an overlay copies any file up; when anybody begins to listen for reads; and when a mount's flags change.
+//! Nothing is lent on a mount with strictatime, while somebody listens, or to who is watched, whose trampoline asks in any case.
 //! Neighbours: `fd`, `vfs` (what takes back). Locks: `Lent` around the list.
 
 use crate::locks::Lent as LentClass;
@@ -112,7 +113,7 @@ pub fn changes<T>(inode: &Arc<T>) {
     }
 }
 
-/// Somebody listens.
+/// All of them, whatever they are.
 pub fn all() {
     take_back(|_| true);
 }

@@ -16,7 +16,7 @@ use crate::thread::Thread;
 const MOST: u64 = 1 << 52;
 
 impl Thread {
-    /// From now on it reads its descriptor `fd` by the number that the call which is open was told to read by. False: there is no such call.
+    /// From now on it reads its descriptor `fd` by the number that the call which is open was told to read by. False: there is no such call, or it does already.
     pub fn lend(self: &Arc<Self>, number: u32, fd: u32) -> bool {
         let mut st = lock(&self.state);
         let Some(Errand::Read(place)) = st.errand else { return false };
@@ -24,8 +24,11 @@ impl Thread {
             return false;
         }
         let (Some(word), Some(lent)) = (self.mailbox.lends().get(place), st.lends.get_mut(place)) else { return false };
-        *lent = fd.wrapping_add(1);
-        word.store(*lent, Ordering::Release);
+        let fd = fd.wrapping_add(1);
+        if std::mem::replace(lent, fd) == fd {
+            return false;
+        }
+        word.store(fd, Ordering::Release);
         self.space.kept.is_lent(place, self);
         true
     }

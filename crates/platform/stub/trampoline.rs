@@ -10,7 +10,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CLOCK, CLOCKS, KEPT, MAX_OUTS, MAX_SITES, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, SMALL, STRIDE, Site, TEXT, TOUCHED, WINDOW, lea, poll};
+use crate::layout::{CLOCK, CLOCKS, KEPT, MAX_OUTS, MAX_SITES, MOST_KEPT, Mailbox, PRIVATE_SHIFT, Piece, SHARED, SITES, SMALL, STRIDE, Site, TEXT, TOUCHED, WINDOW, lea, poll};
 use crate::passage::Passage;
 use crate::{Private, pointers};
 
@@ -26,6 +26,7 @@ const CLOCK_BITS: u32 = {
     }
     bits
 };
+const _: () = assert!(MOST_KEPT == 4, "tr_lent looks at so many");
 /// All signals but SIGKILL and SIGSTOP.
 pub const MASKABLE: u64 = !(1 << 8 | 1 << 18);
 
@@ -525,7 +526,7 @@ tr_reading:
   mov rsi, gs:[{M_SMALL} + 8]
   mov rdx, gs:[{M_SMALL} + 16]
   mov r10, gs:[{M_SMALL} + 24]
-  mov eax, 17
+  mov eax, {PREAD64}
   jmp tr_pread
 tr_was_read:
   mov dword ptr gs:[{M_OUTS}], 0

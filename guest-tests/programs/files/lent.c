@@ -1,5 +1,6 @@
 // pread(2) of files that are read again and again, which a sandbox may answer without asking its kernel: what happens in between counts all the same.
 #include "check.h"
+#include "mounts.h"
 #include <sys/inotify.h>
 
 #define LEN 16384
@@ -257,12 +258,7 @@ TEST(time_of_access_that_was_set_back)
 
 TEST(each_read_counts_with_strictatime)
 {
-    if (unshare(CLONE_NEWNS) < 0)
-        SKIP("no mount namespace of its own");
-    OK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
-    OK(mkdir("m", 0700));
-    OK(mount("tmpfs", "m", "tmpfs", 0, NULL));
-    OK(chdir("m"));
+    own_mounts();
     int fd = make("f", 'a');
     read_often(fd, 'a');
     OK(mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_STRICTATIME, NULL));

@@ -175,19 +175,19 @@ impl Data {
         let mut end = end;
         if counts.limited() {
             // What has no holes has what is counted, or somewhat more.
-            let known = host.is_dense() && end.div_ceil(STEP) <= host.size.div_ceil(STEP);
-            if !known {
-                host.recount(counts);
-            }
-            let mut from = host.new_from(at);
-            let mut need = pages(end).saturating_sub(from);
-            let mut fits = need == 0 || counts.charge(need);
-            if !fits && known {
-                host.recount(counts);
-                from = host.new_from(at);
-                need = pages(end).saturating_sub(from);
-                fits = counts.charge(need);
-            }
+            let mut known = host.is_dense() && end.div_ceil(STEP) <= host.size.div_ceil(STEP);
+            let (from, mut need, fits) = loop {
+                if !known {
+                    host.recount(counts);
+                }
+                let from = host.new_from(at);
+                let need = pages(end).saturating_sub(from);
+                let fits = need == 0 || counts.charge(need);
+                if fits || !known {
+                    break (from, need, fits);
+                }
+                known = false;
+            };
             if !fits {
                 need = counts.left() / PAGE * PAGE;
                 end = (from + need).min(end);

@@ -180,14 +180,19 @@ impl Task {
         self.asks_for_local.load(Ordering::Relaxed) || self.kernel.tracer.get().is_some()
     }
 
-    /// Has the task's own thread answer what asks for its ids. Not in user namespaces, whose maps can change.
+    /// Whether its thread may answer calls by itself. Not in user namespaces, whose maps can change.
+    fn answers_alone(&self, cred: &Cred) -> bool {
+        cred.user_ns.parent.is_none() && !self.is_watched()
+    }
+
+    /// Has the task's own thread answer what asks for its ids.
     pub(super) fn show_ids(&self) {
         let cred = self.cred();
-        let alike = cred.user_ns.parent.is_none() && !self.is_watched();
+        let alone = self.answers_alone(&cred);
         let id = |n: i32| u32::try_from(n).unwrap_or(0);
         let ids = [id(self.group.id()), id(self.tid()), cred.uid, cred.gid, cred.euid, cred.egid];
         let Some(thread) = self.thread() else { return };
-        thread.show_ids(alike.then_some(ids));
+        thread.show_ids(alone.then_some(ids));
         if self.is_watched() {
             thread.show_ids(None); // since just now
         }
@@ -205,8 +210,10 @@ impl Task {
     }
     /// Lends a descriptor that its thread is about to read by this number. `moves`: see `lent::lend`.
     pub fn lend(&self, fd: i32, file: &Arc<File>, number: u32, moves: u64) {
-        let Some(inode) = file.inode.as_ref().filter(|_| !file.counts_each_read()) else { return };
-        let Some(thread) = self.thread() else { return };
+        if file.counts_each_read() || !self.answers_alone(&self.cred()) {
+            return;
+        }
+        let (Some(thread), Some(inode)) = (self.thread(), &file.inode) else { return };
         let (files, inode) = (self.files(), InodeKey::of(inode));
         let descriptor = lent::Descriptor { table: files.id, fd };
         files.if_there(fd, file, || lent::lend(descriptor, inode, &thread, number, moves, || !hears_of_reads()));

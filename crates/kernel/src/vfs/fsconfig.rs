@@ -171,7 +171,7 @@ impl FsConfig {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Mounted) {
             Phase::Made(mount) => {
-                mount.flags.store(flags, Relaxed);
+                mount.set_flags(flags);
                 Ok(mount)
             }
             before => {

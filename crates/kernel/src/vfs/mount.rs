@@ -36,7 +36,7 @@ pub struct Mount {
     /// What mount(2) was told as source, for /proc/mounts.
     pub source: Box<[u8]>,
     /// MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ... of this mount.
-    pub flags: AtomicU32,
+    flags: AtomicU32,
     /// Open files that may write: it can't become read-only.
     pub(super) writers: AtomicU32,
     /// 0, or after MNT_EXPIRE 1 and how often walks came to the mount since.
@@ -93,6 +93,10 @@ impl Mount {
     }
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
+    }
+    pub fn set_flags(&self, flags: u32) {
+        self.flags.store(flags, Ordering::Relaxed);
+        crate::lent::all(); // each read may count from now on
     }
     /// MS_RDONLY of the mount or of its file system.
     pub fn read_only(&self) -> bool {

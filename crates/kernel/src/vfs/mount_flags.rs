@@ -29,8 +29,7 @@ pub fn remount(io: &mut Io<'_>, at: &Path, flags: u32, only_mount: bool, data: &
     } else if flags & !at.mount.flags() & MS_RDONLY != 0 && at.mount.writers.load(Ordering::Acquire) > 0 {
         return fail(Errno::EBUSY);
     }
-    at.mount.flags.store(flags, Ordering::Relaxed);
-    crate::lent::all(); // times of access may count from now on
+    at.mount.set_flags(flags);
     let ns = at.mount.tree.read().ns.upgrade();
     if let Some(ns) = ns {
         changed(&ns);
@@ -88,8 +87,7 @@ pub fn change_mounts(at: &Path, change: MountChange, recursive: bool) -> Op<()> 
         }
     }
     for mount in &mounts {
-        mount.flags.store(new(mount), Ordering::Relaxed);
-        crate::lent::all();
+        mount.set_flags(new(mount));
         if let Some(to) = change.propagation {
             set_type(&namespaces, mount, to);
         }

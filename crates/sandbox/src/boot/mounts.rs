@@ -102,7 +102,7 @@ pub fn build(
     builder.devices(spec)?;
     builder.restrict(spec)?;
     if spec.root.readonly {
-        mount.flags.fetch_or(flags::MS_RDONLY, std::sync::atomic::Ordering::Relaxed);
+        mount.set_flags(mount.flags() | flags::MS_RDONLY);
     }
     Ok(Built { root, origins: builder.origins.into_inner(), volumes: builder.volumes })
 }

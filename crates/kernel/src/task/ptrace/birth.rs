@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 impl Task {
     /// A tracee has made a child, which is not born yet: it may be traced, too. The event that its parent stops for once the child is there.
     pub fn trace_child(&self, child: &Arc<Task>, flags: CloneFlags, exit_signal: i32) -> Option<u32> {
-        if !self.ptrace.used.load(Relaxed) || flags.contains(CloneFlags::UNTRACED) {
+        if !self.was_ever_traced() || flags.contains(CloneFlags::UNTRACED) {
             return None;
         }
         let (cred, seized, options) = self.with_tracee(|t| (t.cred.clone(), t.seized, t.options))?;

@@ -48,7 +48,7 @@ impl Task {
 
     /// A traced thread that is not the leader ends. True: its number is kept until the tracer has waited for it.
     pub(in crate::task) fn tell_tracer_of_end(self: &Arc<Self>, status: ExitStatus) -> bool {
-        if !self.ptrace.used.load(Relaxed) {
+        if !self.was_ever_traced() {
             return false;
         }
         let told = self.with_tracee(|t| {

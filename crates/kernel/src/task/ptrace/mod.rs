@@ -128,13 +128,18 @@ pub(super) struct Ptrace {
 pub(super) type Tracees = Mutex<Vec<Arc<Task>>, Leaf>;
 
 impl Task {
+    /// Without a lock; what most tasks never were.
+    pub(in crate::task) fn was_ever_traced(&self) -> bool {
+        self.ptrace.used.load(Relaxed)
+    }
+
     pub fn is_traced(&self) -> bool {
-        self.ptrace.used.load(Relaxed) && self.ptrace.state.lock().tracee.is_some()
+        self.was_ever_traced() && self.ptrace.state.lock().tracee.is_some()
     }
 
     /// Who traces it.
     pub fn tracer(&self) -> Option<Arc<Task>> {
-        if !self.ptrace.used.load(Relaxed) {
+        if !self.was_ever_traced() {
             return None;
         }
         self.ptrace.state.lock().tracee.as_ref()?.tracer.upgrade()
@@ -147,7 +152,7 @@ impl Task {
 
     /// Its tracer may not trace programs with more rights than it has itself.
     pub fn has_weak_tracer(&self) -> bool {
-        if !self.ptrace.used.load(Relaxed) {
+        if !self.was_ever_traced() {
             return false;
         }
         let cred = self.with_tracee(|t| t.cred.clone());
@@ -156,7 +161,7 @@ impl Task {
 
     /// It halts for its tracer: state t of /proc/PID/stat.
     pub fn is_halted_by_tracer(&self) -> bool {
-        self.ptrace.used.load(Relaxed) && self.with_tracee(|t| t.stop.is_some_and(|stop| stop.rests)) == Some(true)
+        self.was_ever_traced() && self.with_tracee(|t| t.stop.is_some_and(|stop| stop.rests)) == Some(true)
     }
 
     fn with_tracee<T>(&self, f: impl FnOnce(&mut Tracee) -> T) -> Option<T> {
@@ -165,7 +170,7 @@ impl Task {
 
     /// Whether its tracer asked for this event.
     pub(super) fn tells_tracer(&self, option: u32) -> bool {
-        self.ptrace.used.load(Relaxed) && self.with_tracee(|t| t.options & option != 0) == Some(true)
+        self.was_ever_traced() && self.with_tracee(|t| t.options & option != 0) == Some(true)
     }
 }
 

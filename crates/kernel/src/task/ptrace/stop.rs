@@ -14,7 +14,6 @@ use abi::task::{
 use abi::{Errno, nr};
 use platform::Registers;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Of a step: the trap flag of eflags.
 const TRAP_FLAG: u64 = 0x100;
@@ -63,7 +62,7 @@ impl Stopped {
 impl Task {
     /// The tracer's turn, if the task is traced.
     pub(in crate::task) fn halt(self: &Arc<Self>, run: &mut Run) -> Halt {
-        if !self.ptrace.used.load(Relaxed) || self.group.is_exiting() || self.is_dying() {
+        if !self.was_ever_traced() || self.group.is_exiting() || self.is_dying() {
             return Halt::Go;
         }
         if matches!(run.phase, Phase::Stub(_) | Phase::Read(..) | Phase::Held(_)) {
@@ -137,12 +136,12 @@ impl Task {
     /// A signal was taken out for a tracee: its tracer decides. True: it halts.
     pub(in crate::task) fn offer_to_tracer(&self, info: SigInfo) -> bool {
         let offer = |t: &mut Tracee| (t.in_call, t.due) = (false, Some(Stopped::signal(info)));
-        self.ptrace.used.load(Relaxed) && self.with_tracee(offer).is_some()
+        self.was_ever_traced() && self.with_tracee(offer).is_some()
     }
 
     /// What the tracer lets through.
     pub(in crate::task) fn injected(&self) -> Option<SigInfo> {
-        if !self.ptrace.used.load(Relaxed) {
+        if !self.was_ever_traced() {
             return None;
         }
         self.ptrace.state.lock().injected.take()
@@ -150,7 +149,7 @@ impl Task {
 
     /// Its process is stopped by this signal.
     pub(in crate::task) fn group_stop(&self, sig: i32) -> GroupStop {
-        if !self.ptrace.used.load(Relaxed) {
+        if !self.was_ever_traced() {
             return GroupStop::Stay;
         }
         let what = self.with_tracee(|t| {
@@ -169,7 +168,7 @@ impl Task {
     /// Its process is stopped, but not this thread of it.
     pub(in crate::task) fn runs_in_group_stop(&self) -> bool {
         let runs = |t: &mut Tracee| t.told_group_stop && t.resume != Resume::Listen;
-        self.ptrace.used.load(Relaxed) && self.with_tracee(runs) == Some(true)
+        self.was_ever_traced() && self.with_tracee(runs) == Some(true)
     }
 
     /// Its process is stopped no more, or anew. True: a tracer that listened is told first.
@@ -181,16 +180,12 @@ impl Task {
             }
             listened
         };
-        self.ptrace.used.load(Relaxed) && self.with_tracee(over) == Some(true)
-    }
-
-    pub(in crate::task) fn was_ever_traced(&self) -> bool {
-        self.ptrace.used.load(Relaxed)
+        self.was_ever_traced() && self.with_tracee(over) == Some(true)
     }
 
     /// It has something to tell its tracer, or to do for it.
     pub(in crate::task) fn wants_tracer(&self) -> bool {
-        self.ptrace.used.load(Relaxed) && {
+        self.was_ever_traced() && {
             let state = self.ptrace.state.lock();
             let due = |t: &Tracee| t.stop.is_none() && (t.due.is_some() || t.interrupt || t.exec);
             state.apply.is_some() || state.injected.is_some() || state.tracee.as_ref().is_some_and(due)
@@ -206,14 +201,14 @@ impl Task {
 
     /// A tracee begins a call, or makes it again.
     pub(in crate::task) fn trace_call(&self) {
-        if self.ptrace.used.load(Relaxed) {
+        if self.was_ever_traced() {
             self.with_tracee(|t| (t.in_call, t.told_entry) = (true, false));
         }
     }
 
     /// Whether its tracer lets it make one instruction.
     pub(in crate::task) fn steps(&self) -> bool {
-        self.ptrace.used.load(Relaxed) && self.with_tracee(|t| t.resume == Resume::Step) == Some(true)
+        self.was_ever_traced() && self.with_tracee(|t| t.resume == Resume::Step) == Some(true)
     }
 
     /// The registers with which it makes one; `value` is that of its call.
